@@ -1,0 +1,636 @@
+"""From a photo to a name: load a picture, load a network, encode faces, verify and recognise.
+
+    photo → face → encoding → distance → a decision
+
+An encoding is 128 numbers of unit length; the distance between two is Euclidean, from 0 to 2. A database is
+any mapping from identity (a person's name) to encoding: a dict works.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+import struct
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+from tqdm.auto import tqdm
+
+from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
+from face_detection import (
+    TEMPLATE,
+    Point,
+    align_face,
+    detect_faces_batch,
+    extract_face,
+    extract_faces,
+    no_face_in,
+    pick_face,
+    resize_face,
+)
+from quiet import quietly
+
+with quietly():
+    import keras
+
+ROOT = Path(__file__).resolve().parent
+
+#: The network that notebooks, apps and tools load unless they are told otherwise.
+DEFAULT_NETWORK = "weights/resnet"
+
+#: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
+THRESHOLD = 0.7
+
+#: Anything that opens a picture: a path, its bytes, a file object, a PIL image, or an array.
+Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
+
+
+# ------------------------------------------------------------------------------------------------- photos
+#: Larger pictures are refused before they are unpacked (a 4 kB file can claim a billion pixels).
+MAX_PIXELS = 64_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # JPEG opens MPO too
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".avif")
+
+
+def load_image(source: Source) -> np.ndarray:
+    """Make an RGB photo of anything that holds one.
+
+    Turned phone photos are set upright (EXIF); grey, palette, 16-bit and CMYK pictures become RGB; what is
+    transparent becomes white; of an animation the first frame counts.
+
+    Args:
+        source: A path, the bytes of a file, a file object, a PIL image, or an array: (H, W), (H, W, 1),
+            (H, W, 3) or (H, W, 4), as uint8, uint16, or floats in 0..1.
+
+    Returns:
+        The photo, (H, W, 3) uint8.
+
+    Raises:
+        UnreadableImage: If it can't be opened: missing, empty, damaged, no picture, or over 64 megapixels.
+
+    Example:
+        >>> load_image("images/lena.jpg").shape
+        (320, 320, 3)
+    """
+    name = describe(source)
+    if isinstance(source, np.ndarray):
+        return _array_to_rgb(source, name)
+    if isinstance(source, Image.Image):
+        return _decode(source, name)
+    try:
+        data = source if isinstance(source, bytes) else _read(source)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UnreadableImage(f"{name} can't be read: {error}") from error
+    if not data:
+        raise UnreadableImage(f"{name} is empty")
+    try:
+        with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged metadata
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as error:  # damaged headers make Pillow raise nearly anything
+        hint = "; save HEIC pictures as JPEG first" if data[4:8] == b"ftyp" else ""
+        raise UnreadableImage(f"{name} is not a picture that can be opened{hint} ({_reason(error)})") from error
+    return _decode(image, name)
+
+
+def describe(source: Any) -> str:
+    """What error messages call a picture: its path, or what it is and how large."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source) or "an empty path"
+    if isinstance(source, np.ndarray):
+        return f"an array {source.shape}"
+    if isinstance(source, bytes):
+        return f"a picture of {len(source):,} bytes"
+    return str(getattr(source, "filename", None) or getattr(source, "name", None) or f"a {type(source).__name__}")
+
+
+def _read(source: Any) -> bytes:
+    if hasattr(source, "read"):
+        return source.read()
+    return Path(source).read_bytes()
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    """Unpack a PIL image and make RGB of it."""
+    width, height = image.size
+    if width * height == 0:
+        raise UnreadableImage(f"{name} has no pixels ({width}×{height})")
+    if width * height > MAX_PIXELS:
+        raise UnreadableImage(f"{name} has {width}×{height} pixels; more than {MAX_PIXELS // 10**6} million are refused")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse good pixels
+            image.load()
+            return _to_rgb(_upright(image), name)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # damaged pixels make the decoders raise nearly anything
+        raise UnreadableImage(f"{name} is damaged ({_reason(error)})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photo as its camera says it was held."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, ZeroDivisionError, struct.error):
+        return image  # the note of how it was held is damaged: take the pixels as they are
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits per pixel, kept by Pillow in modes I and I;16
+        return _array_to_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16), name)
+    if image.mode == "F":
+        return _array_to_rgb(np.asarray(image), name)
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
+    """Grey, RGB or RGBA arrays of uint8, uint16 or floats in 0..1 → (H, W, 3) uint8."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        raise UnreadableImage(f"{name} is no picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels")
+    array = _to_uint8(array, name)
+    if array.shape[2] == 4:
+        alpha = array[..., 3:].astype(np.uint16)
+        array = ((array[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), order="C")  # a copy: the caller may draw on it
+
+
+def _to_uint8(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return (array // 257).astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise UnreadableImage(f"{name} holds floats outside 0..1; give uint8 for pixels in 0..255")
+        return (array * 255).round().astype(np.uint8)
+    raise UnreadableImage(f"{name} has dtype {array.dtype}; use uint8, uint16, or floats in 0..1")
+
+
+# ----------------------------------------------------------------------------------------------- networks
+@dataclass(frozen=True)
+class FaceNetInfo:
+    """What a network was made for; it travels in its folder as ``facenet.json``.
+
+    Attributes:
+        name: What to call it.
+        side: Side S of the faces it takes, in pixels.
+        template: Where the keypoints of an aligned face lie, as fractions of the side.
+        threshold: The distance below which two faces are said to be one person.
+        calibration: How the threshold was found: free-form numbers, for the reader.
+    """
+
+    name: str
+    side: int
+    template: Mapping[str, Point] = field(default_factory=lambda: dict(TEMPLATE))
+    threshold: float = THRESHOLD
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def info_of(model: keras.Model) -> FaceNetInfo:
+    """What ``load_facenet`` noted on a network; for any other model, its own side and the usual template."""
+    if isinstance(getattr(model, "facenet", None), FaceNetInfo):
+        return model.facenet
+    side = model.input_shape[1]
+    if len(model.input_shape) != 4 or side is None or model.input_shape[1:] != (side, side, 3):
+        raise BadNetwork(f"{model.name} takes {model.input_shape}; a face network takes (m, S, S, 3)")
+    return FaceNetInfo(model.name, side)
+
+
+def load_facenet(path: str | os.PathLike = DEFAULT_NETWORK) -> keras.Model:
+    """Load a trained network from its folder, after checking that no file is damaged.
+
+    Args:
+        path: A folder with ``model.json``, ``model.h5`` and ``facenet.json``, relative to where Python runs
+            or to this project.
+
+    Returns:
+        A Keras model (m, S, S, 3) → (m, 128): aligned RGB faces in 0..255 → encodings of unit length. Its
+        attribute ``facenet`` says what it was made for.
+
+    Raises:
+        BadNetwork: If a file is missing or its SHA-256 is not the one in ``facenet.json``.
+
+    Example:
+        >>> load_facenet("weights/resnet").output_shape
+        (None, 128)
+    """
+    folder = Path(path) if Path(path).exists() else ROOT / path
+    card = _read_card(folder)
+    for file, expected in card["sha256"].items():
+        if not (folder / file).is_file():
+            raise BadNetwork(f"{folder} has no {file}; 'git checkout -- {path}' brings it back")
+        if _sha256(folder / file) != expected:
+            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); 'git checkout -- {path}' brings it back")
+    model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
+    model.load_weights(folder / "model.h5")
+    model.trainable = False
+    template = {point: tuple(xy) for point, xy in card["template"].items()}
+    model.facenet = FaceNetInfo(card["name"], card["side"], template, card["threshold"], card.get("calibration", {}))
+    return model
+
+
+def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> None:
+    """Write a network into a folder that ``load_facenet`` opens; all or nothing, file by file.
+
+    Args:
+        model: The Keras model, of standard layers.
+        folder: Where to; it is created.
+        **info: ``name``, ``template``, ``threshold`` and ``calibration`` of ``FaceNetInfo``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    info = FaceNetInfo(side=model.input_shape[1], **info)
+    with tempfile.TemporaryDirectory(dir=folder) as workshop:
+        workshop = Path(workshop)
+        (workshop / "model.json").write_text(model.to_json(indent=1), encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # .h5 is the legacy format: chosen, since every Keras reads it
+            _quietly(model.save, workshop / "model.h5", include_optimizer=False)
+        card = {
+            **vars(info),
+            "sha256": {file: _sha256(workshop / file) for file in ("model.json", "model.h5")},
+        }
+        card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
+        (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8")
+        for file in ("model.json", "model.h5", "facenet.json"):
+            os.replace(workshop / file, folder / file)
+
+
+def _pretty(card: dict) -> str:
+    """JSON with a line per entry, and short lists on one line."""
+    text = json.dumps(card, indent=1, ensure_ascii=False)
+    return re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text) + "\n"
+
+
+def _quietly(save, *args, **kwargs) -> None:
+    """Call Keras without its warning (through absl) that .h5 is a legacy format."""
+    import absl.logging
+
+    level = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    try:
+        save(*args, **kwargs)
+    finally:
+        absl.logging.set_verbosity(level)
+
+
+def _read_card(folder: Path) -> dict:
+    card = folder / "facenet.json"
+    if not card.is_file():
+        raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {DEFAULT_NETWORK} holds one")
+    try:
+        entries = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadNetwork(f"{card} is damaged: {error}") from error
+    complete = isinstance(entries, dict) and {"name", "side", "template", "threshold", "sha256"} <= set(entries)
+    if not complete or not {"model.json", "model.h5"} <= set(entries["sha256"]):
+        raise BadNetwork(f"{card} is incomplete; 'git checkout -- {card.name}' in its folder brings it back")
+    return entries
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------- encodings
+def img_to_encoding(image_path: Source, model: keras.Model, aligned: bool = False) -> np.ndarray:
+    """Encode the largest face of a photo.
+
+    Args:
+        image_path: The photo, as anything that ``load_image`` takes.
+        model: A network of ``load_facenet``.
+        aligned: True if the picture is an aligned face already.
+
+    Returns:
+        The encoding, (128,) float32 of unit length.
+
+    Raises:
+        UnreadableImage: If the picture can't be opened.
+        NoFaceFound: If there is no face in it.
+    """
+    info = info_of(model)
+    photo = load_image(image_path)
+    face = extract_face(photo, info.side, info.template, aligned=aligned, name=describe(image_path))
+    return faces_to_encodings(face[None], model)[0]
+
+
+def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 64) -> np.ndarray:
+    """Encode aligned faces.
+
+    Args:
+        faces: (m, S, S, 3), RGB in 0..255; m may be 0.
+        model: A network (m, S, S, 3) → (m, D).
+        batch_size: How many faces go through the network at once.
+
+    Returns:
+        Encodings (m, D) float32.
+
+    Raises:
+        BadArgument: If the faces have another shape than the network takes.
+    """
+    faces = np.asarray(faces)
+    if faces.ndim != 4 or faces.shape[1:] != model.input_shape[1:]:
+        raise BadArgument(f"{model.name} takes faces (m, {', '.join(map(str, model.input_shape[1:]))}), not {faces.shape}")
+    encode = _compiled(model)
+    batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
+    encodings = [np.asarray(encode(batch)) for batch in batches]
+    return np.concatenate(encodings) if encodings else np.empty((0, model.output_shape[-1]), np.float32)
+
+
+def _compiled(model: keras.Model):
+    """The network as one compiled function, made at its first use: calling it layer by layer is slow."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda faces: keras.ops.convert_to_numpy(model(faces, training=False))
+    if not hasattr(model, "facenet_call"):
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+        model.facenet_call = tf.function(lambda faces: model(faces, training=False), input_signature=signature)
+    return model.facenet_call
+
+
+def photos_to_encodings(
+    sources: Iterable[Source],
+    model: keras.Model,
+    aligned: bool = False,
+    which: str = "largest",
+    progress: bool = False,
+) -> tuple[np.ndarray, dict[int, FaceError]]:
+    """Encode one face of each of many photos; one bad photo does not sink the others.
+
+    Args:
+        sources: The photos, each anything that ``load_image`` takes.
+        model: A network of ``load_facenet``.
+        aligned: True if the pictures are aligned faces already.
+        which: ``"largest"`` or ``"central"``, where a photo shows several faces.
+        progress: True for a progress bar.
+
+    Returns:
+        encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
+        problems: What was wrong with those, by their number in ``sources``.
+    """
+    sources, info = list(sources), info_of(model)
+    encodings = np.full((len(sources), model.output_shape[-1]), np.nan, np.float32)
+    problems: dict[int, FaceError] = {}
+    chunks = range(0, len(sources), 32)
+    with tqdm(total=len(sources), desc="encoding", unit="photo", disable=not progress) as bar:
+        for start in chunks:
+            chunk = range(start, min(start + 32, len(sources)))
+            faces = _faces_of([sources[i] for i in chunk], info, aligned, which)
+            good = [i for i, face in zip(chunk, faces, strict=True) if isinstance(face, np.ndarray)]
+            problems |= {i: face for i, face in zip(chunk, faces, strict=True) if isinstance(face, FaceError)}
+            if good:
+                encodings[good] = faces_to_encodings(np.stack([faces[i - start] for i in good]), model)
+            bar.update(len(chunk))
+    return encodings, problems
+
+
+def _faces_of(
+    sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str
+) -> list[np.ndarray | FaceError]:
+    """One face of each photo, or what was wrong with it."""
+    results: list[np.ndarray | FaceError] = []
+    for source in sources:
+        try:
+            results.append(load_image(source))
+        except FaceError as error:
+            results.append(error)
+    photos = {i: photo for i, photo in enumerate(results) if isinstance(photo, np.ndarray)}
+    if aligned:
+        return [resize_face(x, info.side) if i in photos else x for i, x in enumerate(results)]
+    for i, found in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
+        if found:
+            face = pick_face(found, photos[i], which)
+            results[i] = align_face(photos[i], face["keypoints"], info.side, info.template)
+        else:
+            results[i] = no_face_in(photos[i], describe(sources[i]))
+    return results
+
+
+# ---------------------------------------------------------------------------------------------- decisions
+def verify(
+    image_path: Source,
+    identity: str,
+    database: Mapping[str, np.ndarray],
+    model: keras.Model,
+    threshold: float = THRESHOLD,
+) -> tuple[float, bool]:
+    """Is this the person they say they are? (1:1)
+
+    Args:
+        image_path: A photo of who stands at the door.
+        identity: The name they claim.
+        database: Identity → encoding.
+        model: The network that made the database's encodings.
+        threshold: The door opens below this distance.
+
+    Returns:
+        distance: Between the photo's encoding and the claimed identity's.
+        door_open: True if the distance is below the threshold.
+
+    Raises:
+        UnknownIdentity: If nobody of that name is in the database.
+        FaceError: If the photo can't be opened or shows no face.
+    """
+    _check_threshold(threshold)
+    if identity not in database:
+        raise _unknown(identity, database)
+    known = _as_encoding(database[identity], identity, model)
+    distance = float(np.linalg.norm(img_to_encoding(image_path, model) - known))
+    door_open = distance < threshold
+    print(f"It's {identity}, welcome in!" if door_open else f"It's not {identity}, please go away")
+    return distance, door_open
+
+
+def who_is_it(
+    image_path: Source,
+    database: Mapping[str, np.ndarray],
+    model: keras.Model,
+    threshold: float = THRESHOLD,
+) -> tuple[float, str | None]:
+    """Who is this? (1:K, or nobody)
+
+    Args:
+        image_path: A photo of who stands at the door.
+        database: Identity → encoding, K of them.
+        model: The network that made the database's encodings.
+        threshold: Whoever is not nearer than this is nobody.
+
+    Returns:
+        distance: To the nearest identity in the database.
+        identity: Its name, or None if it is not below the threshold.
+
+    Raises:
+        EmptyDatabase: If there is nobody to compare with.
+        FaceError: If the photo can't be opened or shows no face.
+    """
+    _check_threshold(threshold)
+    names, known = _as_matrix(database, model)
+    distances = np.linalg.norm(known - img_to_encoding(image_path, model), axis=1)  # (K,)
+    nearest = int(distances.argmin())
+    distance = float(distances[nearest])
+    if distance >= threshold:
+        print("Not in the database.")
+        return distance, None
+    print(f"It's {names[nearest]}, the distance is {distance:.2f}")
+    return distance, names[nearest]
+
+
+def identify(
+    photo: Source,
+    database: Mapping[str, np.ndarray],
+    model: keras.Model,
+    threshold: float = THRESHOLD,
+    top: int = 1,
+) -> pd.DataFrame:
+    """Name every face of a photo.
+
+    Args:
+        photo: A photo with any number of faces.
+        database: Identity → encoding, K of them.
+        model: The network that made the database's encodings.
+        threshold: Whoever is not nearer than this is unknown.
+        top: How many of the nearest identities to list for each face.
+
+    Returns:
+        A table with ``top`` rows per face, the faces as one reads: ``face`` (its number), ``box`` (x, y,
+        width, height in pixels), ``rank`` (1 is the nearest), ``nearest`` (the identity of that rank),
+        ``distance`` to it, ``is_unknown`` (not below the threshold), and ``identity``: ``nearest``, or None
+        where it is unknown. No rows if the photo shows no face.
+
+    Raises:
+        EmptyDatabase: If there is nobody to compare with.
+        UnreadableImage: If the picture can't be opened.
+    """
+    _check_threshold(threshold)
+    if not isinstance(top, int) or top < 1:
+        raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
+    names, known = _as_matrix(database, model)
+    info = info_of(model)
+    faces, detections = extract_faces(load_image(photo), info.side, info.template)
+    encodings = faces_to_encodings(faces, model)
+    distances = np.linalg.norm(encodings[:, None] - known[None], axis=2)  # (faces, K)
+    rows = []
+    for face, i in enumerate(_reading_order([found["box"] for found in detections])):
+        for rank, j in enumerate(np.argsort(distances[i], kind="stable")[:top], 1):
+            unknown = bool(distances[i, j] >= threshold)
+            identity = None if unknown else names[j]
+            rows.append((face, detections[i]["box"], identity, float(distances[i, j]), rank, unknown, names[j]))
+    columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
+    table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
+    return table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
+
+
+def _reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:
+    """The numbers of the boxes as one reads: row by row from the top, each row from the left.
+
+    Example:
+        >>> _reading_order([(500, 10, 80, 80), (20, 30, 80, 80), (30, 200, 80, 80)])
+        [1, 0, 2]
+    """
+    rows: list[list[int]] = []
+    for i in sorted(range(len(boxes)), key=lambda i: boxes[i][1]):
+        top_of_row = boxes[rows[-1][0]] if rows else None
+        if top_of_row and boxes[i][1] + boxes[i][3] / 2 < top_of_row[1] + top_of_row[3]:
+            rows[-1].append(i)
+        else:
+            rows.append([i])
+    return [i for row in rows for i in sorted(row, key=lambda i: boxes[i][0])]
+
+
+#: Files of ``images/`` that are no portraits: what the camera saw, the group photo, and the lookalike.
+NO_PORTRAIT = ("camera_", "video_call", "lookalike")
+
+
+def build_database(
+    folder: str | os.PathLike, model: keras.Model, progress: bool = True
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
+
+    A file counts as a portrait if its ending is a picture's and its name begins with none of ``camera_``,
+    ``video_call`` and ``lookalike``. Where a portrait shows several faces, the largest counts.
+
+    Args:
+        folder: Where the portraits are.
+        model: A network of ``load_facenet``.
+        progress: False for no progress bar.
+
+    Returns:
+        database: Identity → encoding (128,), by name.
+        unusable: A table with a row (``file``, ``reason``) for every portrait that could not be used.
+
+    Raises:
+        BadArgument: If the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadArgument(f"{folder} is not a folder")
+    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in PICTURE_ENDINGS and f.is_file()]
+    files = [f for f in files if not f.name.startswith(NO_PORTRAIT)]
+    encodings, problems = photos_to_encodings(files, model, progress=progress)
+    database: dict[str, np.ndarray] = {}
+    unusable = []
+    for i, file in enumerate(files):
+        if i in problems:
+            unusable.append((file.name, str(problems[i])))
+        elif file.stem in database:
+            unusable.append((file.name, f"there is another portrait of {file.stem}"))
+        else:
+            database[file.stem] = encodings[i]
+    return database, pd.DataFrame(unusable, columns=["file", "reason"])
+
+
+def _check_threshold(threshold: float) -> None:
+    if not isinstance(threshold, int | float | np.floating | np.integer) or not 0 <= threshold < np.inf:
+        raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everybody in)")
+
+
+def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.ndarray:
+    """A database's entry as (D,), whether it was kept as (D,) or, as in the course, as (1, D)."""
+    try:
+        encoding = np.asarray(value, np.float32).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise BadArgument(f"the database's entry for {identity} is no encoding of {model.name}: {error}") from error
+    if encoding.shape != (model.output_shape[-1],) or not np.isfinite(encoding).all():
+        raise BadArgument(
+            f"the database's entry for {identity} is no encoding of {model.name}: {np.shape(value)}, "
+            f"expected ({model.output_shape[-1]},) finite numbers"
+        )
+    return encoding
+
+
+def _as_matrix(database: Mapping[str, np.ndarray], model: keras.Model) -> tuple[list[str], np.ndarray]:
+    """The database as names and a matrix (K, D)."""
+    if len(database) == 0:
+        raise EmptyDatabase("the database is empty; build_database('images', model) fills one")
+    names = list(database)
+    return names, np.stack([_as_encoding(database[name], name, model) for name in names])
+
+
+def _unknown(identity: str, database: Mapping[str, np.ndarray]) -> UnknownIdentity:
+    similar = difflib.get_close_matches(str(identity), [str(name) for name in database], n=3)
+    hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {len(database)} people"
+    return UnknownIdentity(f"nobody called {identity!r} is in the database{hint}")
