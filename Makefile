@@ -1,0 +1,92 @@
+# `make` lists the commands. Each sets up .venv by itself the first time, and again when the requirements changed.
+
+PY := .venv/bin/python
+
+# For the recipes that need it: a Python that the packages have wheels for. Name another: make run PYTHON=…
+PYTHON =
+PYTHONS = $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3.13 python3 python)
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+export TF_CPP_MIN_LOG_LEVEL = 3
+export PYDEVD_DISABLE_FILE_VALIDATION = 1
+export JUPYTER_PREFER_ENV_PATH = 1
+# pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help run lab test test-slow bench lfw need-dir pins clean FORCE
+
+help:
+	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
+	@echo 'make lab          open the notebooks in JupyterLab'
+	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
+	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
+	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
+	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=weights/… picks it'
+	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
+	@echo 'make clean        remove .venv and everything else that these commands made, except results/'
+
+run: .venv/.course
+	@$(PY) tools/run_notebook.py Face_Recognition.ipynb
+
+lab: .venv/.course
+	@$(PY) -m jupyterlab Face_Recognition.ipynb
+
+test: .venv/.dev
+	@$(PY) -m pytest $(ARGS)
+
+test-slow: .venv/.dev
+	@$(PY) -m pytest -m slow tests $(ARGS)
+
+bench: .venv/.dev
+	@$(PY) tools/bench.py $(ARGS)
+	@$(PY) tools/readme_results.py
+
+lfw: need-dir .venv/.course
+	@$(PY) tools/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
+	@$(PY) tools/readme_results.py
+
+need-dir:
+	@test -n "$(DIR)" || { echo 'make lfw DIR=…: which folder holds pairsDevTrain.txt, pairsDevTest.txt and the pictures?'; exit 1; }
+
+pins: .venv/.dev
+	@$(PY) tools/check_pins.py
+
+clean:
+	rm -rf .venv build .pytest_cache .ruff_cache .ipynb_checkpoints
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------ the set-up
+# The files .python, .course and .dev in .venv say when each step was last done.
+
+.venv/.course: requirements.txt .venv/.python
+	@echo 'installing the packages of requirements.txt into .venv (a minute or two) …'
+	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.course
+	@echo 'installing the packages of requirements-dev.txt into .venv (about a minute) …'
+	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv/.python:
+	@set -e; \
+	if $(PY) -c '$(SUITABLE)' 2>/dev/null && $(PY) -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	chosen=; \
+	for python in $(PYTHONS); do \
+	    if "$$python" -c '$(SUITABLE)' 2>/dev/null; then chosen=$$python; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	    echo "this course needs Python 3.11, 3.12 or 3.13; looked for:" $(PYTHONS); \
+	    echo "install one, or say where it is: make run PYTHON=/path/to/python3.11"; \
+	    exit 1; \
+	fi; \
+	echo "making .venv with $$("$$chosen" --version) …"; \
+	rm -rf .venv; \
+	"$$chosen" -m venv .venv; \
+	touch $@
+
+# A .venv whose Python is gone (an upgrade of the system took it away) is made anew.
+ifneq ($(shell test -x $(PY) && echo there),there)
+.venv/.python: FORCE
+endif
+FORCE:

@@ -1,0 +1,267 @@
+"""Run a notebook from top to bottom, say how far it is, and leave it as a page.
+
+    python tools/run_notebook.py Face_Recognition.ipynb              # or: make run
+    python tools/run_notebook.py Face_Recognition.ipynb --in-place   # for authors: keeps the outputs in the notebook
+
+Each section's heading is printed when it is reached. At the end come the output of the cell that is tagged
+``answers``, if there is one, and where the page lies: ``build/<name>.html``, with its pictures and formulas inside,
+to be read without a network. The notebook itself is not changed, unless by ``--in-place``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import html
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or the kernel warns about its debugger
+os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not another of the same name
+
+import nbformat  # noqa: E402
+from jinja2 import pass_context  # noqa: E402
+from latex2mathml.converter import convert as latex_to_mathml  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError  # noqa: E402
+from nbconvert import HTMLExporter  # noqa: E402
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath  # noqa: E402
+from nbformat import NotebookNode  # noqa: E402
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+# ---------------------------------------------------------------------------------------------- running it
+def headings(cell: NotebookNode) -> list[str]:
+    """The section headings (``## …``) of a markdown cell, as plain text.
+
+    Example:
+        >>> headings(nbformat.v4.new_markdown_cell("## At the door: `verify`"))
+        ['At the door: verify']
+    """
+    if cell.cell_type != "markdown":
+        return []
+    return [re.sub(r"[`*$]", "", line) for line in re.findall(r"^## +(.+?)\s*$", cell.source, re.MULTILINE)]
+
+
+def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
+    """Execute every code cell in place, one after the other, and print each section's heading when it is reached.
+
+    Args:
+        notebook: The notebook; its outputs and execution counts are replaced.
+        folder: Where its code runs.
+        timeout: Seconds after which a cell is given up.
+
+    Returns:
+        The state of the widgets that it made, by their identifiers.
+
+    Raises:
+        CellExecutionError: If a cell raises; ``.cell_number`` says which of the code cells it was, from 1.
+        CellTimeoutError: If a cell takes longer than ``timeout``; with ``.cell_number``, too.
+        DeadKernelError: If the kernel dies; with ``.cell_number``, too.
+    """
+    start, reached = time.perf_counter(), []
+
+    def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
+        for heading in headings(cell):
+            print(f"{time.perf_counter() - start:7.1f} s   {heading}", flush=True)
+        if cell.cell_type == "code" and cell.source.strip():
+            reached.append(cell_index)
+
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        timeout=timeout,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # of the kernel itself
+        on_cell_start=on_cell_start,
+    )
+    # nbclient's own stand-in for Output widgets writes to the socket on which it waits for the kernel's answer, and
+    # then sometimes misses it, for ever. Without it, what a slider draws becomes an output like any other.
+    client.widget_registry = {}
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        error.cell_number = len(reached)
+        raise
+    return client.widget_state
+
+
+def explain(error: Exception, notebook: NotebookNode) -> str:
+    """What went wrong in which cell: the cell's code, and what Python said."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    cell = cells[error.cell_number - 1]
+    code = "\n".join(f"  {i:3d}  {line}" for i, line in enumerate(cell.source.splitlines(), 1))
+    traces = [output.traceback for output in cell.outputs if output.output_type == "error"]
+    said = "\n".join(traces[-1]) if traces else str(error)
+    if not sys.stderr.isatty():
+        said = ANSI.sub("", said)
+    return f"\ncode cell {error.cell_number} of {len(cells)} failed:\n\n{code}\n\n{said}"
+
+
+# ------------------------------------------------------------------------- what is kept: no widgets, no times
+def freeze_widgets(notebook: NotebookNode, state: dict) -> None:
+    """Replace what only lives while a kernel runs, progress bars and sliders, by a line of text."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).pop(WIDGET, None)
+            if view is not None:
+                output.data["text/plain"] = _as_text(view, state)
+
+
+def _as_text(view: dict, state: dict) -> str:
+    """A progress bar as it ended, or a word on any other widget."""
+    widgets = list(_with_children(view["model_id"], state))
+    bar = next((w for w in widgets if w.get("_model_name") == "FloatProgressModel"), None)
+    if bar is None:
+        return "(something to move: run this cell in Jupyter)"
+    label = next((w["value"] for w in widgets if w.get("_model_name") == "HTMLModel"), "")
+    label = html.unescape(label).replace("\u2007", " ")  # tqdm pads with wide spaces
+    return f"{label}|{'█' * 10}| {bar['value']:.0f}/{bar['max']:.0f}"
+
+
+def _with_children(model_id: str, state: dict):
+    """A widget's state and, after it, those of the widgets inside it."""
+    widget = state.get(model_id, {})
+    yield widget
+    for child in widget.get("children", []):
+        yield from _with_children(child.removeprefix("IPY_MODEL_"), state)
+
+
+def tidy(notebook: NotebookNode) -> None:
+    """Take away what depends on the machine and the moment, so that equal runs give equal files."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        keep = {key: cell.metadata[key] for key in ("tags", "jupyter") if cell.metadata.get(key)}
+        cell.metadata = nbformat.from_dict(keep)
+
+
+def answers(notebook: NotebookNode) -> list[str]:
+    """The text of every output of the cells tagged ``answers``."""
+    texts = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "answers" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    return [text for text in texts if text]
+
+
+# ---------------------------------------------------------------------------------------------- the page
+class MathMLRenderer(IPythonRenderer):
+    """Writes formulas as MathML, which browsers draw by themselves, where nbconvert would load a library."""
+
+    def inline_math(self, body: str) -> str:
+        """``$…$``."""
+        return latex_to_mathml(body)
+
+    def block_math(self, body: str) -> str:
+        """``$$…$$``."""
+        return latex_to_mathml(body, display="block")
+
+    def latex_environment(self, name: str, body: str) -> str:
+        r"""``\begin{…}…\end{…}``."""
+        return latex_to_mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
+
+
+class OfflineHTMLExporter(HTMLExporter):
+    """Makes a page that loads nothing: pictures and formulas are in it, scripts are not needed."""
+
+    raw_template = """
+    {%- extends 'lab/index.html.j2' -%}
+    {%- block html_head_js -%}{%- endblock -%}
+    {%- block html_head_js_mathjax -%}{%- endblock -%}
+    {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+    """
+
+    def __init__(self, folder: Path):
+        """Args: folder: what the paths of pictures in the text start from."""
+        super().__init__()
+        self.embed_images = True
+        self.folder = str(folder)
+
+    @pass_context
+    def markdown2html(self, context, source):
+        """Markdown to HTML, with formulas as MathML."""
+        attachments = context.get("cell", {}).get("attachments", {})
+        renderer = MathMLRenderer(escape=False, attachments=attachments, embed_images=True, path=self.folder)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+    def default_filters(self):
+        """The usual filters, with this markdown in place of theirs."""
+        yield from super().default_filters()
+        yield "markdown2html", self.markdown2html
+
+
+def write_page(notebook: NotebookNode, name: str, folder: Path, to: Path) -> None:
+    """Write the executed notebook as one HTML file.
+
+    Args:
+        notebook: The executed notebook, without widgets.
+        name: The page's title.
+        folder: What the paths of pictures in the text start from.
+        to: The file; its folder is made if need be.
+    """
+    resources = {"metadata": {"name": name, "path": str(folder)}}
+    page, _ = OfflineHTMLExporter(folder).from_notebook_node(notebook, resources=resources)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(page, encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------- the command
+def main() -> int:
+    """Run the notebook, print the answers, write the page; 1 if a cell failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("--in-place", action="store_true", help="write the outputs into the notebook, tidied")
+    parser.add_argument("--timeout", type=float, default=900, help="seconds after which a cell is given up")
+    args = parser.parse_args()
+    if sys.platform == "win32":  # the messages to the kernel need the other event loop there
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+
+    start = time.perf_counter()
+    path = args.notebook.resolve()
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, nbformat.reader.NotJSONError) as error:
+        print(f"{args.notebook} can't be read as a notebook: {error}", file=sys.stderr)
+        return 1
+    print(f"{path.name}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} code cells", flush=True)
+    try:
+        state = run(notebook, path.parent, args.timeout)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        print(explain(error, notebook), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+    freeze_widgets(notebook, state)
+    tidy(notebook)
+    for text in answers(notebook):
+        print(f"\n{text}")
+    page = ROOT / "build" / f"{path.stem}.html"
+    write_page(notebook, path.stem, path.parent, page)
+    if args.in_place:
+        nbformat.write(notebook, path)
+        print(f"\n{path.name} now holds these outputs")
+    shown = os.path.relpath(page) if page.is_relative_to(Path.cwd()) else page
+    print(f"\n{time.perf_counter() - start:.0f} seconds. The notebook as a page, to open in a browser: {shown}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
