@@ -25,9 +25,9 @@ PYTHONS = ("3.11", "3.12", "3.13")
 #: The tags under which each platform's wheels may be filed.
 LINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014")
 PLATFORMS = {
-    "Linux, Intel": tuple(f"{tag}_x86_64" for tag in LINUX),
-    "Linux, Arm": tuple(f"{tag}_aarch64" for tag in LINUX),
-    "macOS, Apple": ("macosx_14_0_arm64",),
+    "Linux (Intel)": tuple(f"{tag}_x86_64" for tag in LINUX),
+    "Linux (Arm)": tuple(f"{tag}_aarch64" for tag in LINUX),
+    "macOS (Apple)": ("macosx_14_0_arm64",),
     "Windows": ("win_amd64",),
 }
 
@@ -91,7 +91,7 @@ def main() -> int:
     """Ask, print a table, and return 1 if a wheel is missing."""
     pins = [pin for file in FILES for pin in read_pins(ROOT / file)]
     wheels = [pin for pin in pins if pin.name not in EXCEPTIONS]
-    print(f"{len(pins)} pins; asking the package index (about a minute) …", flush=True)
+    print(f"{len(pins)} pins; asking the package index (a minute or two) …", flush=True)
     with ThreadPoolExecutor(4) as pool:
         together = {python: pool.submit(ask, wheels, python) for python in PYTHONS}
         cases = [(python, platform) for python in PYTHONS for platform in PLATFORMS]
@@ -100,7 +100,7 @@ def main() -> int:
         has_wheel = {case: job.result() for case, job in single.items()}
 
     width = max(len(pin.name) for pin in pins)
-    print(f"\n{'':{width}}  {'  '.join(f'{python:10}' for python in PYTHONS)}  no wheel for")
+    print(f"\n{'':{width}}  {'  '.join(f'{python:12}' for python in PYTHONS)}  no wheel for")
     missing = []
     for pin in pins:
         if pin.name in EXCEPTIONS:
@@ -109,7 +109,8 @@ def main() -> int:
         versions = [resolved[python][0].get(normal(pin.name), "-") for python in PYTHONS]
         without = [f"{python} on {platform}" for python, platform in cases if not has_wheel[python, platform][pin.name]]
         missing += without
-        print(f"{pin.name:{width}}  {'  '.join(f'{version:10}' for version in versions)}  {'; '.join(without)}".rstrip())
+        columns = "  ".join(f"{version:12}" for version in versions)
+        print(f"{pin.name:{width}}  {columns}  {'; '.join(without)}".rstrip())
     print()
     for python, (found, reason) in resolved.items():
         print(f"Python {python}: " + (f"{len(found)} wheels fit together" if found else f"FAILS: {reason}"))

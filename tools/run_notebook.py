@@ -155,8 +155,7 @@ def answers(notebook: NotebookNode) -> list[str]:
     texts = []
     for cell in notebook.cells:
         if cell.cell_type == "code" and "answers" in cell.metadata.get("tags", []):
-            for output in cell.outputs:
-                texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+            texts += [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
     return [text for text in texts if text]
 
 

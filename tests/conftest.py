@@ -1,0 +1,92 @@
+"""What many tests share: the pictures, who is on them, the shipped network, and the database of the portraits.
+
+Everything here is made once per session and must not be changed by a test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import MappingProxyType
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # pyproject.toml says so too; here for a test that is run from elsewhere
+    sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from face_detection import Detection, detect_faces_batch  # noqa: E402
+from fr_utils import build_database, load_facenet, load_image, save_network  # noqa: E402
+from quiet import quietly  # noqa: E402
+
+with quietly():
+    import keras
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """The folder of the people who do not exist."""
+    return ROOT / "images"
+
+
+@pytest.fixture(scope="session")
+def answers(images) -> MappingProxyType:
+    """Picture → who is on it: a name, None for a stranger, a list for the group photo."""
+    return MappingProxyType(json.loads((images / "answers.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def photos(images) -> MappingProxyType:
+    """Every picture of ``images/`` by its name without the ending, (H, W, 3) uint8, read-only."""
+    loaded = {path.stem: load_image(path) for path in sorted(images.glob("*.jpg"))}
+    for photo in loaded.values():
+        photo.setflags(write=False)
+    return MappingProxyType(loaded)
+
+
+@pytest.fixture(scope="session")
+def detections(photos) -> MappingProxyType:
+    """What the detector finds on each of the photos: name → list of detections."""
+    found: list[list[Detection]] = detect_faces_batch(list(photos.values()))
+    return MappingProxyType(dict(zip(photos, found, strict=True)))
+
+
+@pytest.fixture(scope="session")
+def network() -> keras.Model:
+    """The shipped network."""
+    return load_facenet("weights/resnet")
+
+
+@pytest.fixture(scope="session")
+def database(images, network) -> MappingProxyType:
+    """Identity → encoding of the portraits in ``images/``."""
+    known, unusable = build_database(images, network, progress=False)
+    assert unusable.empty, unusable.to_string()
+    return MappingProxyType(known)
+
+
+@pytest.fixture
+def small_network() -> keras.Model:
+    """An untrained network that takes 8×8 faces: for what does not depend on good weights."""
+    faces = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(faces))
+    x = keras.layers.Dense(128, kernel_initializer=keras.initializers.RandomNormal(seed=1))(x)
+    return keras.Model(faces, keras.layers.UnitNormalization(name="encoding")(x), name="small")
+
+
+@pytest.fixture
+def small_folder(small_network, tmp_path) -> Path:
+    """The folder of the small network, for a test to damage."""
+    save_network(small_network, tmp_path / "small", name="small")
+    return tmp_path / "small"
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A small picture in which no two pixels and no two directions are alike, (6, 9, 3) uint8."""
+    rng = np.random.default_rng(7)
+    return rng.permutation(6 * 9 * 3).reshape(6, 9, 3).astype(np.uint8)

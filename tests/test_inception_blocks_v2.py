@@ -1,0 +1,204 @@
+"""The Inception networks: shapes, names, parameters, gradients, and folding away batch normalisation.
+
+``data/course_layers.json`` says which weights the courses' network has: layer name → shapes, derived from its
+architecture file (Keras 2.4) by following the channels through it, not with the code that is tested here.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import inception_blocks_v2 as blocks
+from errors import BadArgument
+
+COURSE_LAYERS = Path(__file__).parent / "data" / "course_layers.json"
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The small FaceNet with batch statistics, scales and offsets that are far from 0 and 1."""
+    keras.utils.set_random_seed(1)
+    model = blocks.faceRecoModel((96, 96, 3))
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = (rng.uniform(0.5, 2, w.shape) for w in layer.get_weights())
+            layer.set_weights([gamma, beta - 1, mean - 1, variance])
+    return model
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return np.random.default_rng(2).integers(0, 256, (3, 96, 96, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def large():
+    return blocks.InceptionResNetV1()
+
+
+# --------------------------------------------------------------------------------------- the small network
+def test_parameters_of_the_small_network(small):
+    assert small.count_params() == 3_738_624
+    trained = sum(math.prod(w.shape) for w in small.trainable_weights)
+    assert small.count_params() - trained == 2 * 4656  # mean and variance of 4,656 filters
+
+
+def test_shapes_behind_the_blocks(small):
+    shapes = {name: small.get_layer(f"inception_{name}").output.shape[1:] for name in blocks.BLOCKS}
+    assert shapes == {
+        "3a": (12, 12, 256),
+        "3b": (12, 12, 320),
+        "3c": (6, 6, 640),
+        "4a": (6, 6, 640),
+        "4e": (3, 3, 1024),
+        "5a": (3, 3, 736),
+        "5b": (3, 3, 736),
+    }
+
+
+def test_encodings_have_unit_length(small, faces):
+    encodings = ops.convert_to_numpy(small(faces, training=False))
+    assert encodings.shape == (3, 128)
+    np.testing.assert_allclose(np.linalg.norm(encodings, axis=1), 1, atol=1e-5)
+    assert np.linalg.norm(encodings[0] - encodings[1]) > 1e-3
+
+
+def test_it_scales_pixels_itself(small):
+    scaled = keras.Model(small.input, small.get_layer("scaling").output)
+    pixels = ops.convert_to_numpy(scaled(np.full((1, 96, 96, 3), 255.0, "float32")))
+    np.testing.assert_allclose(pixels, 1.0, atol=1e-6)
+    pixels = ops.convert_to_numpy(scaled(np.zeros((1, 96, 96, 3), "float32")))
+    np.testing.assert_allclose(pixels, -1.0, atol=1e-6)
+
+
+def test_only_standard_layers(small):
+    kinds = {type(layer) for layer in small.layers}
+    assert all(kind.__module__.startswith("keras.") for kind in kinds)
+    assert layers.Lambda not in kinds
+
+
+def test_the_json_loads_without_our_code(small, faces):
+    copy = keras.models.model_from_json(small.to_json())
+    copy.set_weights(small.get_weights())
+    expected = ops.convert_to_numpy(small(faces, training=False))
+    np.testing.assert_allclose(ops.convert_to_numpy(copy(faces, training=False)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("build", [blocks.faceRecoModel, blocks.InceptionResNetV1])
+@pytest.mark.parametrize("shape", [(96, 96), (16, 16, 3), (96, 96, 1)])
+def test_a_wrong_shape_is_named(build, shape):
+    with pytest.raises(BadArgument, match=r"input_shape \("):
+        build(input_shape=shape)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="gradients are taken with TensorFlow")
+def test_gradients_reach_every_weight():
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(3)
+    model = blocks.faceRecoModel((64, 64, 3))
+    faces = np.random.default_rng(3).uniform(0, 255, (4, 64, 64, 3)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(faces, training=True)[:, :64] ** 2)
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None and np.abs(gradient).max() > 0, variable.path
+
+
+# ------------------------------------------------------------------------------- folding batch normalisation
+def test_folding_changes_no_encoding(small, faces):
+    folded = blocks.fold_batch_norm(small)
+    expected = ops.convert_to_numpy(small(faces, training=False))
+    np.testing.assert_allclose(ops.convert_to_numpy(folded(faces, training=False)), expected, atol=1e-5)
+    before = keras.Model(small.input, small.get_layer("average").output)
+    after = keras.Model(folded.input, folded.get_layer("average").output)
+    expected = ops.convert_to_numpy(before(faces, training=False))
+    assert expected.std() > 0.1  # the features differ, so that equality says something
+    np.testing.assert_allclose(ops.convert_to_numpy(after(faces, training=False)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_folding_leaves_no_batch_normalisation(small):
+    folded = blocks.fold_batch_norm(small)
+    assert not [layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)]
+    assert folded.count_params() == 3_738_624 - 4 * 4656 + 4656  # 4 numbers per filter become 1
+    assert small.get_layer("stem_bn1") and not small.get_layer("stem_conv1").use_bias  # the original is untouched
+
+
+def test_folding_undoes_mixed_precision(faces):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = blocks.faceRecoModel((96, 96, 3))
+    finally:
+        keras.config.set_dtype_policy(before)
+    folded = blocks.fold_batch_norm(model)
+    assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
+    seen = ops.convert_to_numpy(model(faces, training=False))
+    assert (ops.convert_to_numpy(folded(faces)) * seen).sum(axis=1).min() > 0.999
+
+
+def test_folding_into_dense_layers_and_without_scale():
+    keras.utils.set_random_seed(4)
+    x = keras.Input((5,))
+    y = layers.BatchNormalization(scale=False)(layers.Dense(4)(x))
+    model = keras.Model(x, y)
+    dense, bn = model.layers[1:]
+    dense.set_weights([dense.get_weights()[0], np.arange(4.0)])
+    bn.set_weights([np.arange(4.0), np.linspace(-2, 2, 4), np.linspace(0.2, 3, 4)])
+    rows = np.random.default_rng(4).normal(size=(6, 5)).astype("float32")
+    np.testing.assert_allclose(blocks.fold_batch_norm(model)(rows), model(rows, training=False), atol=1e-5)
+
+
+def test_folding_refuses_what_it_cannot_fold():
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, layers.BatchNormalization(name="bn")(layers.ReLU(name="relu")(x)))
+    with pytest.raises(BadArgument, match="bn follows relu"):
+        blocks.fold_batch_norm(model)
+
+
+# --------------------------------------------------------------------------------------- the later network
+def test_layers_and_weights_are_the_courses(large):
+    expected = json.loads(COURSE_LAYERS.read_text())
+    ours = {layer.name: [list(w.shape) for w in layer.weights] for layer in large.layers if layer.weights}
+    assert ours == expected
+    assert len(expected) == 132 + 112 + 1  # Conv2D, BatchNormalization, Dense
+
+
+def test_parameters_of_the_later_network(large):
+    course = json.loads(COURSE_LAYERS.read_text())
+    assert large.count_params() == sum(math.prod(shape) for shapes in course.values() for shape in shapes)
+    assert large.count_params() == 22_808_144
+    assert large.input_shape == (None, 160, 160, 3) and large.output_shape == (None, 128)
+
+
+def test_batch_normalisation_is_the_courses(large):
+    norms = [layer for layer in large.layers if isinstance(layer, layers.BatchNormalization)]
+    settings = {(bn.epsilon, bn.momentum, bn.center, bn.scale) for bn in norms}
+    assert settings == {(1e-3, 0.995, True, False)}
+
+
+def test_residual_scales_are_the_courses(large):
+    scales = [(layer.name, layer.scale) for layer in large.layers if isinstance(layer, layers.Rescaling)]
+    expected = [(f"Block35_{i}_Scale", 0.17) for i in range(1, 6)]
+    expected += [(f"Block17_{i}_Scale", 0.10) for i in range(1, 11)]
+    expected += [(f"Block8_{i}_Scale", 0.20) for i in range(1, 6)] + [("Block8_6_Scale", 1.0)]
+    assert scales == expected
+    names = {layer.name for layer in large.layers}
+    assert "Block8_5_Activation" in names and "Block8_6_Activation" not in names
+
+
+def test_only_standard_layers_in_the_later_network(large):
+    copy = keras.models.model_from_json(large.to_json())
+    assert copy.count_params() == large.count_params()
+    assert not any(isinstance(layer, layers.Lambda) for layer in large.layers)
+
+
+def test_512_numbers():
+    model = blocks.InceptionResNetV1((75, 75, 3), dimension=512)
+    assert model.output_shape == (None, 512)

@@ -1,0 +1,105 @@
+"""Figures say in words and shapes what they say in colour, and show the numbers they were given."""
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+import plotting
+from evaluation import error_rates
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+PHOTO = np.zeros((20, 30, 3), np.uint8)
+
+
+def test_a_wrong_answer_is_red_and_says_so(ax):
+    plotting.show_photo(ax, PHOTO, "lena", wrong=True)
+    assert ax.get_title() == "lena\nwrong"
+    assert ax.title.get_color() == plotting.DIFFERENT
+    plotting.show_photo(ax, PHOTO, "lena")
+    assert ax.get_title() == "lena"
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (6, 1, 6), (7, 2, 6)])
+def test_a_gallery_has_room_for_every_photo_and_no_more_columns(count, rows, columns):
+    figure = plotting.gallery([PHOTO] * count, [str(i) for i in range(count)])
+    assert figure.axes[0].get_gridspec().get_geometry() == (rows, columns)
+    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == [str(i) for i in range(count)]
+    plt.close(figure)
+
+
+def test_a_gallery_refuses_a_title_too_few():
+    with pytest.raises(ValueError):
+        plotting.gallery([PHOTO, PHOTO], ["one"])
+
+
+def test_faces_are_named_and_unknown_ones_are_dashed(ax):
+    table = pd.DataFrame(
+        {
+            "box": [(1, 2, 5, 6), (10, 2, 5, 6), (1, 2, 5, 6)],
+            "identity": ["lena", None, None],
+            "distance": [0.3, 0.9, 0.8],
+            "rank": [1, 1, 2],
+            "is_unknown": [False, True, True],
+        }
+    )
+    plotting.draw_faces(ax, PHOTO, table)
+    assert texts(ax) == ["lena  0.30", "unknown  0.90"]  # the second nearest is not drawn
+    assert [patch.get_linestyle() for patch in ax.patches] == ["-", "--"]
+    assert ax.patches[1].get_bbox().bounds == (10, 2, 5, 6)
+
+
+def test_the_distance_matrix_frames_the_smallest_of_each_row(ax):
+    distances = np.array([[0.5, 0.2, 0.9], [0.1, 0.8, 0.7]])
+    plotting.distance_matrix(ax, distances, ["a", "b"], ["x", "y", "z"])
+    assert texts(ax) == ["0.50", "0.20", "0.90", "0.10", "0.80", "0.70"]
+    assert [tuple(patch.get_xy()) for patch in ax.patches] == [(0.5, -0.5), (-0.5, 0.5)]
+
+
+def test_the_projection_keeps_as_much_as_two_directions_can():
+    encodings = np.random.default_rng(0).normal(size=(30, 8)) * [5, 3, 1, 1, 1, 1, 1, 1]
+    points = plotting.project(encodings)
+    values = np.linalg.eigvalsh(np.cov(encodings.T))[::-1]
+    np.testing.assert_allclose(points.var(axis=0, ddof=1), values[:2], rtol=1e-9)
+    np.testing.assert_allclose(plotting.project(-encodings), -points, atol=1e-9)
+
+
+def test_camera_pictures_are_tied_to_their_portrait(ax):
+    points = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]])
+    plotting.projection(ax, points, ["lena", "lena", None], [True, False, False])
+    assert texts(ax) == ["lena"]
+    assert np.asarray(ax.lines[0].get_data()).T.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
+def test_the_ring_of_a_triplet_is_where_the_loss_becomes_zero(ax):
+    triplet = np.array([[0.0, 0.0], [0.6, 0.0], [0.0, 0.7]])
+    plotting.push_and_pull(ax, triplet, np.zeros((3, 2)), 0.2, "semi-hard")
+    inner, ring = (patch.radius for patch in ax.patches)
+    assert inner == pytest.approx(0.6)
+    assert inner**2 - ring**2 + 0.2 == pytest.approx(0)  # a negative on the ring: no loss left
+
+
+def test_error_curves_state_the_rates_at_the_threshold(ax):
+    rates = error_rates([0.3, 0.9, 0.8, 1.2], [True, True, False, False], np.arange(0, 2, 0.1))
+    plotting.error_curves(ax, rates, 0.9)
+    assert texts(ax) == ["at 0.90:\n50 % accepted falsely\n50 % rejected falsely"]
+
+
+def test_every_group_of_the_strip_is_named(ax):
+    plotting.distance_strip(ax, {"owners": [0.3, 0.4], "strangers": [0.9]}, 0.7)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["owners", "strangers"]
+    assert "threshold 0.70" in texts(ax)
