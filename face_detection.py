@@ -14,6 +14,7 @@ Networks", 2016, in the implementation of the package ``mtcnn``.
 from __future__ import annotations
 
 import functools
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +28,7 @@ Point = tuple[float, float]
 Detection = dict  # {"box": (x, y, width, height), "keypoints": {name: (x, y)}, "confidence": float}
 
 #: Where the five points lie in an aligned face: (x, y) as fractions of its side. They are the medians, over
-#: 80 faces, of MTCNN's points in the 150×150 crops on which the weights of weights/resnet were trained.
+#: 80 faces, of MTCNN's points in the 150×150 crops that the original engine of weights/resnet makes.
 TEMPLATE: dict[str, Point] = {
     "left_eye": (47.0 / 150, 45.0 / 150),
     "right_eye": (101.0 / 150, 44.5 / 150),
@@ -94,8 +95,17 @@ def detect_faces_batch(
     return found
 
 
-@functools.cache
+_LOADING = threading.Lock()
+
+
 def _detector():
+    """The process's one MTCNN, also when several threads ask for it at once."""
+    with _LOADING:
+        return _load_detector()
+
+
+@functools.cache
+def _load_detector():
     """MTCNN, loaded once per process, when the first photo comes; its three networks as compiled functions.
 
     The package calls them layer by layer, which takes three times as long for a small photo.
@@ -225,11 +235,12 @@ def align_face(
 def warp(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
     """Resample ``photo`` through a similarity ``matrix`` (2, 3) into (side, side, 3).
 
-    All interpolation of faces happens here: bilinear, after averaging when the face has to shrink by more
+    Every face is cut out of its photo here: bilinear, after averaging when the face has to shrink by more
     than half (bilinear alone would skip pixels), and with the photo's edge repeated beyond its border.
     """
     scale = np.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 0.5:
+        photo, matrix = _around(photo, matrix, side)
         factor = max(2 * scale, 2 / min(photo.shape[:2]))
         height, width = (max(1, round(n * factor)) for n in photo.shape[:2])
         fx, fy = width / photo.shape[1], height / photo.shape[0]
@@ -239,9 +250,28 @@ def warp(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
     return cv2.warpAffine(photo, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _around(photo: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a large photo that a crop of ``side`` pixels looks at, and the matrix from that part."""
+    to_photo = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ to_photo.T  # (4, 2)
+    margin = 4 / np.hypot(matrix[0, 0], matrix[1, 0])
+    limits = np.array(photo.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=0) - margin), 0, limits - 2).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0) + margin), low + 2, limits).astype(int)
+    shift = np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]])
+    return photo[low[1] : high[1], low[0] : high[0]], matrix @ shift
+
+
 def resize_face(photo: np.ndarray, side: int) -> np.ndarray:
-    """Bring a picture that is an aligned face already to (side, side, 3), averaging when it shrinks."""
-    shrinks = min(check_photo(photo).shape[:2]) > side
+    """Bring a picture that is an aligned face already to (side, side, 3), averaging when it shrinks.
+
+    Raises:
+        BadArgument: If the picture is far from square: then it is no aligned face.
+    """
+    height, width = check_photo(photo).shape[:2]
+    if max(height, width) > 1.5 * min(height, width):
+        raise BadArgument(f"a picture of {width}×{height} is no aligned face; leave aligned=True out")
+    shrinks = min(height, width) > side
     return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 

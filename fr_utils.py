@@ -16,6 +16,7 @@ import os
 import re
 import struct
 import tempfile
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
 # ------------------------------------------------------------------------------------------------- photos
 #: Larger pictures are refused before they are unpacked (a 4 kB file can claim a billion pixels).
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 32_000  # OpenCV can't resample longer ones
+MAX_BYTES = 200_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # JPEG opens MPO too
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".avif")
 
@@ -90,11 +93,13 @@ def load_image(source: Source) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _decode(source, name)
     try:
-        data = source if isinstance(source, bytes) else _read(source)
+        data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UnreadableImage(f"{name} can't be read: {error}") from error
     if not data:
         raise UnreadableImage(f"{name} is empty")
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(f"{name} is larger than {MAX_BYTES // 10**6} MB")
     try:
         with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged metadata
             warnings.simplefilter("ignore")
@@ -118,8 +123,11 @@ def describe(source: Any) -> str:
 
 def _read(source: Any) -> bytes:
     if hasattr(source, "read"):
-        return source.read()
-    return Path(source).read_bytes()
+        return source.read(MAX_BYTES + 1)
+    if Path(source).exists() and not Path(source).is_file():
+        raise OSError("it is no file")
+    with open(source, "rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _reason(error: Exception) -> str:
@@ -131,8 +139,8 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     width, height = image.size
     if width * height == 0:
         raise UnreadableImage(f"{name} has no pixels ({width}×{height})")
-    if width * height > MAX_PIXELS:
-        limit = f"more than {MAX_PIXELS // 10**6} million are refused"
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        limit = f"more than {MAX_PIXELS // 10**6} million, or {MAX_SIDE:,} in a row, are refused"
         raise UnreadableImage(f"{name} has {width}×{height} pixels; {limit}")
     try:
         with warnings.catch_warnings():
@@ -155,7 +163,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits per pixel, kept by Pillow in modes I and I;16
-        return _array_to_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16), name)
+        pixels = np.asarray(image)
+        deep = image.mode != "I" or pixels.max(initial=0) > 255  # mode I holds 8-bit pixels as well
+        return _array_to_rgb(pixels.clip(0, 65535).astype(np.uint16 if deep else np.uint8), name)
     if image.mode == "F":
         return _array_to_rgb(np.asarray(image), name)
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
@@ -170,8 +180,8 @@ def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise UnreadableImage(f"{name} is no picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS or max(array.shape) > MAX_SIDE:
+        raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, or {MAX_SIDE:,} in a row")
     array = _to_uint8(array, name)
     if array.shape[2] == 4:
         alpha = array[..., 3:].astype(np.uint16)
@@ -215,8 +225,8 @@ def info_of(model: keras.Model) -> FaceNetInfo:
     """What ``load_facenet`` noted on a network; for any other model, its own side and the usual template."""
     if isinstance(getattr(model, "facenet", None), FaceNetInfo):
         return model.facenet
-    side = model.input_shape[1]
-    if len(model.input_shape) != 4 or side is None or model.input_shape[1:] != (side, side, 3):
+    side = model.input_shape[1] if len(model.input_shape) == 4 else None
+    if side is None or model.input_shape[1:] != (side, side, 3):
         raise BadNetwork(f"{model.name} takes {model.input_shape}; a face network takes (m, S, S, 3)")
     return FaceNetInfo(model.name, side)
 
@@ -275,10 +285,9 @@ def _load_ours(folder: Path) -> keras.Model:
     card = _read_card(folder)
     for file, expected in card["sha256"].items():
         if not (folder / file).is_file():
-            raise BadNetwork(f"{folder} has no {file}; 'git checkout -- {folder.name}' there brings it back")
+            raise BadNetwork(f"{folder} has no {file}; {_bring_back(folder / file)}")
         if _sha256(folder / file) != expected:
-            damaged = f"{folder / file} is damaged (wrong SHA-256)"
-            raise BadNetwork(f"{damaged}; 'git checkout -- {file}' in that folder brings it back")
+            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); {_bring_back(folder / file)}")
     model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
     model.load_weights(folder / "model.h5")
     model.trainable = False
@@ -336,6 +345,8 @@ def _load_file(path: Path, scaling: str | tuple[float, float] | None, side: int 
         network = keras.models.load_model(path, compile=False)
     except Exception as error:  # a damaged or foreign file makes Keras raise nearly anything
         raise BadNetwork(f"{path} can't be opened as a Keras model ({_reason(error)})") from error
+    if len(network.input_shape) != 4:
+        raise BadNetwork(f"{path} takes {network.input_shape}, not faces (m, S, S, 3)")
     side = side or network.input_shape[1]
     if side is None:
         raise BadArgument(f"{path} takes faces of any size; say which with side=…")
@@ -379,7 +390,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
     info = FaceNetInfo(side=model.input_shape[1], **info)
     with tempfile.TemporaryDirectory(dir=folder) as workshop:
         workshop = Path(workshop)
-        (workshop / "model.json").write_text(model.to_json(indent=1), encoding="utf-8")
+        (workshop / "model.json").write_text(model.to_json(indent=1), encoding="utf-8", newline="\n")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # .h5 is the legacy format: chosen, since every Keras reads it
             _quietly(model.save, workshop / "model.h5", include_optimizer=False)
@@ -388,7 +399,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
             "sha256": {file: _sha256(workshop / file) for file in ("model.json", "model.h5")},
         }
         card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
-        (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8")
+        (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8", newline="\n")
         for file in ("model.json", "model.h5", "facenet.json"):
             os.replace(workshop / file, folder / file)
 
@@ -411,10 +422,20 @@ def _quietly(save, *args, **kwargs) -> None:
         absl.logging.set_verbosity(level)
 
 
+def _bring_back(file: Path) -> str:
+    """How a user gets a file of a shipped network again."""
+    name = file.resolve()
+    if not name.is_relative_to(ROOT):
+        return "copy the whole folder again"
+    name = name.relative_to(ROOT).as_posix()
+    return f"bring it back with 'git checkout -- {name}' in the project's folder, or by downloading {name} again"
+
+
 def _read_card(folder: Path) -> dict:
     card = folder / "facenet.json"
     if not card.is_file():
-        raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {DEFAULT_NETWORK} holds one")
+        advice = _bring_back(card) if folder.is_dir() else f"{DEFAULT_NETWORK} holds one"
+        raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {advice}")
     try:
         entries = json.loads(card.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -463,16 +484,24 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
         Encodings (m, D) float32.
 
     Raises:
-        BadArgument: If the faces have another shape than the network takes.
+        BadArgument: If the faces have another shape than the network takes, or hold something else than numbers.
+        BadNetwork: If the network answers with something else than numbers.
     """
     faces = np.asarray(faces)
+    if not np.issubdtype(faces.dtype, np.number) or not np.isfinite(faces).all():
+        raise BadArgument(f"faces must hold finite numbers in 0..255; these are {faces.dtype} {faces.shape}")
+    if batch_size < 1:
+        raise BadArgument(f"batch_size={batch_size}: at least 1")
     if faces.ndim != 4 or faces.shape[1:] != model.input_shape[1:]:
         expected = ", ".join(map(str, model.input_shape[1:]))
         raise BadArgument(f"{model.name} takes faces (m, {expected}), not {faces.shape}")
     encode = _compiled(model)
     batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
-    encodings = [np.asarray(encode(batch)) for batch in batches]
-    return np.concatenate(encodings) if encodings else np.empty((0, model.output_shape[-1]), np.float32)
+    encodings = [np.empty((0, model.output_shape[-1]), np.float32), *(np.asarray(encode(batch)) for batch in batches)]
+    encodings = np.concatenate(encodings)
+    if not np.isfinite(encodings).all():
+        raise BadNetwork(f"{model.name} gives encodings that are no numbers (NaN): its weights are unusable")
+    return encodings
 
 
 def _compiled(model: keras.Model):
@@ -530,12 +559,13 @@ def _faces_of(
     results: list[np.ndarray | FaceError] = []
     for source in sources:
         try:
-            results.append(load_image(source))
+            photo = load_image(source)
+            results.append(resize_face(photo, info.side) if aligned else photo)
         except FaceError as error:
             results.append(error)
-    photos = {i: photo for i, photo in enumerate(results) if isinstance(photo, np.ndarray)}
     if aligned:
-        return [resize_face(x, info.side) if i in photos else x for i, x in enumerate(results)]
+        return results
+    photos = {i: photo for i, photo in enumerate(results) if isinstance(photo, np.ndarray)}
     for i, found in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
         if found:
             face = pick_face(found, photos[i], which)
@@ -551,7 +581,8 @@ def verify(
     identity: str,
     database: Mapping[str, np.ndarray],
     model: keras.Model,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
+    aligned: bool = False,
 ) -> tuple[float, bool]:
     """Is this the person they say they are? (1:1)
 
@@ -560,7 +591,8 @@ def verify(
         identity: The name they claim.
         database: Identity → encoding.
         model: The network that made the database's encodings.
-        threshold: The door opens below this distance.
+        threshold: The door opens below this distance. None takes the network's own (0.7).
+        aligned: True if the picture is an aligned face already.
 
     Returns:
         distance: Between the photo's encoding and the claimed identity's.
@@ -570,11 +602,13 @@ def verify(
         UnknownIdentity: If nobody of that name is in the database.
         FaceError: If the photo can't be opened or shows no face.
     """
-    _check_threshold(threshold)
+    threshold = _threshold_for(model, threshold)
+    if not isinstance(database, Mapping):
+        raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
     if identity not in database:
         raise _unknown(identity, database)
     known = _as_encoding(database[identity], identity, model)
-    distance = float(np.linalg.norm(img_to_encoding(image_path, model) - known))
+    distance = float(np.linalg.norm(img_to_encoding(image_path, model, aligned) - known))
     door_open = distance < threshold
     print(f"It's {identity}, welcome in!" if door_open else f"It's not {identity}, please go away")
     return distance, door_open
@@ -584,7 +618,8 @@ def who_is_it(
     image_path: Source,
     database: Mapping[str, np.ndarray],
     model: keras.Model,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
+    aligned: bool = False,
 ) -> tuple[float, str | None]:
     """Who is this? (1:K, or nobody)
 
@@ -592,7 +627,8 @@ def who_is_it(
         image_path: A photo of who stands at the door.
         database: Identity → encoding, K of them.
         model: The network that made the database's encodings.
-        threshold: Whoever is not nearer than this is nobody.
+        threshold: Whoever is not nearer than this is nobody. None takes the network's own (0.7).
+        aligned: True if the picture is an aligned face already.
 
     Returns:
         distance: To the nearest identity in the database.
@@ -602,23 +638,23 @@ def who_is_it(
         EmptyDatabase: If there is nobody to compare with.
         FaceError: If the photo can't be opened or shows no face.
     """
-    _check_threshold(threshold)
+    threshold = _threshold_for(model, threshold)
     names, known = _as_matrix(database, model)
-    distances = np.linalg.norm(known - img_to_encoding(image_path, model), axis=1)  # (K,)
+    distances = np.linalg.norm(known - img_to_encoding(image_path, model, aligned), axis=1)  # (K,)
     nearest = int(distances.argmin())
     distance = float(distances[nearest])
-    if distance >= threshold:
-        print("Not in the database.")
-        return distance, None
-    print(f"It's {names[nearest]}, the distance is {distance:.2f}")
-    return distance, names[nearest]
+    if distance < threshold:
+        print(f"It's {names[nearest]}, the distance is {distance:.2f}")
+        return distance, names[nearest]
+    print("Not in the database.")
+    return distance, None
 
 
 def identify(
     photo: Source,
     database: Mapping[str, np.ndarray],
     model: keras.Model,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     top: int = 1,
 ) -> pd.DataFrame:
     """Name every face of a photo.
@@ -627,7 +663,7 @@ def identify(
         photo: A photo with any number of faces.
         database: Identity → encoding, K of them.
         model: The network that made the database's encodings.
-        threshold: Whoever is not nearer than this is unknown.
+        threshold: Whoever is not nearer than this is unknown. None takes the network's own (0.7).
         top: How many of the nearest identities to list for each face.
 
     Returns:
@@ -640,7 +676,7 @@ def identify(
         EmptyDatabase: If there is nobody to compare with.
         UnreadableImage: If the picture can't be opened.
     """
-    _check_threshold(threshold)
+    threshold = _threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
     names, known = _as_matrix(database, model)
@@ -651,7 +687,7 @@ def identify(
     rows = []
     for face, i in enumerate(_reading_order([found["box"] for found in detections])):
         for rank, j in enumerate(np.argsort(distances[i], kind="stable")[:top], 1):
-            unknown = bool(distances[i, j] >= threshold)
+            unknown = not float(distances[i, j]) < threshold
             identity = None if unknown else names[j]
             rows.append((face, detections[i]["box"], identity, float(distances[i, j]), rank, unknown, names[j]))
     columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
@@ -679,14 +715,17 @@ def _reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:
 #: Files of ``images/`` that are no portraits: what the camera saw, the group photo, and the lookalike.
 NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 
+#: Files that nobody takes for a portrait; any other that can't be opened becomes a row of the report.
+NO_PICTURE = (".md", ".txt", ".json", ".csv", ".ini", ".db")
+
 
 def build_database(
     folder: str | os.PathLike, model: keras.Model, progress: bool = True
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
 
-    A file counts as a portrait if its ending is a picture's and its name begins with none of ``camera_``,
-    ``video_call`` and ``lookalike``. Where a portrait shows several faces, the largest counts.
+    Every file counts as a portrait but notes (``.md``, ``.json`` and the like), hidden files, and those whose name
+    begins with ``camera_``, ``video_call`` or ``lookalike``. Of several faces in a portrait the largest counts.
 
     Args:
         folder: Where the portraits are.
@@ -703,24 +742,37 @@ def build_database(
     folder = Path(folder)
     if not folder.is_dir():
         raise BadArgument(f"{folder} is not a folder")
-    files = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in PICTURE_ENDINGS and f.is_file()]
-    files = [f for f in files if not f.name.startswith(NO_PORTRAIT)]
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.suffix.lower() not in NO_PICTURE]
+    files = [f for f in files if not f.name.startswith(".") and not f.name.casefold().startswith(NO_PORTRAIT)]
     encodings, problems = photos_to_encodings(files, model, progress=progress)
     database: dict[str, np.ndarray] = {}
     unusable = []
     for i, file in enumerate(files):
+        identity = unicodedata.normalize("NFC", file.stem)  # é is one letter, whichever system wrote it
         if i in problems:
             unusable.append((file.name, str(problems[i])))
-        elif file.stem in database:
-            unusable.append((file.name, f"there is another portrait of {file.stem}"))
+        elif identity in database:
+            unusable.append((file.name, f"there is another portrait of {identity}"))
         else:
-            database[file.stem] = encodings[i]
+            database[identity] = encodings[i]
     return database, pd.DataFrame(unusable, columns=["file", "reason"])
 
 
-def _check_threshold(threshold: float) -> None:
-    if not isinstance(threshold, int | float | np.floating | np.integer) or not 0 <= threshold < np.inf:
+def _threshold_for(model: keras.Model, threshold: float | None) -> float:
+    """The threshold that was given, or else the network's own."""
+    if threshold is None:
+        return info_of(model).threshold
+    number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
+    if not number or not 0 <= threshold < np.inf:
         raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everybody in)")
+    return float(threshold)
+
+
+def _check_database(database: Mapping[str, np.ndarray]) -> None:
+    if not isinstance(database, Mapping):
+        raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
+    if len(database) == 0:
+        raise EmptyDatabase("the database is empty; build_database('images', model) fills one")
 
 
 def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.ndarray:
@@ -739,8 +791,7 @@ def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.nda
 
 def _as_matrix(database: Mapping[str, np.ndarray], model: keras.Model) -> tuple[list[str], np.ndarray]:
     """The database as names and a matrix (K, D)."""
-    if len(database) == 0:
-        raise EmptyDatabase("the database is empty; build_database('images', model) fills one")
+    _check_database(database)
     names = list(database)
     return names, np.stack([_as_encoding(database[name], name, model) for name in names])
 

@@ -120,16 +120,16 @@ def encoding_strip(ax: Axes, encoding: np.ndarray, title: str = "") -> Axes:
 
 
 def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Axes:
-    """Distances (r, c) as a table of shaded cells with their numbers; the smallest of a row is framed."""
+    """Distances (r, c) as shaded cells with their numbers; the smallest of a row is framed, NaN stays empty."""
     distances = np.asarray(distances)
     ax.imshow(distances, cmap="viridis", vmin=0, vmax=1.2, aspect="auto")
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     ax.set_yticks(range(len(rows)), rows)
     ax.spines[:].set_visible(False)
-    for i, j in np.ndindex(distances.shape):
+    for i, j in np.argwhere(np.isfinite(distances)):
         colour = "white" if distances[i, j] < 0.7 else "black"
         ax.text(j, i, f"{distances[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=7)
-    for i, j in enumerate(distances.argmin(axis=1)):
+    for i, j in enumerate(np.nanargmin(distances, axis=1)):
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=2))
     return ax
 
@@ -225,8 +225,9 @@ def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
         rates: A table of ``evaluation.error_rates``.
         threshold: The threshold to mark.
     """
-    ax.plot(rates.threshold, 100 * rates.false_accepts, color=DIFFERENT, label="false accepts: a stranger gets in")
-    rejects = "false rejects: the owner stays out"
+    accepts = "false accepts: different people pass for one"
+    ax.plot(rates.threshold, 100 * rates.false_accepts, color=DIFFERENT, label=accepts)
+    rejects = "false rejects: one person does not"
     ax.plot(rates.threshold, 100 * rates.false_rejects, color=SAME, linestyle="--", label=rejects)
     ax.axvline(threshold, color=ACCENT, linewidth=2)
     row = rates.iloc[(rates.threshold - threshold).abs().argmin()]

@@ -174,7 +174,9 @@ def test_resize_face_is_an_average_when_it_shrinks_by_a_whole_number():
     expected = photo.reshape(20, 3, 20, 3, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(resize_face(photo, 20), expected, atol=0.51)
     np.testing.assert_array_equal(resize_face(photo, 60), photo)
-    assert resize_face(photo[:10], 33).shape == (33, 33, 3)
+    assert resize_face(photo[:50], 33).shape == (33, 33, 3)
+    with pytest.raises(BadArgument, match="60×10 is no aligned face"):
+        resize_face(photo[:10], 33)
 
 
 # ---------------------------------------------------------------------------------------------- detection

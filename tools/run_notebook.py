@@ -160,20 +160,31 @@ def answers(notebook: NotebookNode) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------- the page
+def mathml(formula: str, display: str = "inline") -> str:
+    """A LaTeX formula as MathML, which browsers draw by themselves, where nbconvert would load a library.
+
+    Example:
+        >>> mathml("d < 1")[-52:]
+        '<mi>d</mi><mo>&#x0003C;</mo><mn>1</mn></mrow></math>'
+    """
+    # Browsers stretch and lower the bars of a norm that has an exponent, unless they are told not to.
+    return latex_to_mathml(formula, display=display).replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
+
+
 class MathMLRenderer(IPythonRenderer):
-    """Writes formulas as MathML, which browsers draw by themselves, where nbconvert would load a library."""
+    """Writes the formulas of markdown cells as MathML."""
 
     def inline_math(self, body: str) -> str:
         """``$…$``."""
-        return latex_to_mathml(body)
+        return mathml(body)
 
     def block_math(self, body: str) -> str:
         """``$$…$$``."""
-        return latex_to_mathml(body, display="block")
+        return mathml(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
         r"""``\begin{…}…\end{…}``."""
-        return latex_to_mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
+        return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
 
 
 class OfflineHTMLExporter(HTMLExporter):
@@ -221,13 +232,14 @@ def write_page(notebook: NotebookNode, name: str, folder: Path, to: Path) -> Non
 
 
 # ---------------------------------------------------------------------------------------------- the command
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the notebook, print the answers, write the page; 1 if a cell failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--in-place", action="store_true", help="write the outputs into the notebook, tidied")
+    parser.add_argument("--to", type=Path, help="the page; by default build/<name>.html")
     parser.add_argument("--timeout", type=float, default=900, help="seconds after which a cell is given up")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if sys.platform == "win32":  # the messages to the kernel need the other event loop there
         asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
 
@@ -252,7 +264,7 @@ def main() -> int:
     tidy(notebook)
     for text in answers(notebook):
         print(f"\n{text}")
-    page = ROOT / "build" / f"{path.stem}.html"
+    page = (args.to or ROOT / "build" / f"{path.stem}.html").resolve()
     write_page(notebook, path.stem, path.parent, page)
     if args.in_place:
         nbformat.write(notebook, path)
