@@ -442,7 +442,7 @@ def _read_card(folder: Path) -> dict:
         raise BadNetwork(f"{card} is damaged: {error}") from error
     complete = isinstance(entries, dict) and {"name", "side", "template", "threshold", "sha256"} <= set(entries)
     if not complete or not {"model.json", "model.h5"} <= set(entries["sha256"]):
-        raise BadNetwork(f"{card} is incomplete; 'git checkout -- {card.name}' in its folder brings it back")
+        raise BadNetwork(f"{card} is incomplete; {_bring_back(card)}")
     return entries
 
 

@@ -121,6 +121,18 @@ def test_cross_validation_never_measures_people_that_it_was_fitted_on(monkeypatc
     assert sorted(name for held_out in measured for name in held_out) == sorted(set(people))
 
 
+def test_a_part_of_the_people_keeps_its_own_pairs():
+    """People with one, two, three … pictures: the renumbered pairs name the same pictures as before."""
+    people = np.repeat(list("abcdef"), range(1, 7))
+    raw = np.arange(len(people))[:, None] * 1.0
+    same_pairs = np.array([(i, j) for i in range(21) for j in range(i) if people[i] == people[j]])
+    keep = np.isin(people, ["b", "d", "f"])
+    part, names, pairs = calibrate._subset(raw, people, same_pairs, keep)
+    assert set(names) == {"b", "d", "f"} and len(part) == 12
+    expected = {(i, j) for i, j in same_pairs.tolist() if people[i] in "bdf"}
+    assert {tuple(pair) for pair in part[pairs][..., 0].tolist()} == expected and len(pairs) == len(expected)
+
+
 def test_cross_validation_reports_what_new_people_would_see():
     given = cone(7, people=150)
     report = cross_validate(*given)

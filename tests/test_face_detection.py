@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -160,6 +164,34 @@ def test_shrinking_averages_the_pixels():
     photo = np.repeat(((x + y) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
     face = align_face(photo, as_keypoints(move(similarity(10, 20, (250, -200)), TARGET)), side=150).astype(float)
     assert abs(face.mean() - 127.5) < 2 and face.std() < 6
+
+
+@pytest.mark.parametrize("place", [(300, 260), (1500, 900), (-200, 100), (2700, 1700)], ids=str)
+def test_of_a_large_photo_only_the_face_matters(place):
+    """A small part of a large photo is averaged; the crop is what averaging the whole photo would give."""
+    rng = np.random.default_rng(0)
+    photo = resized(rng.integers(0, 256, (90, 150, 3), dtype=np.uint8), 3000, 1800)
+    matrix = similarity_transform(move(similarity(6, 15, place), TARGET), TARGET)
+    face = face_detection.warp(photo, matrix, 150)
+    whole = np.array(Image.fromarray(photo).resize((1000, 600), Image.Resampling.BOX))
+    to_whole = matrix @ np.array([[3, 0, 1], [0, 3, 1], [0, 0, 1]])  # the centre of a pixel of 3×3 is at 3x + 1
+    expected = cv2.warpAffine(whole, to_whole, (150, 150), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(face.astype(int) - expected).mean() < 0.8  # half a pixel of the photo aside it would be over 1
+
+
+def test_the_detector_is_loaded_once_however_many_ask(monkeypatch):
+    """Several threads of an app meet their first photo at the same time."""
+    loaded = []
+
+    def slow_start():
+        loaded.append(1)
+        time.sleep(0.05)
+        return "the detector"
+
+    monkeypatch.setattr(face_detection, "_load_detector", functools.cache(slow_start))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: face_detection._detector(), range(8)))
+    assert answers == ["the detector"] * 8 and len(loaded) == 1
 
 
 def test_align_face_names_missing_keypoints():

@@ -71,6 +71,8 @@ SOURCES = {
     "a path as text": lambda path: str(path),
     "a path": lambda path: path,
     "bytes": lambda path: path.read_bytes(),
+    "bytes that may change": lambda path: bytearray(path.read_bytes()),
+    "a view of bytes": lambda path: memoryview(path.read_bytes()),
     "an open file": lambda path: path.open("rb"),
     "a file in memory": lambda path: io.BytesIO(path.read_bytes()),
     "a PIL image": lambda path: Image.open(path),
@@ -349,6 +351,8 @@ BROKEN_SOURCES = {
     "a batch": (RGB[None], "is no picture"),
     "a row": (GREY[0], "is no picture"),
     "no rows": (RGB[:0], "is no picture"),
+    "too long a row": (np.broadcast_to(np.uint8(0), (2, 32_001)), "more than 64 million pixels, or 32,000 in a row"),
+    "too long a picture": (Image.new("L", (1, 32_001)), "a Image has 1×32001 pixels; .*32,000 in a row, are refused"),
     "too many pixels": (np.broadcast_to(np.uint8(0), (8001, 8000)), "more than 64 million pixels"),
 }
 
@@ -363,6 +367,23 @@ def test_missing_files_and_folders_are_refused_by_name(tmp_path):
     for path in (tmp_path / "nobody.jpg", tmp_path):
         with pytest.raises(UnreadableImage, match=f"^{re.escape(str(path))} can't be read"):
             load_image(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_what_never_ends_is_not_read():
+    with pytest.raises(UnreadableImage, match="/dev/zero can't be read: it is no file"):
+        load_image("/dev/zero")
+
+
+def test_enormous_files_are_not_read_to_their_end(tmp_path, monkeypatch):
+    """A file that is longer than any picture: from a path, from a stream, from bytes."""
+    monkeypatch.setattr(fr_utils, "MAX_BYTES", 5_000_000)
+    path, stream = tmp_path / "long.bmp", io.BytesIO(bytes(6_000_000))
+    path.write_bytes(stream.getvalue())
+    for source in (path, stream, stream.getvalue()):
+        with pytest.raises(UnreadableImage, match="is larger than 5 MB"):
+            load_image(source)
+    assert stream.tell() == 5_000_001
 
 
 def test_a_damaged_pil_image_is_refused():
@@ -660,6 +681,13 @@ def test_many_photos_keep_their_order(small_network):
     np.testing.assert_allclose(encodings[good], faces_to_encodings(np.stack(faces), small_network)[good], atol=1e-5)
 
 
+def test_a_picture_that_is_no_aligned_face_does_not_sink_the_others(small_network, picture):
+    square = np.tile(picture[:, :6], (3, 3, 1))
+    encodings, problems = photos_to_encodings([square, picture[:2], square], small_network, aligned=True)
+    assert list(problems) == [1] and "9×2 is no aligned face" in str(problems[1])
+    assert np.isnan(encodings[1]).all() and np.isfinite(encodings[[0, 2]]).all()
+
+
 def test_the_central_face_can_be_asked_for(photos, network, database):
     """Jun, smaller, stands in the middle of three; the largest face is at the border."""
     small = np.asarray(Image.fromarray(photos["jun"]).resize((200, 200)))
@@ -718,6 +746,14 @@ def test_verify_keeps_a_stolen_card_out(images, network, database, capsys):
     distance, door_open = verify(images / "camera_0.jpg", "kofi", database, network)
     assert door_open is False and distance >= 0.7
     assert capsys.readouterr().out == "It's not kofi, please go away\n"
+
+
+def test_an_aligned_face_at_the_door(photos, network, database):
+    """A crop in which no detector looks for a face any more."""
+    face = extract_face(photos["camera_0"])
+    assert who_is_it(face, database, network, aligned=True)[1] == "lena"
+    assert verify(face, "lena", database, network, aligned=True)[1]
+    assert not verify(face, "kofi", database, network, aligned=True)[1]
 
 
 def test_the_threshold_itself_is_too_far(images, network, database):
@@ -871,6 +907,7 @@ def test_files_that_can_not_be_used_become_rows(tmp_path, images, network, datab
         ("otto.jpg", images / "otto.jpg"),
         ("otto.png", encoded(Image.open(images / "otto.jpg"), "PNG")),
         ("notes.txt", b"not a picture"),
+        (".DS_Store", b"what a Mac leaves everywhere"),
         ("camera_7.jpg", images / "camera_7.jpg"),
     )
     (folder / "album.jpg").mkdir()

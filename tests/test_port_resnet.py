@@ -7,6 +7,7 @@ the keypoints by which the face was cut, and the raw 128 numbers. Where the engi
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import struct
 from pathlib import Path
@@ -254,6 +255,21 @@ def test_the_shipped_weights_are_a_fresh_port():
         if ours.path != "centred/bias":
             np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
     assert np.any(shipped.get_layer("centred").bias) and not np.any(fresh.get_layer("centred").bias)
+
+
+def test_a_file_with_other_bytes_is_not_ported(tmp_path, monkeypatch):
+    path = tmp_path / "weights.dat"
+    path.write_bytes(b"con_4 and so on")
+    with pytest.raises(BadArgument, match="weights.dat is not the file that this tool knows"):
+        port_resnet.read_dat(path)
+    monkeypatch.setattr(port_resnet, "DAT_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert port_resnet.read_dat(path) == b"con_4 and so on"
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(port_resnet, "PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(BadArgument, match="no_such_package_of_weights is not installed .* or give --dat FILE"):
+        port_resnet.find_dat()
 
 
 def test_another_file_is_refused():
