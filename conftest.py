@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or each kernel warns about its debugger
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+(ROOT / "build" / "ipython").mkdir(parents=True, exist_ok=True)
 os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")  # nobody's own settings, and not their history
 os.environ.pop("MPLBACKEND", None)  # a kernel draws into the notebook unless it is told otherwise
 

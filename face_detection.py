@@ -14,6 +14,7 @@ Networks", 2016, in the implementation of the package ``mtcnn``.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -114,7 +115,11 @@ def _load_detector():
         import tensorflow as tf
         from mtcnn import MTCNN
 
-    detector = MTCNN()
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # Python 3.13 complains of how lz4 closes files
+    try:
+        detector = MTCNN()
+    finally:
+        sys.unraisablehook = hook
     for stage, side in zip(detector.stages, (None, 24, 48), strict=True):
         faces = tf.TensorSpec((None, side, side, 3), tf.float32)
         stage._model = tf.function(stage.model, input_signature=[faces])
