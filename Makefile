@@ -21,7 +21,7 @@ help:
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
-	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=weights/… picks it'
+	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
 	@echo 'make clean        remove .venv and everything else that these commands made, except results/'
 

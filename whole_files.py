@@ -1,0 +1,57 @@
+"""Write files and folders completely or not at all: whoever is killed in between leaves what was there before."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Lend another name to write a file or folder to, and give it its own name once it is complete.
+
+    Args:
+        path: What shall be there in the end. Its folder is created. What was there before is replaced.
+
+    Yields:
+        The name to write to, beside ``path`` and with its ending. After an error nothing is left of it.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with whole(Path(folder) / "notes.txt") as unfinished:
+        ...         _ = unfinished.write_text("all of it")
+        ...     (Path(folder) / "notes.txt").read_text()
+        'all of it'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished_{os.getpid()}_{path.name}")
+    _sweep(path)
+    try:
+        yield unfinished
+        if unfinished.is_file():
+            with unfinished.open("rb+") as stream:
+                os.fsync(stream.fileno())  # on the disk before it gets its name
+        elif path.is_dir():
+            shutil.rmtree(path)
+        os.replace(unfinished, path)
+    finally:
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed more than an hour ago left unfinished of this file or folder."""
+    for left in path.parent.glob(f".unfinished_*_{glob.escape(path.name)}"):
+        if time.time() - left.stat().st_mtime > 3600:
+            _remove(left)
