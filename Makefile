@@ -13,7 +13,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow bench lfw need-dir pins clean FORCE
+.PHONY: help run lab test test-slow bench export-network lfw need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
@@ -21,9 +21,10 @@ help:
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
+	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
-	@echo 'make clean        remove .venv and everything else that these commands made, except results/'
+	@echo 'make clean        remove .venv and everything else that these commands made, except results/ and datasets/'
 
 run: .venv/.course
 	@$(PY) tools/run_notebook.py Face_Recognition.ipynb
@@ -39,6 +40,10 @@ test-slow: .venv/.dev
 
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)
+	@$(PY) tools/readme_results.py
+
+export-network: .venv/.dev
+	@$(PY) tools/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
 	@$(PY) tools/readme_results.py
 
 lfw: need-dir .venv/.course

@@ -139,6 +139,39 @@ def faceRecoModel(input_shape: tuple[int, int, int] = (96, 96, 3), dimension: in
     return keras.Model(faces, x, name="faceRecoModel")
 
 
+class Stage(NamedTuple):
+    """A stage of a network, for tables and diagrams: its name, output shape without m, and parameters."""
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+def stages_of(model: keras.Model) -> list[Stage]:
+    """The stages of ``faceRecoModel``, from the face to the encoding: what belongs together counts as one.
+
+    Args:
+        model: A network of ``faceRecoModel``, with batch normalisation or folded.
+
+    Returns:
+        A row per stage; their parameters add up to the network's.
+
+    Example:
+        >>> [stage.name for stage in stages_of(faceRecoModel())]
+        ['faces', 'stem', '3a', '3b', '3c', '4a', '4e', '5a', '5b', 'average', 'centred', 'encoding']
+        >>> stages_of(faceRecoModel())[2]
+        Stage(name='3a', shape=(12, 12, 256), parameters=164800)
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    parameters: dict[str, int] = {}
+    for layer in model.layers:
+        name = layer.name.removeprefix("inception_").split("_")[0]
+        name = "stem" if name == "scaling" else name
+        shapes[name] = tuple(layer.output.shape[1:])  # the stage's last layer comes last
+        parameters[name] = parameters.get(name, 0) + layer.count_params()
+    return [Stage(name, shape, parameters[name]) for name, shape in shapes.items()]
+
+
 # ------------------------------------------------------------------------------- FaceNet's later form, 2016
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 SAME = "#0072B2"  # blue: one person, accepted, right
@@ -28,7 +28,7 @@ def use_house_style() -> None:
 
     Figures are kept as JPEG, in which photos take a tenth of the room.
     """
-    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 88})
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
     plt.rcParams.update(
         {
             "figure.dpi": 90,
@@ -236,4 +236,86 @@ def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
     ax.annotate(note, (threshold, 101), xytext=(8, 0), textcoords="offset points", color=ACCENT, va="top")
     ax.set(xlabel="threshold", ylabel="share of pairs (%)", xlim=(rates.threshold.min(), rates.threshold.max()))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return ax
+
+
+# ------------------------------------------------------------------------------------------------- networks
+def _box(ax: Axes, centre: tuple[float, float], size: tuple[float, float], text: str, colour: str) -> None:
+    """A rounded box with a text in it."""
+    (x, y), (width, height) = centre, size
+    style = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": colour + "22", "edgecolor": colour}
+    ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, linewidth=1.5, **style))
+    ax.text(x, y, text, ha="center", va="center", fontsize=9)
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=NEUTRAL, shrinkA=0, shrinkB=0))
+
+
+def block_diagram(ax: Axes, branches: Sequence[Sequence[str]], before: str, after: str) -> Axes:
+    """An Inception block, from left to right: its input, its branches one above the other, and their stack.
+
+    Args:
+        ax: Where to draw.
+        branches: The texts of the boxes in each branch, from left to right.
+        before: The text of the input.
+        after: The text of the output.
+    """
+    rows, last = len(branches), 2 * max(map(len, branches)) + 2
+    middle = (rows - 1) / 2
+    _box(ax, (0, middle), (1.5, 0.8), before, NEUTRAL)
+    _box(ax, (last, middle), (1.5, rows - 0.3), after, ACCENT)
+    for row, branch in zip(reversed(range(rows)), branches, strict=True):
+        left = (0.75, middle + 0.15 * (row - middle))
+        for number, text in enumerate(branch):
+            x = 2 * number + 2
+            _box(ax, (x, row), (1.5, 0.6), text, DIFFERENT if "pool" in text else SAME)
+            _arrow(ax, left, (x - 0.75, row))
+            left = (x + 0.75, row)
+        _arrow(ax, left, (last - 0.75, row))
+    ax.set(xlim=(-0.9, last + 0.9), ylim=(-0.6, rows - 0.4), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def network_diagram(ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Axes:
+    """A network from left to right, a box per stage: as tall as its picture, as wide as it has channels.
+
+    Args:
+        ax: Where to draw.
+        names: What to write above each stage.
+        shapes: (H, W, C) of a picture, or (D,) of plain numbers; heights and widths are on a root scale.
+    """
+    x = 0.0
+    for name, shape in zip(names, shapes, strict=True):
+        side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (1, shape[-1])
+        height, width = np.sqrt(side) / 2, np.sqrt(channels) / 12
+        colour = SAME if len(shape) == 3 else ACCENT
+        ax.add_patch(Rectangle((x, -height / 2), width, height, facecolor=colour + "33", edgecolor=colour))
+        text = f"{shape[0]}×{shape[1]}\n×{channels}" if len(shape) == 3 else str(channels)
+        ax.text(x + width / 2, height / 2 + 0.1, name, ha="center", va="bottom", fontsize=9)
+        ax.text(x + width / 2, -height / 2 - 0.1, text, ha="center", va="top", fontsize=8, color=NEUTRAL)
+        end = x + width
+        x = end + max(0.55, 1.6 - width)
+        _arrow(ax, (end + 0.06, 0), (x - 0.06, 0))
+    ax.patches[-1].remove()  # nothing follows the last stage
+    ax.set(xlim=(-0.4, end + 0.5), ylim=(-3.4, 3.2), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylabel: str = "") -> Axes:
+    """How a number changed while a network saw more and more pictures.
+
+    Args:
+        ax: Where to draw.
+        log: A table with a column ``pictures`` and the columns named below.
+        columns: Column → what it is called in the legend.
+        ylabel: What is measured, with its unit.
+    """
+    styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), strict=True)
+    for (column, label), (colour, style) in zip(columns.items(), styles, strict=False):
+        ax.plot(log.pictures / 1000, log[column], style, color=colour, label=label, marker="o", markersize=3)
+    ax.set(xlabel="crops seen, in thousands", ylabel=ylabel, xlim=(0, None))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax

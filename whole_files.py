@@ -1,4 +1,8 @@
-"""Write files and folders completely or not at all: whoever is killed in between leaves what was there before."""
+"""Write files and folders completely or not at all: whoever is killed in between leaves what was there before.
+
+(A file is replaced in one move. A folder that replaces another takes two: killed between them, both are there, the old
+one as ``.before_…`` beside it.)
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,11 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         if unfinished.is_file():
             with unfinished.open("rb+") as stream:
                 os.fsync(stream.fileno())  # on the disk before it gets its name
-        elif path.is_dir():
-            shutil.rmtree(path)
+        before = path.with_name(f".before_{os.getpid()}_{path.name}")
+        if unfinished.is_dir() and path.is_dir():  # a folder can't replace another one in one move
+            os.replace(path, before)
         os.replace(unfinished, path)
+        _remove(before)
     finally:
         _remove(unfinished)
 

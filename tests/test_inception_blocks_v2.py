@@ -202,3 +202,16 @@ def test_only_standard_layers_in_the_later_network(large):
 def test_512_numbers():
     model = blocks.InceptionResNetV1((75, 75, 3), dimension=512)
     assert model.output_shape == (None, 512)
+
+
+def test_the_stages_are_the_networks_whether_folded_or_not():
+    """Their parameters add up, and their shapes are those of the layers of that name."""
+    model = blocks.faceRecoModel((96, 96, 3))
+    stages = blocks.stages_of(model)
+    assert sum(stage.parameters for stage in stages) == model.count_params()
+    for stage in stages:
+        if stage.name[0].isdigit():
+            assert stage.shape == model.get_layer(f"inception_{stage.name}").output.shape[1:]
+    folded = blocks.fold_batch_norm(model)
+    assert [(s.name, s.shape) for s in blocks.stages_of(folded)] == [(s.name, s.shape) for s in stages]
+    assert sum(stage.parameters for stage in blocks.stages_of(folded)) == folded.count_params()

@@ -210,9 +210,18 @@ def test_faces_are_found_once(folder, monkeypatch):
     shutil.copy(pictures["Ada_0001.jpg"], pictures["Di_0004.jpg"])
     assert lfw.find_faces(pictures)["Di_0004.jpg"] is not None and looked_at == [1]
     cache = json.loads(lfw.CACHE.read_text())
-    lfw.CACHE.write_text(json.dumps({**cache, "detector": "an older one"}))
-    lfw.find_faces(pictures)
-    assert looked_at == [1, 2]
+    for damaged in (json.dumps({**cache, "detector": "an older one"}), "{", "[]"):
+        lfw.CACHE.write_text(damaged)
+        assert lfw.find_faces(pictures)["Ada_0001.jpg"] is not None
+    assert looked_at == [1, 2, 2, 2]
+
+
+def test_a_damaged_picture_counts_as_one_without_a_face(folder, capsys):
+    pictures = find_pictures(folder, {"Ada_0001.jpg", "Bo_0002.jpg"})
+    pictures["Bo_0002.jpg"].write_bytes(b"no picture")
+    found = lfw.find_faces(pictures)
+    assert found["Bo_0002.jpg"] is None and found["Ada_0001.jpg"] is not None
+    assert "Bo_0002.jpg counts as a picture without a face" in capsys.readouterr().err
 
 
 def jsonable(value):

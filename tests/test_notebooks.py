@@ -4,11 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import keras
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
+import inception_blocks_v2
 import triplets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,9 +33,25 @@ def test_the_readers_triplet_loss_is_the_modules(alpha):
     assert float(written["triplet_loss"](None, list(y_pred), alpha)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_model_card_of_the_resnet_quotes_what_was_measured():
-    result = json.loads((ROOT / "results/lfw_resnet.json").read_text())
-    card = (ROOT / "weights/resnet/MODEL_CARD.md").read_text()
+def test_the_readers_inception_block_is_the_modules():
+    """The same weights, in the order in which they were made, give the same output."""
+    written = {}
+    exec(cell_with_tag("Face_Recognition.ipynb", "inception-block"), written)
+    row = inception_blocks_v2.BLOCKS["3a"]
+    x, y = keras.Input((12, 12, 192)), keras.Input((12, 12, 192))
+    theirs = keras.Model(x, written["inception"](x, row.one, row.three, row.five, row.pool_filters))
+    ours = keras.Model(y, inception_blocks_v2.inception_block(y, row, "block"))
+    rng = np.random.default_rng(0)
+    ours.set_weights([rng.uniform(0.1, 1, weight.shape) for weight in ours.get_weights()])
+    theirs.set_weights(ours.get_weights())
+    face = rng.normal(size=(1, 12, 12, 192)).astype("float32")
+    np.testing.assert_allclose(theirs(face), ours(face), rtol=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])
+def test_a_model_card_quotes_what_was_measured(folder):
+    result = json.loads((ROOT / f"results/lfw_{Path(folder).name}.json").read_text())
+    card = (ROOT / folder / "MODEL_CARD.md").read_text()
     block = re.search(r"<!-- accuracy -->(.*?)<!-- /accuracy -->", card, re.DOTALL)[1]
 
     def interval(row):
@@ -47,10 +65,24 @@ def test_the_model_card_of_the_resnet_quotes_what_was_measured():
     assert f"({result['people']} people" in card
 
 
-def test_the_rates_table_is_what_its_columns_say():
-    rates = pd.read_csv(ROOT / "results/lfw_resnet_rates.csv")
+@pytest.mark.parametrize("network", ["resnet", "keras-facenet-h5"])
+def test_the_rates_table_is_what_its_columns_say(network):
+    rates = pd.read_csv(ROOT / f"results/lfw_{network}_rates.csv")
     for _, part in rates.groupby("people"):
         assert part.threshold.is_monotonic_increasing
         assert part.false_accepts.is_monotonic_increasing and part.false_rejects.is_monotonic_decreasing
         at = part[np.isclose(part.threshold, 0.7)].iloc[0]
         assert abs(at.false_accepts - at.false_rejects) < 0.01  # 0.7 is the equal-error threshold
+
+
+def test_every_result_belongs_to_the_network_that_it_is_named_after():
+    files = sorted((ROOT / "results").glob("lfw_*.json"))
+    results = {file.stem.removeprefix("lfw_"): json.loads(file.read_text()) for file in files}
+    assert {"resnet", "keras-facenet-h5", "generated", "pixels"} <= set(results)
+    assert {name: Path(result["network"]).name for name, result in results.items()} == {name: name for name in results}
+    assert len({result["auc"] for result in results.values()}) == len(results)
+
+
+@pytest.mark.parametrize("card", sorted(ROOT.glob("**/MODEL_CARD.md")), ids=lambda path: path.parent.name)
+def test_a_model_card_has_nothing_left_to_fill_in(card):
+    assert re.findall(r"^[A-Z]{4,}$|TODO|TABLE_", card.read_text(encoding="utf-8"), re.MULTILINE) == []

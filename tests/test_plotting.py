@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import FancyArrowPatch, Rectangle
 
 import plotting
 from evaluation import error_rates
@@ -103,3 +104,27 @@ def test_every_group_of_the_strip_is_named(ax):
     plotting.distance_strip(ax, {"owners": [0.3, 0.4], "strangers": [0.9]}, 0.7)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["owners", "strangers"]
     assert "threshold 0.70" in texts(ax)
+
+
+# ------------------------------------------------------------------------------------------------- networks
+def test_a_block_shows_every_branch_between_what_goes_in_and_what_comes_out(ax):
+    branches = [["1×1 conv\n96", "3×3 conv\n128"], ["3×3 max\npooling"]]
+    plotting.block_diagram(ax, branches, "12×12\n×192", "12×12\n×256")
+    assert sorted(texts(ax)) == sorted(["12×12\n×192", "12×12\n×256", *branches[0], *branches[1]])
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == 3 + 2  # into each box, and from each branch's end into the stack
+
+
+def test_a_network_is_as_tall_as_its_pictures_and_names_its_shapes(ax):
+    plotting.network_diagram(ax, ["face", "block", "encoding"], [(16, 16, 3), (4, 4, 64), (128,)])
+    assert texts(ax) == ["face", "16×16\n×3", "block", "4×4\n×64", "encoding", "128"]
+    heights = [patch.get_height() for patch in ax.patches if isinstance(patch, Rectangle)]
+    assert heights[0] == 2 * heights[1] == 4 * heights[2]  # on a root scale
+    assert sum(isinstance(patch, FancyArrowPatch) for patch in ax.patches) == 2
+
+
+def test_a_training_curve_is_the_log(ax):
+    log = pd.DataFrame({"pictures": [1000, 3000], "cosine": [0.5, 0.75]})
+    plotting.training_curve(ax, log, {"cosine": "agreement"})
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 0.5], [3, 0.75]])
+    assert ax.get_legend().get_texts()[0].get_text() == "agreement"

@@ -49,6 +49,11 @@ def test_who_writes_nothing_gets_an_error_and_loses_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), whole(tmp_path / "notes.txt"):
         pass
     assert (tmp_path / "notes.txt").read_text() == "old"
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "a.txt").touch()
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "people"):
+        pass
+    assert names(tmp_path / "people") == ["a.txt"] and names(tmp_path) == ["notes.txt", "people"]
 
 
 KILLED = """

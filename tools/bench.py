@@ -29,7 +29,6 @@ from tqdm import tqdm  # noqa: E402
 
 from face_detection import align_face, detect_faces, extract_faces  # noqa: E402
 from fr_utils import (  # noqa: E402
-    DEFAULT_NETWORK,
     build_database,
     faces_to_encodings,
     identify,
@@ -78,23 +77,23 @@ def faces_for(side: int, count: int) -> np.ndarray:
     return np.resize(faces, (count, *faces.shape[1:]))
 
 
-def bench_encoding(network: str, rounds: int) -> dict:
-    """Faces per second at batch 1 and 64, ours and the reference engine's, and the ratios."""
-    model, engine = load_facenet(network), load_engine()
-    side = info_of(model).side
-    faces = faces_for(side, 64)
-    result = {}
+def encoder(model, batch: int) -> Callable[[], object]:
+    """What encodes ``batch`` faces with a network when it is called."""
+    faces = faces_for(info_of(model).side, batch)
+    return lambda: faces_to_encodings(faces, model)
+
+
+def bench_encoding(networks: list[str], rounds: int) -> dict:
+    """Faces per second at batch 1 and 64 of each network and of the reference engine, all of them in turn."""
+    models, engine = {network: load_facenet(network) for network in networks}, load_engine()
+    result: dict[str, dict] = {name: {} for name in (*models, *(["reference engine"] if engine else []))}
     for batch in (1, 64):
-        part = faces[:batch]
-        works = {"ours": lambda part=part: faces_to_encodings(part, model)}
-        if engine and side == 150:
-            chips = list(part) if batch > 1 else part[0]
-            works["reference"] = lambda chips=chips: engine.compute_face_descriptor(chips)
-        took = take_turns(works, rounds, times=10 if batch == 1 else 1)
-        row = {f"{name}_faces_per_second": batch / value for name, value in took.items()}
-        if "reference" in took:
-            row["times_faster"] = took["reference"] / took["ours"]
-        result[f"batch_{batch}"] = row
+        works = {network: encoder(model, batch) for network, model in models.items()}
+        if engine:
+            chips = list(faces_for(150, batch)) if batch > 1 else faces_for(150, 1)[0]
+            works["reference engine"] = lambda chips=chips: engine.compute_face_descriptor(chips)
+        for name, value in take_turns(works, rounds, times=10 if batch == 1 else 1).items():
+            result[name][f"batch_{batch}"] = {"faces_per_second": batch / value}
     return result
 
 
@@ -137,14 +136,14 @@ def versions() -> dict[str, str]:
 def main() -> None:
     """Measure, write and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=[DEFAULT_NETWORK])
+    parser.add_argument("--networks", nargs="+", default=["weights/resnet", "keras-facenet-h5"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--to", type=Path, default=ROOT / "results" / "bench.json")
     args = parser.parse_args()
     result = {
         "command": "make bench",
         "versions": versions(),
-        "encoding": {network: bench_encoding(network, args.rounds) for network in args.networks},
+        "encoding": bench_encoding(args.networks, args.rounds),
         "photo_to_name": {network: bench_photo_to_name(network, args.rounds) for network in args.networks},
     }
     args.to.parent.mkdir(exist_ok=True)

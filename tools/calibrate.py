@@ -140,7 +140,8 @@ def main() -> None:
 
     pairs = read_pairs(args.lfw / "pairsDevTrain.txt")
     pictures = find_pictures(args.lfw, {str(file) for file in pairs.files.flat})
-    model = load_facenet(args.network)
+    folder = Path(args.network) if Path(args.network).exists() else ROOT / args.network  # as load_facenet looks
+    model = load_facenet(folder)
     raw = encode(pictures, find_faces(pictures), raw_model(model))
     usable = ~np.isnan(raw[:, 0])
     names = [name for name, ok in zip(pictures, usable, strict=True) if ok]
@@ -161,7 +162,7 @@ def main() -> None:
     layer.set_weights([layer.kernel, (-factor * mean).astype(np.float32)])
     save_network(
         model,
-        args.network,
+        folder,
         name=args.name or model.facenet.name,
         template=model.facenet.template,
         threshold=THRESHOLD,

@@ -30,7 +30,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -42,7 +42,8 @@ from tqdm.auto import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside the modules, not in a package)
+from checkpoints import Log, load_checkpoint, read_config, save_checkpoint  # noqa: E402  (they live above tools/)
+from errors import BadArgument, FaceError  # noqa: E402
 from face_detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp  # noqa: E402
 from fr_utils import PICTURE_ENDINGS, info_of, load_facenet, load_image, save_network  # noqa: E402
 from inception_blocks_v2 import faceRecoModel, fold_batch_norm  # noqa: E402
@@ -443,7 +444,8 @@ class Config:
     Attributes:
         parts: The prepared parts that are learned from.
         side: The student's side S in pixels.
-        steps: Batches until the learning rate is zero.
+        steps: Batches until the learning rate is zero. The one entry that may change when a training goes on; the
+            rate then follows the new curve from there, and the network is no longer that of one command.
         batch: Crops per batch.
         rate: The highest learning rate.
         warmup: Steps until it is reached.
@@ -628,70 +630,8 @@ def mean_cosine(model: keras.Model, weights: list[np.ndarray], faces: np.ndarray
     return float((seen * taught).sum(axis=1).mean())
 
 
-# --------------------------------------------------------------------------------------------- checkpoints
-def all_variables(model: keras.Model) -> list:
-    """Everything that changes in training: the weights, batch statistics and the optimizer's state."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def save_checkpoint(model: keras.Model, folder: Path, step: int, config: Config) -> None:
-    """Write the state after ``step`` steps, in one piece."""
-    arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(all_variables(model))}
-    arrays |= {"step": np.array(step), "config": np.array(json.dumps(asdict(config)))}
-    with whole(folder / "checkpoint.npz") as unfinished:
-        np.savez(unfinished, **arrays)
-
-
-def load_checkpoint(model: keras.Model, folder: Path, config: Config) -> int:
-    """Bring the model to the state of the checkpoint; returns the steps done, 0 if there is none.
-
-    Raises:
-        BadArgument: if the checkpoint was made with another configuration. Only ``steps`` may differ: the
-            learning rate then follows the new curve from here on.
-    """
-    if not (folder / "checkpoint.npz").exists():
-        return 0
-    with np.load(folder / "checkpoint.npz") as saved:
-        made_with, asked = json.loads(str(saved["config"])), json.loads(json.dumps(asdict(config)))
-        differs = [key for key in asked if key != "steps" and made_with.get(key) != asked[key]]
-        if differs:
-            what = ", ".join(f"{key} {made_with.get(key)!r}, not {asked[key]!r}" for key in differs)
-            raise BadArgument(f"{folder} was begun with {what:.300}; go on with that, or give another --checkpoints")
-        for i, variable in enumerate(all_variables(model)):
-            variable.assign(saved[f"v{i}"])
-        return int(saved["step"])
-
-
-def parts_of_checkpoint(folder: Path) -> list[str] | None:
-    """The parts that a training was begun with: those that came later don't join it."""
-    if not (folder / "checkpoint.npz").exists():
-        return None
-    with np.load(folder / "checkpoint.npz") as saved:
-        return json.loads(str(saved["config"]))["parts"]
-
-
-@dataclass
-class Log:
-    """The training's curve as a CSV file: a row each time the student is measured."""
-
-    file: Path
-    columns: Sequence[str] = field(default=("step", "pictures", "loss", "rate", "cosine", "watched_cosine"))
-
-    def cut_after(self, step: int) -> None:
-        """Forget rows behind the checkpoint from which the training goes on."""
-        rows = list(csv.DictReader(self.file.open(encoding="utf-8"))) if self.file.exists() else []
-        self._write([row for row in rows if int(row["step"]) <= step], "w")
-
-    def add(self, **row) -> None:
-        """Add a row."""
-        self._write([row], "a")
-
-    def _write(self, rows: list[dict], mode: str) -> None:
-        with self.file.open(mode, newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self.columns)
-            if mode == "w":
-                writer.writeheader()
-            writer.writerows(rows)
+#: The columns of the curve.
+CURVE = ("step", "pictures", "loss", "rate", "cosine", "watched_cosine")
 
 
 # --------------------------------------------------------------------------------------------------- train
@@ -723,8 +663,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     batches = Batches(data, teacher, config)
     model = build_student(config, network)
-    first, last = load_checkpoint(model, folder, config), min(config.steps, stop_after or config.steps)
-    log = Log(folder / "log.csv")
+    first = load_checkpoint(model, folder, asdict(config), may_differ=["steps"])
+    last = min(config.steps, stop_after or config.steps)
+    log = Log(folder / "log.csv", CURVE)
     log.cut_after(first)
     sets = {"cosine": batches.validation()}
     if watched is not None:
@@ -738,7 +679,7 @@ def train(
             model.reset_metrics()
             bar.update()
             if step % every == 0 or step == last:
-                save_checkpoint(model, folder, step, config)
+                save_checkpoint(model, folder, step, asdict(config))
                 weights = averaged_weights(model)
                 cosines = {name: round(mean_cosine(model, weights, *pair), 5) for name, pair in sets.items()}
                 rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
@@ -759,7 +700,8 @@ def run_prepare(args: argparse.Namespace) -> None:
 def run_train(args: argparse.Namespace) -> None:
     """``distill.py train``."""
     cv2.setNumThreads(1)  # the network needs the cores
-    parts = parts_of_checkpoint(args.checkpoints) or parts_of(args.source, args.only)
+    begun = read_config(args.checkpoints)  # parts that came later don't join a training that has begun
+    parts = begun["parts"] if begun else parts_of(args.source, args.only)
     options = {key: getattr(args, key) for key in vars(args) if key in Config.__dataclass_fields__}
     config = Config(parts=tuple(parts), **options)
     teacher = Teacher(load_facenet(args.teacher))
@@ -770,8 +712,9 @@ def run_train(args: argparse.Namespace) -> None:
     if args.stop_after and args.stop_after < config.steps:
         return
     template = {name: tuple(xy) for name, xy in zip(KEYPOINTS, teacher.template.round(6).tolist(), strict=True)}
-    save_network(fold_batch_norm(model), args.to, name=args.name, template=template, threshold=0.7)
-    print(f"{args.to}: {model.count_params():,} parameters, batch normalisation folded")
+    network = fold_batch_norm(model)
+    save_network(network, args.to, name=args.name, template=template, threshold=0.7)
+    print(f"{args.to}: {network.count_params():,} parameters, batch normalisation folded")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

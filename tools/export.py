@@ -9,8 +9,7 @@ lie from the original's on the faces of ``images/``. With ``--lfw`` also its acc
 pairs, at the same threshold. The table goes to ``results/export_<network>.json``.
 
 ``int8`` keeps the weights in 8 bits and rounds what flows between the layers while it runs; what goes in and comes
-out are floats as before. (Rounding everything beforehand, for chips without floats, moved the encodings twice as
-far: the last layer's 128 numbers are too small for 8 bits.)
+out are floats as before. (Chips without floats need everything rounded beforehand: that form is not made here.)
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ def export(model: keras.Model, to: Path) -> dict[str, Path]:
 # -------------------------------------------------------------------------------------------- comparing
 def compare(model: keras.Model, original: Path, paths: dict[str, Path], rounds: int = 7) -> dict[str, dict]:
     """Size, time of one face, and distance from the original's encodings, of the original and of every form."""
-    faces = faces_for(info_of(model).side, 38)  # every face of images/
+    faces = faces_for(info_of(model).side, 39)  # every face of images/
     files = {"Keras": original, **paths}
     encode: dict[str, Encode] = {"Keras": lambda faces: faces_to_encodings(faces, model)}
     encode |= {name: FORMS[name].open(path) for name, path in paths.items()}

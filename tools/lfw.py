@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.metadata
 import json
 import sys
 from collections.abc import Mapping
@@ -109,20 +110,41 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
     The cache is made anew when the detector's code has changed since.
     """
     cache = cache or CACHE
-    detector = hashlib.sha256(Path(face_detection.__file__).read_bytes()).hexdigest()
-    kept = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
-    found = kept["faces"] if kept.get("detector") == detector else {}
+    versions = [importlib.metadata.version(package) for package in ("mtcnn", "tensorflow", "opencv-python-headless")]
+    detector = hashlib.sha256(Path(face_detection.__file__).read_bytes() + str(versions).encode()).hexdigest()
+    found = read_cache(cache, detector)
     key = {name: f"{name} ({path.stat().st_size} bytes)" for name, path in pictures.items()}
     missing = [name for name in pictures if key[name] not in found]
     for start in tqdm(range(0, len(missing), 32), desc="finding faces", unit="batch", disable=not missing):
         names = missing[start : start + 32]
-        photos = [load_image(pictures[name]) for name in names]
-        for name, photo, faces in zip(names, photos, face_detection.detect_faces_batch(photos), strict=True):
-            found[key[name]] = face_detection.pick_face(faces, photo, "central")["keypoints"] if faces else None
-    if missing:
-        with whole(cache) as unfinished:
-            unfinished.write_text(json.dumps({"detector": detector, "faces": found}), encoding="utf-8")
+        photos = {name: photo for name in names if (photo := opened(pictures[name])) is not None}
+        found |= {key[name]: None for name in names}
+        detections = face_detection.detect_faces_batch(list(photos.values()))
+        for (name, photo), faces in zip(photos.items(), detections, strict=True):
+            if faces:
+                found[key[name]] = face_detection.pick_face(faces, photo, "central")["keypoints"]
+        if start % 320 == 0 or start + 32 >= len(missing):  # a killed run goes on from here
+            with whole(cache) as unfinished:
+                unfinished.write_text(json.dumps({"detector": detector, "faces": found}), encoding="utf-8")
     return {name: found[key[name]] for name in pictures}
+
+
+def read_cache(cache: Path, detector: str) -> dict[str, Keypoints]:
+    """What was found before by the same detector; nothing if the cache is missing, older or damaged."""
+    try:
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+        return kept["faces"] if kept["detector"] == detector else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def opened(picture: Path) -> np.ndarray | None:
+    """A photo, or None, and a word about it, if it can't be opened: then its pairs count as mistakes."""
+    try:
+        return load_image(picture)
+    except FaceError as error:
+        tqdm.write(f"{picture.name} counts as a picture without a face: {error}", file=sys.stderr)
+        return None
 
 
 def encode(pictures: Mapping[str, Path], keypoints: Mapping[str, Keypoints], model: keras.Model) -> np.ndarray:

@@ -30,12 +30,17 @@ def interval(row: dict) -> str:
 
 
 def speed(batch: int) -> Callable[[dict], str]:
-    """How fast the residual network encodes, and how many times faster than the reference engine."""
+    """How fast the networks encode: beside the reference engine, and beside each other."""
 
     def say(bench: dict) -> str:
-        row = bench["encoding"]["weights/resnet"][f"batch_{batch}"]
-        times = f", {row['times_faster']:.0f} times the reference engine" if "times_faster" in row else ""
-        return f"{row['ours_faces_per_second']:.0f} faces per second{times}"
+        speed = {name: row[f"batch_{batch}"]["faces_per_second"] for name, row in bench["encoding"].items()}
+        ours = speed["weights/resnet"]
+        said = [f"residual network: {ours:.0f} faces per second"]
+        if "reference engine" in speed:
+            said.append(f"{ours / speed['reference engine']:.0f} times the reference engine")
+        if "keras-facenet-h5" in speed:
+            said.append(f"Inception FaceNet: {speed['keras-facenet-h5'] / ours:.1f} times the residual network")
+        return "; ".join(said)
 
     return say
 
@@ -51,20 +56,40 @@ def latency(faces: int) -> Callable[[dict], str]:
     return say
 
 
+def at_trained(lfw: dict) -> str:
+    """The accuracy at the threshold that other people's pairs gave, and the area under the curve."""
+    return f"{interval(lfw['accuracy_at_trained'])}, ROC area {lfw['auc']:.4f}"
+
+
+def exported(result: dict) -> str:
+    """How small the network gets, and what that costs."""
+    form = result["forms"]["LiteRT int8"]
+    accuracy = f"{interval(form['lfw_accuracy'])}, " if "lfw_accuracy" in form else ""
+    return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.1f} times the original's time"
+
+
 ROWS = (
     Row(
-        "LFW development test pairs, from the photo: accuracy at 0.7",
+        "LFW development test pairs, from the photo, at 0.7: residual network",
         "lfw_resnet.json",
         lambda lfw: interval(lfw["accuracy_at_0.7"]),
         "make lfw DIR=…",
     ),
+    Row("… at the threshold trained on other people", "lfw_resnet.json", at_trained, "make lfw DIR=…"),
+    Row(
+        "the same at 0.7: Inception FaceNet",
+        "lfw_keras-facenet-h5.json",
+        lambda lfw: interval(lfw["accuracy_at_0.7"]),
+        "make lfw DIR=… NETWORK=keras-facenet-h5",
+    ),
     Row(
         "… at the threshold trained on other people",
-        "lfw_resnet.json",
-        lambda lfw: interval(lfw["accuracy_at_trained"]),
-        "make lfw DIR=…",
+        "lfw_keras-facenet-h5.json",
+        at_trained,
+        "make lfw DIR=… NETWORK=keras-facenet-h5",
     ),
-    Row("… area under the ROC curve", "lfw_resnet.json", lambda lfw: f"{lfw['auc']:.4f}", "make lfw DIR=…"),
+    Row("the same: plain pixels", "lfw_pixels.json", at_trained, "make lfw DIR=… NETWORK=pixels"),
+    Row("Inception FaceNet in 8 bits, at 0.7", "export_keras-facenet-h5.json", exported, "make export-network DIR=…"),
     Row("encoding faces one by one", "bench.json", speed(1), "make bench"),
     Row("encoding faces in batches of 64", "bench.json", speed(64), "make bench"),
     Row("a photo file with one face, to its name", "bench.json", latency(1), "make bench"),

@@ -1,0 +1,456 @@
+"""People in folders: who is in which picture, splits by identity, pairs, the nine augmentations, batches.
+
+A data set of people is a table with a row per picture: ``identity`` (who it shows) and ``picture`` (its path, which
+may lead into a zip file: ``datasets/people.zip/p000/0.jpg``). Everything here takes such tables and returns such
+tables, so each step can be looked at.
+
+    people = find_people("datasets/people.zip")
+    train, validation, test = split_by_identity(people, (0.6, 0.2, 0.2))     # no person in two of them
+    pairs = make_pairs(train, 2000, seed=1)                                   # half same, half different
+    batches = pair_batches(pairs, side=100, augment=True)                     # ((m, S, S, 3), (m, S, S, 3)), (m,)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from errors import BadArgument, FaceError, UnreadableImage
+from face_detection import resize_face
+from fr_utils import PICTURE_ENDINGS, ROOT, load_image
+from quiet import quietly
+
+with quietly():
+    from keras import ops
+
+#: The people who do not exist that come with the project: 242 people, 8 aligned faces each.
+SYNTHETIC_PEOPLE = "datasets/people.zip"
+
+
+# ------------------------------------------------------------------------------------------ who is in what
+def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFrame:
+    """List the pictures of a folder, or zip file, with a folder per person.
+
+    Args:
+        source: ``people/lena/1.jpg`` shows lena. Relative to where Python runs or to this project.
+        min_pictures: People with fewer are left out (a same pair takes two).
+
+    Returns:
+        A table with ``identity`` and ``picture``, in the order of their names (2 before 10).
+
+    Raises:
+        BadArgument: If there is no such folder or zip file, or no person with that many pictures in it.
+
+    Example:
+        >>> people = find_people("datasets/people.zip")
+        >>> len(people), people.identity.nunique()
+        (1936, 242)
+    """
+    source = Path(source) if Path(source).exists() or Path(source).is_absolute() else ROOT / source
+    rows = [(file.parent.name, str(file)) for file in _files_of(source) if _is_picture(file)]
+    rows.sort(key=lambda row: _natural(row[1]))
+    people = pd.DataFrame(rows, columns=["identity", "picture"])
+    people = people[people.groupby("identity").picture.transform("size") >= min_pictures].reset_index(drop=True)
+    if people.empty:
+        raise BadArgument(
+            f"{source} shows nobody in at least {min_pictures} picture(s); expected a folder per person, with pictures"
+        )
+    return people
+
+
+def _files_of(source: Path) -> list[Path]:
+    """The files in the folders directly below a folder or zip file."""
+    if source.is_dir():
+        return [file for folder in source.iterdir() if folder.is_dir() for file in folder.iterdir() if file.is_file()]
+    if source.is_file() and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            return [source / name for name in archive.namelist() if name.count("/") == 1 and not name.endswith("/")]
+    raise BadArgument(f"{source} is no folder and no zip file")
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
+
+
+def _natural(path: str) -> list[str | int]:
+    """A key that sorts p2 before p10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+
+
+@lru_cache(maxsize=4)
+def _archive(path: str, changed: float) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def read_picture(path: str | os.PathLike) -> np.ndarray:
+    """Open a picture of a table, in a folder or in a zip file: (H, W, 3) uint8 RGB.
+
+    Raises:
+        UnreadableImage: If it can't be opened.
+    """
+    path = Path(path)
+    archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), None)
+    if archive is None:
+        return load_image(path)
+    try:
+        data = _archive(str(archive), archive.stat().st_mtime).read(path.relative_to(archive).as_posix())
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise UnreadableImage(f"{path} can't be read: {error}") from error
+    try:
+        return load_image(data)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{path}: {error}") from error
+
+
+# ------------------------------------------------------------------------------------------------- splits
+def split_by_identity(
+    people: pd.DataFrame, shares: Sequence[float | int] = (0.6, 0.2, 0.2), seed: int = 0
+) -> tuple[pd.DataFrame, ...]:
+    """Divide people, not pictures: nobody is in two parts, so what a network learns it can't just remember.
+
+    Args:
+        people: A table of ``find_people``.
+        shares: Shares of the people that add up to 1, or numbers of people (ints).
+        seed: Who goes where.
+
+    Returns:
+        A table per share.
+
+    Raises:
+        BadArgument: If the shares make no sense, or a part would be empty.
+
+    Example:
+        >>> parts = split_by_identity(find_people("datasets/people.zip"), (0.6, 0.2, 0.2))
+        >>> [part.identity.nunique() for part in parts]
+        [145, 49, 48]
+    """
+    names = np.random.default_rng(seed).permutation(people.identity.unique())
+    counts = _counts(shares, len(names))
+    ends = np.cumsum(counts)
+    parts = (names[end - count : end] for count, end in zip(counts, ends, strict=True))
+    return tuple(people[people.identity.isin(part)].reset_index(drop=True) for part in parts)
+
+
+def split_within_identity(
+    people: pd.DataFrame, shares: Sequence[float | int] = (0.6, 0.2, 0.2)
+) -> tuple[pd.DataFrame, ...]:
+    """Divide each person's pictures in their order: the first ones to learn from, later ones to test.
+
+    For the one-person job, where the same person is learned and tested. In order and not at random, since
+    neighbouring pictures (of a video, say) are nearly copies of each other.
+
+    Args:
+        people: A table of ``find_people``.
+        shares: Shares of each person's pictures that add up to 1, or numbers of pictures (ints).
+
+    Returns:
+        A table per share.
+
+    Raises:
+        BadArgument: If the shares make no sense, or somebody has too few pictures for every part to get one.
+    """
+    parts: list[list[pd.DataFrame]] = [[] for _ in shares]
+    for identity, pictures in people.groupby("identity", sort=False):
+        counts = _counts(shares, len(pictures), f"{identity}'s pictures")
+        ends = np.cumsum(counts)
+        for part, count, end in zip(parts, counts, ends, strict=True):
+            part.append(pictures.iloc[end - count : end])
+    return tuple(pd.concat(part).reset_index(drop=True) for part in parts)
+
+
+def _counts(shares: Sequence[float | int], total: int, of: str = "people") -> list[int]:
+    """Shares of a total, or numbers, as numbers of at least 1 that don't exceed the total."""
+    if all(isinstance(share, int | np.integer) for share in shares):
+        counts = [int(share) for share in shares]
+    elif abs(sum(shares) - 1) < 1e-6:
+        ends = np.round(np.cumsum([0, *shares]) * total).astype(int)
+        counts = np.diff(ends).tolist()
+    else:
+        raise BadArgument(f"shares {tuple(shares)}: they must add up to 1, or be numbers")
+    if min(counts, default=0) < 1 or sum(counts) > total:
+        raise BadArgument(f"{total} {of} can't be divided into {tuple(shares)}: a part would be empty")
+    return counts
+
+
+def _digest(picture: str) -> str:
+    return hashlib.sha256(read_picture(picture).tobytes()).hexdigest()
+
+
+def check_disjoint(*parts: pd.DataFrame) -> None:
+    """Make sure that no person and no picture, by its bytes, is in two parts.
+
+    Raises:
+        BadArgument: If one is; it is named.
+    """
+    owner: dict[str, int] = {}
+    for number, part in enumerate(parts):
+        keys = {f"the person {name}": name for name in part.identity.unique()}
+        keys |= {f"the picture {picture}": _digest(picture) for picture in part.picture}
+        for label, key in keys.items():
+            if owner.setdefault(key, number) != number:
+                raise BadArgument(f"{label} is in part {owner[key]} and in part {number}")
+
+
+# -------------------------------------------------------------------------------------------------- pairs
+def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int | None = None) -> pd.DataFrame:
+    """Pairs of pictures, half of them of the same person and half of two.
+
+    No pair comes twice, in either order. Same pairs are dealt out person by person, so that who was photographed
+    often does not count for more; every picture is used about equally often.
+
+    Args:
+        people: A table of ``find_people``.
+        count: How many pairs; an odd one is rounded down.
+        seed: Which pairs.
+        per_picture: No picture appears in more same pairs, nor in more different pairs, than this.
+
+    Returns:
+        A table with ``picture_1``, ``picture_2``, ``identity_1``, ``identity_2`` and ``same``, shuffled.
+
+    Raises:
+        BadArgument: If there are not that many pairs.
+    """
+    half = count // 2
+    rng = np.random.default_rng(seed)
+    rows = [np.flatnonzero(people.identity == name) for name in people.identity.unique()]
+    same = _same_pairs(rows, half, rng, per_picture)
+    different = _different_pairs(people.identity.to_numpy(), half, rng, per_picture)
+    for kind, found in (("same", same), ("different", different)):
+        if len(found) < half:
+            limit = "" if per_picture is None else f" with at most {per_picture} per picture"
+            raise BadArgument(f"{count} pairs take {half} of the {kind} kind; these people give {len(found)}{limit}")
+    pairs = np.array([*same, *different]).reshape(-1, 2)[rng.permutation(2 * half)]
+    first, second = (people.iloc[pairs[:, side]].reset_index(drop=True) for side in (0, 1))
+    table = pd.DataFrame({"picture_1": first.picture, "picture_2": second.picture})
+    table["identity_1"], table["identity_2"] = first.identity, second.identity
+    table["same"] = table.identity_1 == table.identity_2
+    return table
+
+
+def _same_pairs(people: list[np.ndarray], wanted: int, rng, limit: int | None) -> list[tuple[int, int]]:
+    """Deal out same pairs, one per person and round."""
+    decks = []
+    for rows in people:
+        a, b = np.triu_indices(len(rows), 1)
+        order = rng.permutation(len(a))
+        decks.append([(rows[i], rows[j]) for i, j in zip(a[order], b[order], strict=True)])
+    used: dict[int, int] = {}
+    chosen: list[tuple[int, int]] = []
+    while len(chosen) < wanted and any(decks):
+        for number in rng.permutation(len(decks)):
+            pair = _draw(decks[number], used, limit)
+            if pair is not None and len(chosen) < wanted:
+                chosen.append(pair)
+    return chosen
+
+
+def _draw(deck: list[tuple[int, int]], used: dict[int, int], limit: int | None) -> tuple[int, int] | None:
+    """Take the next pair off a deck whose pictures were not used too often."""
+    while deck:
+        pair = deck.pop()
+        if limit is None or max(used.get(pair[0], 0), used.get(pair[1], 0)) < limit:
+            for row in pair:
+                used[row] = used.get(row, 0) + 1
+            return pair
+    return None
+
+
+def _different_pairs(identities: np.ndarray, wanted: int, rng, limit: int | None) -> list[tuple[int, int]]:
+    """Lay the pictures out in a random order against another one, round by round, and keep new pairs of two people."""
+    m, seen, used = len(identities), set(), np.zeros(len(identities), int)
+    chosen: list[tuple[int, int]] = []
+    for _ in range(200 if wanted else 0):
+        for a, b in zip(rng.permutation(m), rng.permutation(m), strict=True):
+            pair = (min(a, b), max(a, b))
+            free = limit is None or max(used[a], used[b]) < limit
+            if identities[a] != identities[b] and pair not in seen and free:
+                seen.add(pair)
+                used[[a, b]] += 1
+                chosen.append((a, b))
+                if len(chosen) == wanted:
+                    return chosen
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------ augmentations
+def brightness(face, by: float):
+    """Add ``by`` to a face in 0..1: above 0 is brighter."""
+    return ops.clip(face + by, 0.0, 1.0)
+
+
+def contrast(face, by: float):
+    """Move a face's values away from its mean (``by`` over 1) or towards it."""
+    mean = ops.mean(face, axis=(-3, -2), keepdims=True)
+    return ops.clip((face - mean) * by + mean, 0.0, 1.0)
+
+
+def saturation(face, by: float):
+    """Move a face's colours away from grey (``by`` over 1) or towards it."""
+    grey = ops.sum(face * np.array([0.299, 0.587, 0.114], np.float32), axis=-1, keepdims=True)  # Rec. 601
+    return ops.clip((face - grey) * by + grey, 0.0, 1.0)
+
+
+def flip(face):
+    """Mirror a face."""
+    return ops.flip(face, axis=-2)
+
+
+#: The nine named augmentations: faces (…, S, S, 3) in 0..1 → the same shape and range.
+AUGMENTATIONS: dict[str, Callable] = {
+    "brighter": lambda face: brightness(face, 0.2),
+    "darker": lambda face: brightness(face, -0.2),
+    "more contrast": lambda face: contrast(face, 1.5),
+    "less contrast": lambda face: contrast(face, 0.6),
+    "flipped": flip,
+    "more saturated": lambda face: saturation(face, 1.6),
+    "less saturated": lambda face: saturation(face, 0.4),
+    "flipped, brighter": lambda face: brightness(flip(face), 0.15),
+    "darker, less contrast": lambda face: contrast(brightness(face, -0.15), 0.7),
+}
+
+
+def augment(faces: np.ndarray) -> np.ndarray:
+    """Each face and its nine variations: (m, S, S, 3) in 0..1 → (10 m, S, S, 3), the variations behind the face."""
+    faces = np.asarray(faces, np.float32)
+    varied = [faces, *(np.asarray(ops.convert_to_numpy(change(faces))) for change in AUGMENTATIONS.values())]
+    return np.stack(varied, axis=1).reshape(-1, *faces.shape[1:])
+
+
+# ------------------------------------------------------------------------------------------------ batches
+def load_faces(
+    pictures: Sequence[str], side: int = 100, progress: bool = False
+) -> tuple[np.ndarray, dict[int, FaceError]]:
+    """Open pictures of faces, in parallel, and bring them to one size; a bad one does not sink the others.
+
+    Args:
+        pictures: Their paths.
+        side: S, in pixels.
+        progress: True for a progress bar.
+
+    Returns:
+        faces: (m, S, S, 3) uint8, a row per picture; black where it could not be opened.
+        problems: What was wrong with those, by their number.
+    """
+    faces = np.zeros((len(pictures), side, side, 3), np.uint8)
+    problems: dict[int, FaceError] = {}
+
+    def load(number: int) -> None:
+        try:
+            faces[number] = resize_face(read_picture(pictures[number]), side)
+        except FaceError as error:
+            problems[number] = error
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        rows = workers.map(load, range(len(pictures)))
+        for _ in tqdm(rows, total=len(pictures), desc="reading", unit="picture", disable=not progress):
+            pass
+    return faces, dict(sorted(problems.items()))
+
+
+def usable_people(people: pd.DataFrame, side: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pictures that can be opened, and a table (``picture``, ``reason``) of those that can't."""
+    _, problems = load_faces(list(people.picture), side)
+    bad = pd.DataFrame(
+        [(people.picture.iloc[i], str(error)) for i, error in problems.items()], columns=["picture", "reason"]
+    )
+    return people.drop(people.index[list(problems)]).reset_index(drop=True), bad
+
+
+class PairFaces:
+    """The faces of a table of pairs, each picture read once.
+
+    Args:
+        pairs: A table of ``make_pairs``.
+        side: S, in pixels.
+        progress: True for a progress bar while the pictures are read.
+
+    Attributes:
+        faces: Every picture once, (m, S, S, 3) uint8.
+        rows: Which of them each pair shows, (n, 2).
+        same: Whether a pair is one person, (n,) bool.
+
+    Raises:
+        UnreadableImage: If a picture can't be opened (``usable_people`` sorts them out beforehand).
+    """
+
+    def __init__(self, pairs: pd.DataFrame, side: int = 100, progress: bool = False):
+        both = pd.concat([pairs.picture_1, pairs.picture_2], ignore_index=True)
+        numbers, pictures = pd.factorize(both)
+        self.faces, problems = load_faces(list(pictures), side, progress)
+        if problems:
+            number, error = next(iter(problems.items()))
+            more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+            raise UnreadableImage(f"{pictures[number]} can't be used ({error}){more}")
+        self.rows = np.stack([numbers[: len(pairs)], numbers[len(pairs) :]], axis=1)
+        self.same = pairs.same.to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def arrays(self, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Both faces of the pairs as (n, S, S, 3) float32 in 0..1."""
+        first, second = (self.faces[self.rows[part, side]].astype(np.float32) / 255 for side in (0, 1))
+        return first, second
+
+    def batches(self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0):
+        """Endless batches for training, a pure function of the seed and the epoch, so that a training can resume.
+
+        Every epoch shows every pair once, in another order; the rest that fills no batch is left out. Faces are
+        gathered, scaled and augmented in parallel and ahead of time.
+
+        Args:
+            batch: Pairs per batch, B.
+            augmented: Whether faces are flipped, and change brightness and contrast, at random.
+            seed: Of the order and the augmentation.
+            first_epoch: Where to begin.
+
+        Returns:
+            A ``tf.data.Dataset`` of ((B, S, S, 3), (B, S, S, 3)) float32 in 0..1 and (B,) float32: 1 for the same
+            person.
+
+        Raises:
+            BadArgument: If there are fewer pairs than a batch takes.
+        """
+        import tensorflow as tf
+
+        if not 1 <= batch <= len(self):
+            raise BadArgument(f"batch={batch}: there are {len(self)} pairs")
+        faces, rows = tf.constant(self.faces), tf.constant(self.rows)
+        same = tf.constant(self.same.astype(np.float32))
+
+        def order(epoch):
+            numbers = tf.random.experimental.stateless_shuffle(tf.range(len(self)), tf.stack([seed, epoch]))
+            steps = tf.data.Dataset.from_tensor_slices(numbers).batch(batch, drop_remainder=True).enumerate()
+            return steps.map(lambda step, numbers: (epoch, tf.cast(step, tf.int32), numbers))
+
+        def show(epoch, step, numbers):
+            chosen = tf.gather(rows, numbers)  # (B, 2)
+            both = tf.gather(faces, tf.concat([chosen[:, 0], chosen[:, 1]], axis=0))  # (2B, S, S, 3)
+            both = tf.cast(both, tf.float32) / 255.0
+            if augmented:
+                both = _at_random(both, tf.stack([seed + 1, epoch * 1_000_003 + step]))
+            return (both[:batch], both[batch:]), tf.gather(same, numbers)
+
+        epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max, output_type=tf.int32)
+        shown = epochs.flat_map(order).map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return shown.prefetch(tf.data.AUTOTUNE)
+
+
+def _at_random(faces, seed):
+    """Flip half of the faces (m, S, S, 3) and change the brightness and contrast of all a little."""
+    import tensorflow as tf
+
+    draws = tf.random.stateless_uniform((3, tf.shape(faces)[0], 1, 1, 1), seed)
+    faces = tf.where(draws[0] < 0.5, faces, flip(faces))
+    faces = contrast(faces, 0.8 + 0.4 * draws[1])
+    return brightness(faces, 0.2 * draws[2] - 0.1)
