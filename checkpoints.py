@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ def read_config(folder: Path) -> dict | None:
     try:
         with np.load(Path(folder) / FILE) as saved:
             return json.loads(str(saved["config"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadArgument(f"{Path(folder) / FILE} is damaged ({error}); remove it to begin anew") from error
 
 

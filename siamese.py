@@ -1,0 +1,372 @@
+"""Twin networks: two faces go through the same network, and what differs between them decides.
+
+    face ─┐                          ┌─ |a − b| ─ one neuron ─► score in 0..1: the same person?
+          ├─ the same embedding ─ a, b
+    face ─┘
+
+One builder makes three variants: the two that are widely published, with millions of weights in one dense layer, and a
+compact one. They learn from pairs (``face_datasets.make_pairs``), and can be stopped at any moment and go on.
+
+Source: Koch, Zemel, Salakhutdinov, "Siamese neural networks for one-shot image recognition", 2015.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from checkpoints import Log, load_checkpoint, save_checkpoint
+from errors import BadArgument, BadNetwork
+from face_datasets import PairFaces
+from face_detection import extract_face
+from fr_utils import Source, describe, load_image
+from quiet import quietly
+from whole_files import whole
+
+with quietly():
+    import keras
+    from keras import layers, ops
+
+
+# ------------------------------------------------------------------------------------------- the networks
+class Conv(NamedTuple):
+    """One block: a convolution with ReLU, and what may follow it.
+
+    Args:
+        filters: Of the convolution.
+        size: Its window, size × size pixels.
+        batch_norm: Whether batch normalisation stands between convolution and ReLU.
+        pool: Whether 2×2 max-pooling follows.
+        dropout: The share of values that is dropped behind it.
+        l2: The weight of the penalty on the convolution's squared weights.
+    """
+
+    filters: int
+    size: int
+    batch_norm: bool = False
+    pool: bool = True
+    dropout: float = 0.0
+    l2: float = 0.0
+
+
+class Variant(NamedTuple):
+    """A twin: its blocks, whether the last picture is averaged or flattened, and its dense layer."""
+
+    blocks: tuple[Conv, ...]
+    padding: str
+    average: bool
+    dense: int
+    activation: str | None
+
+
+#: The three twins. Behind each: its parameters, for faces of 100×100 pixels.
+VARIANTS = {
+    "large windows": Variant(  # the published one with windows of 10, 3, 7 and 4 pixels
+        (
+            Conv(64, 10, batch_norm=True, dropout=0.3, l2=2e-4),
+            Conv(128, 3, dropout=0.3),
+            Conv(128, 7, dropout=0.3),
+            Conv(256, 4, pool=False),
+        ),
+        "valid",
+        average=False,
+        dense=4096,
+        activation="sigmoid",
+    ),
+    "small windows": Variant(  # the published one with windows of 3 pixels throughout
+        tuple(Conv(filters, 3, batch_norm=True, dropout=0.3) for filters in (64, 128, 128, 256)),
+        "valid",
+        average=False,
+        dense=4096,
+        activation="sigmoid",
+    ),
+    "compact": Variant(  # ours: global pooling instead of the large dense layer
+        tuple(Conv(filters, 3, batch_norm=True) for filters in (32, 64, 128, 192)),
+        "same",
+        average=True,
+        dense=128,
+        activation=None,
+    ),
+}
+
+
+@keras.saving.register_keras_serializable("siamese")
+class L1Distance(layers.Layer):
+    """How two embeddings differ, number by number: [(m, D), (m, D)] → |a − b|, (m, D)."""
+
+    def call(self, inputs):
+        """As the class says."""
+        first, second = inputs
+        return ops.abs(first - second)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of either input."""
+        return input_shape[0]
+
+
+def make_embedding(variant: str = "compact", side: int = 100) -> keras.Model:
+    """One twin: a face becomes a row of numbers.
+
+    Args:
+        variant: A key of :data:`VARIANTS`.
+        side: S, of the faces in pixels.
+
+    Returns:
+        A ``keras.Model`` (m, S, S, 3), RGB in 0..1 → (m, D).
+
+    Raises:
+        BadArgument: If there is no such variant, or the faces are too small for its windows.
+
+    Example:
+        >>> make_embedding("compact").output_shape
+        (None, 128)
+    """
+    if variant not in VARIANTS:
+        raise BadArgument(f"variant={variant!r}: one of {', '.join(map(repr, VARIANTS))}")
+    plan = VARIANTS[variant]
+    faces = keras.Input((side, side, 3), name="face")
+    x = faces
+    try:
+        for number, block in enumerate(plan.blocks, 1):
+            x = conv_block(x, block, plan.padding, f"block{number}")
+    except ValueError as error:
+        raise BadArgument(f"side={side}: too small for the windows of {variant!r}") from error
+    x = layers.GlobalAveragePooling2D(name="average")(x) if plan.average else layers.Flatten(name="flat")(x)
+    x = layers.Dense(plan.dense, activation=plan.activation, name="embedding")(x)  # (m, D)
+    return keras.Model(faces, x, name=variant.replace(" ", "_"))
+
+
+def conv_block(x, block: Conv, padding: str, name: str):
+    """A row of :data:`VARIANTS`: (m, H, W, C) → (m, H', W', filters)."""
+    penalty = keras.regularizers.L2(block.l2) if block.l2 else None
+    bias = not block.batch_norm  # batch normalisation brings its own
+    x = layers.Conv2D(
+        block.filters, block.size, padding=padding, use_bias=bias, kernel_regularizer=penalty, name=f"{name}_conv"
+    )(x)
+    if block.batch_norm:
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.ReLU(name=f"{name}_relu")(x)
+    if block.pool:
+        x = layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
+    return layers.Dropout(block.dropout, name=f"{name}_dropout")(x) if block.dropout else x
+
+
+def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
+    """Both twins, which share every weight, and the neuron that weighs their differences.
+
+    Args:
+        variant: A key of :data:`VARIANTS`.
+        side: S, of the faces in pixels.
+
+    Returns:
+        A ``keras.Model`` [(m, S, S, 3), (m, S, S, 3)], RGB in 0..1 → scores (m, 1) in 0..1: near 1, one person.
+
+    Example:
+        >>> make_siamese("compact").count_params()
+        344897
+    """
+    embedding = make_embedding(variant, side)
+    first, second = (keras.Input((side, side, 3), name=name) for name in ("first", "second"))
+    difference = L1Distance(name="l1_distance")([embedding(first), embedding(second)])  # (m, D)
+    score = layers.Dense(1, activation="sigmoid", name="score")(difference)  # (m, 1)
+    return keras.Model([first, second], score, name=f"siamese_{embedding.name}")
+
+
+# ----------------------------------------------------------------------------------------------- training
+@dataclass(frozen=True)
+class Plan:
+    """All that a training depends on, besides its pairs; the same plan gives the same network.
+
+    Attributes:
+        variant: A key of :data:`VARIANTS`.
+        side: S, of the faces in pixels.
+        epochs: At most so many times every pair is shown.
+        batch: Pairs per step.
+        rate: Adam's learning rate in the beginning.
+        decay: What the rate is multiplied by after every epoch.
+        clip: The longest gradient (its global norm) that is followed.
+        patience: Stop after so many epochs without a better loss on the validation pairs.
+        augmented: Whether faces are flipped and change their light at random.
+        seed: Of the first weights, the order, the augmentation and the dropout.
+    """
+
+    variant: str = "compact"
+    side: int = 100
+    epochs: int = 50
+    batch: int = 32
+    rate: float = 5e-5
+    decay: float = 0.97
+    clip: float = 1.0
+    patience: int = 10
+    augmented: bool = True
+    seed: int = 0
+
+
+#: The columns of a history.
+HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate", "seconds", "waiting")
+
+
+def compile_siamese(plan: Plan, steps: int) -> keras.Model:
+    """A new network, ready to be trained: binary cross-entropy, Adam with exponential decay, clipped gradients."""
+    keras.utils.set_random_seed(plan.seed)
+    model = make_siamese(plan.variant, plan.side)
+    rate = keras.optimizers.schedules.ExponentialDecay(plan.rate, steps, plan.decay, staircase=True)
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=plan.clip)
+    model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def train(
+    learned: PairFaces,
+    validation: PairFaces,
+    plan: Plan,
+    folder: str | os.PathLike,
+    progress: bool = True,
+    every: int = 10,
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train a siamese network, or go on where it was stopped.
+
+    Args:
+        learned: The pairs to learn from.
+        validation: Pairs of other people: they say when to stop and which epoch was the best.
+        plan: Everything else.
+        folder: Keeps the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named
+            network every ``every`` epochs (``epoch_010.keras``).
+        progress: True for a progress bar.
+        every: Epochs between two named networks.
+
+    Returns:
+        The network of the best epoch, and the history: a row per epoch; ``waiting`` is the share of the time in
+        which the network waited for its next batch.
+
+    Raises:
+        BadArgument: If the folder holds a training with another plan, or a loss is no number any more.
+    """
+    folder = Path(folder)
+    steps = len(learned) // plan.batch
+    if steps < 1:
+        raise BadArgument(f"{len(learned)} pairs don't fill a batch of {plan.batch}")
+    model = compile_siamese(plan, steps)
+    config = {**asdict(plan), "pairs": [len(learned), len(validation)]}
+    done = load_checkpoint(model, folder, config, may_differ=["epochs", "patience"])
+    log = Log(folder / "history.csv", HISTORY)
+    log.cut_after(done)
+    history = pd.read_csv(log.file)
+    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, first_epoch=done))
+    with tqdm(total=plan.epochs, initial=done, desc=plan.variant, unit="epoch", disable=not progress) as bar:
+        for epoch in range(done + 1, plan.epochs + 1):
+            if _should_stop(history, plan.patience):
+                break
+            row = {"epoch": epoch, **_one_epoch(model, batches, steps, bar), **_validate(model, validation, plan.batch)}
+            if not np.isfinite(row["loss"]):
+                raise BadArgument(f"the loss of epoch {epoch} is {row['loss']}: try a smaller rate than {plan.rate}")
+            row["rate"] = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+            if history.empty or row["validation_loss"] < history.validation_loss.min():
+                save_model(model, folder / "best.keras")
+            if epoch % every == 0:
+                save_model(model, folder / f"epoch_{epoch:03d}.keras")
+            save_checkpoint(model, folder, epoch, config)
+            log.add(**{key: round(value, 6) for key, value in row.items()})
+            history = pd.read_csv(log.file)
+            bar.update()
+            bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row['validation_accuracy']:.1%}")
+    return keras.models.load_model(folder / "best.keras"), history
+
+
+def _should_stop(history: pd.DataFrame, patience: int) -> bool:
+    """Whether the best epoch lies ``patience`` epochs back."""
+    return len(history) > 0 and len(history) - 1 - int(history.validation_loss.argmin()) >= patience
+
+
+def _one_epoch(model: keras.Model, batches, steps: int, bar) -> dict:
+    """Show every pair once."""
+    waited, start = 0.0, time.perf_counter()
+    model.reset_metrics()
+    for step in range(1, steps + 1):
+        before = time.perf_counter()
+        pairs, same = next(batches)
+        waited += time.perf_counter() - before
+        loss, right = model.train_on_batch(pairs, same)
+        bar.set_postfix_str(f"step {step}/{steps}", refresh=step % 20 == 0)
+    seconds = time.perf_counter() - start
+    return {"loss": float(loss), "accuracy": float(right), "seconds": seconds, "waiting": waited / seconds}
+
+
+def _validate(model: keras.Model, pairs: PairFaces, batch: int) -> dict:
+    scores = score_pairs(model, pairs, batch).clip(1e-7, 1 - 1e-7)
+    chances = np.where(pairs.same, scores, 1 - scores)
+    right = (scores >= 0.5) == pairs.same
+    return {"validation_loss": float(-np.log(chances).mean()), "validation_accuracy": float(right.mean())}
+
+
+def score_pairs(model: keras.Model, pairs: PairFaces, batch: int = 64) -> np.ndarray:
+    """The score of every pair, (n,) in 0..1; a batch in memory at a time."""
+    starts = range(0, len(pairs), batch)
+    parts = [model.predict_on_batch(list(pairs.arrays(slice(i, i + batch)))) for i in starts]
+    return np.concatenate(parts)[:, 0]
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a network as ``.keras``, completely or not at all."""
+    with whole(path) as unfinished:
+        model.save(unfinished)
+
+
+# ----------------------------------------------------------------------------------------------- verifying
+def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> np.ndarray:
+    """The face of a photo as the networks here want it.
+
+    Args:
+        photo: Anything that ``load_image`` takes.
+        side: S, in pixels.
+        aligned: True if the picture is an aligned face already.
+
+    Returns:
+        (S, S, 3) float32 in 0..1.
+
+    Raises:
+        UnreadableImage: If it can't be opened.
+        NoFaceFound: If it shows no face.
+    """
+    face = extract_face(load_image(photo), side, aligned=aligned, name=describe(photo))
+    return face.astype(np.float32) / 255
+
+
+def verify_faces(
+    photo_1: Source, photo_2: Source, model: keras.Model, threshold: float = 0.5, aligned: bool = False
+) -> Mapping[str, bool | float]:
+    """Do two photos show the same person?
+
+    Args:
+        photo_1: Anything that ``load_image`` takes.
+        photo_2: The other one.
+        model: A network of ``make_siamese``, trained.
+        threshold: From this score on it is a match; choose it on validation people.
+        aligned: True if both pictures are aligned faces already.
+
+    Returns:
+        ``{"is_match": bool, "score": float}``, the score in 0..1.
+
+    Raises:
+        BadArgument: If the threshold is no score.
+        BadNetwork: If the model does not take two faces.
+        FaceError: If a photo can't be opened or shows no face.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
+        raise BadArgument(f"threshold={threshold!r}: a score in 0..1")
+    shapes = model.input_shape
+    if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
+        raise BadNetwork(f"{model.name} takes {shapes}; a siamese network takes two faces (m, S, S, 3)")
+    side = shapes[0][1]
+    faces = [preprocess_image(photo, side, aligned)[None] for photo in (photo_1, photo_2)]
+    score = float(ops.convert_to_numpy(model(faces, training=False))[0, 0])
+    return {"is_match": score >= threshold, "score": score}
