@@ -171,7 +171,7 @@ def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
 
     Example:
         >>> make_siamese("compact").count_params()
-        344897
+        340705
     """
     embedding = make_embedding(variant, side)
     first, second = (keras.Input((side, side, 3), name=name) for name in ("first", "second"))

@@ -1,0 +1,183 @@
+"""Twin networks: shapes, shared weights, exact resume, and decisions that say what was wrong with their input."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+import siamese
+from errors import BadArgument, BadNetwork, NoFaceFound, UnreadableImage
+from face_datasets import PairFaces, find_people, make_pairs, split_by_identity
+from siamese import VARIANTS, L1Distance, Plan, make_embedding, make_siamese, preprocess_image, train, verify_faces
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[PairFaces, PairFaces]:
+    """Few pairs of small faces, of people who do not exist, in two parts with different people."""
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
+    return PairFaces(make_pairs(learned, 96), side=32), PairFaces(make_pairs(validation, 40), side=32)
+
+
+PLAN = Plan(side=32, epochs=4, batch=16, rate=1e-3, seed=3)
+
+
+# ------------------------------------------------------------------------------------------------ networks
+@pytest.mark.parametrize(
+    ("variant", "windows", "filters", "last"),
+    [
+        ("large windows", [10, 3, 7, 4], [64, 128, 128, 256], (5, 5, 256)),
+        ("small windows", [3, 3, 3, 3], [64, 128, 128, 256], (5, 5, 256)),
+        ("compact", [3, 3, 3, 3], [32, 64, 128, 192], (7, 7, 192)),
+    ],
+)
+def test_a_variant_is_what_was_published(variant, windows, filters, last):
+    model = make_embedding(variant)
+    convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [conv.kernel_size[0] for conv in convs] == windows and [conv.filters for conv in convs] == filters
+    assert model.input_shape == (None, 100, 100, 3)
+    layer = "block4_pool" if VARIANTS[variant].blocks[3].pool else "block4_relu"
+    assert model.get_layer(layer).output.shape[1:] == last
+    dense = model.get_layer("embedding")
+    assert (dense.units, dense.activation.__name__) == ((128, "linear") if variant == "compact" else (4096, "sigmoid"))
+
+
+def test_only_the_first_window_of_the_large_ones_is_penalised():
+    layers = make_embedding("large windows").layers
+    assert [layer.name for layer in layers if getattr(layer, "kernel_regularizer", None)] == ["block1_conv"]
+
+
+def test_twins_share_every_weight():
+    model = make_siamese("compact", 32)
+    embedding = make_embedding("compact", 32)
+    assert model.count_params() == embedding.count_params() + 129
+    faces = np.random.default_rng(0).uniform(0, 1, (3, 32, 32, 3)).astype("float32")
+    other = faces[::-1].copy()
+    np.testing.assert_allclose(model([faces, other]), model([other, faces]), atol=1e-6)  # whoever comes first
+    np.testing.assert_allclose(model([faces, faces]), 0.5, atol=1e-6)  # no difference, and no bias yet
+    assert np.abs(np.asarray(model([faces, other]))[[0, 2]] - 0.5).min() > 1e-4
+
+
+def test_l1_distance_is_the_difference_and_survives_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 4, 5)).astype("float32")
+    np.testing.assert_allclose(L1Distance()([a, b]), np.abs(a - b), rtol=1e-6)
+    model = make_siamese("compact", 32)
+    siamese.save_model(model, tmp_path / "twins.keras")
+    again = keras.models.load_model(tmp_path / "twins.keras")
+    faces = rng.uniform(0, 1, (2, 3, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(again(list(faces)), model(list(faces)), atol=1e-6)
+
+
+def test_what_can_not_be_built_is_refused():
+    with pytest.raises(BadArgument, match="variant='huge': one of 'large windows', 'small windows', 'compact'"):
+        make_embedding("huge")
+    with pytest.raises(BadArgument, match="side=12: too small for the windows of 'large windows'"):
+        make_embedding("large windows", 12)
+
+
+# ------------------------------------------------------------------------------------------------ training
+@pytest.fixture(scope="module")
+def trained(pairs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    model, history = train(*pairs, PLAN, folder, progress=False, every=2)
+    return model, history, folder
+
+
+def test_a_training_learns_its_pairs_and_keeps_what_it_promises(trained, pairs):
+    model, history, folder = trained
+    assert history.epoch.tolist() == [1, 2, 3, 4]
+    assert history.loss.iloc[-1] < history.loss.iloc[0]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras", "checkpoint.npz", "epoch_002.keras", "epoch_004.keras", "history.csv"
+    ]  # fmt: skip
+    assert np.allclose(history.rate, 1e-3 * 0.97 ** np.arange(4), rtol=0.04)
+    scores = siamese.score_pairs(model, pairs[1])
+    chances = np.where(pairs[1].same, scores, 1 - scores)
+    assert -np.log(chances).mean() == pytest.approx(history.validation_loss.min(), rel=1e-3)  # the best, not the last
+
+
+def test_the_same_plan_gives_the_same_curve_and_another_seed_another(trained, pairs, tmp_path):
+    _, history, _ = trained
+    _, again = train(*pairs, PLAN, tmp_path / "again", progress=False)
+    columns = ["loss", "accuracy", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(again[columns], history[columns], rtol=1e-3)
+    _, other = train(*pairs, Plan(side=32, epochs=1, batch=16, rate=1e-3, seed=4), tmp_path / "other", progress=False)
+    assert abs(other.loss[0] - history.loss[0]) > 1e-3
+
+
+def run_training(folder: str) -> None:
+    """What a student's process does, for another one to kill."""
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
+    parts = (PairFaces(make_pairs(part, count), side=32) for part, count in ((learned, 96), (validation, 40)))
+    train(*parts, PLAN, folder, progress=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained, pairs, tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=run_training, args=(str(tmp_path),))
+    process.start()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "checkpoint.npz").exists():
+        time.sleep(0.05)
+    time.sleep(np.random.default_rng().uniform(0, 0.5))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert (tmp_path / "checkpoint.npz").exists()
+    _, history = train(*pairs, PLAN, tmp_path, progress=False)
+    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
+
+
+def test_it_stops_when_the_validation_people_gain_nothing_more(pairs, tmp_path):
+    plan = Plan(side=32, epochs=30, batch=16, rate=0.0, patience=2, augmented=False)
+    _, history = train(*pairs, plan, tmp_path, progress=False)
+    assert len(history) < 30
+    best = int(history.validation_loss.argmin())
+    assert len(history) == best + 1 + 2
+
+
+def test_a_folder_of_another_training_and_too_few_pairs_are_refused(trained, pairs, tmp_path):
+    _, _, folder = trained
+    with pytest.raises(BadArgument, match="was begun with rate 0.001, not 0.01"):
+        train(*pairs, Plan(side=32, epochs=4, batch=16, rate=0.01, seed=3), folder, progress=False)
+    with pytest.raises(BadArgument, match="96 pairs don't fill a batch of 100"):
+        train(*pairs, Plan(side=32, batch=100), tmp_path, progress=False)
+
+
+# ----------------------------------------------------------------------------------------------- verifying
+def test_a_photo_becomes_the_face_that_the_network_wants(images):
+    face = preprocess_image(images / "lena.jpg", 64)
+    assert face.shape == (64, 64, 3) and face.dtype == np.float32 and face.min() >= 0 and 0.5 < face.max() <= 1
+
+
+def test_verify_faces_says_whether_and_how_sure(images):
+    model = make_siamese("compact", 32)
+    result = verify_faces(images / "lena.jpg", images / "kofi.jpg", model, threshold=0.0)
+    assert set(result) == {"is_match", "score"} and result["is_match"] is True
+    faces = [preprocess_image(images / f"{name}.jpg", 32)[None] for name in ("lena", "kofi")]
+    assert result["score"] == pytest.approx(float(model(faces)[0, 0]), abs=1e-6)
+    assert verify_faces(images / "lena.jpg", images / "kofi.jpg", model, threshold=1.0)["is_match"] is False
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "0.5", None, True])
+def test_a_threshold_that_is_no_score_is_refused(images, threshold):
+    with pytest.raises(BadArgument, match="a score in 0..1"):
+        verify_faces(images / "lena.jpg", images / "lena.jpg", make_siamese("compact", 32), threshold)
+
+
+def test_bad_photos_and_networks_are_named(images, tmp_path):
+    model = make_siamese("compact", 32)
+    with pytest.raises(UnreadableImage, match="nothing.jpg"):
+        verify_faces(images / "lena.jpg", tmp_path / "nothing.jpg", model)
+    with pytest.raises(NoFaceFound, match="100×100"):
+        verify_faces(np.full((100, 100, 3), 90, np.uint8), images / "lena.jpg", model)
+    with pytest.raises(BadNetwork, match="takes two faces"):
+        verify_faces(images / "lena.jpg", images / "lena.jpg", make_embedding("compact", 32))
