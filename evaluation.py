@@ -77,6 +77,33 @@ def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray 
     )
 
 
+def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray | None = None) -> pd.DataFrame:
+    """Precision, recall and F1 of "the same person" at each threshold.
+
+    Args:
+        distances: (n,), NaN where a photo could not be used; for a score in 0..1 give 1 − score.
+        same: (n,) bool.
+        thresholds: Where to look; by default everywhere where something changes.
+
+    Returns:
+        A table by ascending ``threshold``: ``precision``, the share of the accepted pairs that are one person (1 where
+        nothing is accepted), ``recall``, the share of the same pairs that are accepted, and ``f1``, their harmonic
+        mean. Precision depends on how many of the pairs are the same person: state that beside it.
+
+    Example:
+        >>> precision_recall([0.3, 0.9, 0.8, 1.2], [True, True, False, False], [0.5, 1.0]).round(2).values.tolist()
+        [[0.5, 1.0, 0.5, 0.67], [1.0, 0.67, 1.0, 0.8]]
+    """
+    rates = error_rates(distances, same, thresholds)
+    same = np.asarray(same, bool)
+    accepted_same = (1 - rates.false_rejects) * same.sum()
+    accepted = accepted_same + rates.false_accepts * (~same).sum()
+    precision = np.divide(accepted_same, accepted, out=np.ones(len(rates)), where=accepted.to_numpy() > 0.5)
+    recall = 1 - rates.false_rejects
+    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros(len(rates)), where=recall.to_numpy() > 0)
+    return pd.DataFrame({"threshold": rates.threshold, "precision": precision, "recall": recall, "f1": f1})
+
+
 def _below(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """How many of the values lie strictly below each threshold."""
     return np.searchsorted(np.sort(values), thresholds, side="left")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 from errors import BadArgument
 from evaluation import (
@@ -16,6 +16,7 @@ from evaluation import (
     check_pairs,
     equal_error,
     error_rates,
+    precision_recall,
 )
 
 SEEDS = range(6)
@@ -288,3 +289,19 @@ def test_lists_that_can_not_be_measured_are_refused(measure, distances, same, re
 def test_people_that_do_not_fit_the_pairs_are_refused(people):
     with pytest.raises(BadArgument, match="people .*: two identities for each of the 2 pairs"):
         bootstrap_accuracy([0.1, 0.9], [True, False], people, 0.7)
+
+
+def test_precision_recall_and_f1_are_scikit_learns():
+    """At every threshold, pairs without a distance counted as not accepted."""
+    rng = np.random.default_rng(0)
+    same = rng.random(300) < 0.3
+    distances = np.where(same, rng.normal(0.6, 0.2, 300), rng.normal(0.9, 0.2, 300))
+    distances[::17] = np.nan
+    thresholds = [-1, 0.3, 0.6, 0.75, 1.0, 3.0]
+    table = precision_recall(distances, same, thresholds).set_index("threshold")
+    for threshold in thresholds:
+        accepted = distances < threshold  # NaN is not
+        precision, recall, f1, _ = precision_recall_fscore_support(same, accepted, average="binary", zero_division=1)
+        assert table.precision[threshold] == pytest.approx(precision)
+        assert table.recall[threshold] == pytest.approx(recall)
+        assert table.f1[threshold] == pytest.approx(f1 if recall else 0)
