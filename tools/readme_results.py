@@ -65,7 +65,7 @@ def exported(result: dict) -> str:
     """How small the network gets, and what that costs."""
     form = result["forms"]["LiteRT int8"]
     accuracy = f"{interval(form['lfw_accuracy'])}, " if "lfw_accuracy" in form else ""
-    return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.1f} times the original's time"
+    return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.2f} times the original's time"
 
 
 ROWS = (
