@@ -30,3 +30,7 @@ class BadArgument(FaceError):
 
 class BadNetwork(FaceError):
     """A folder of weights is missing, incomplete, damaged, or not a network that gives encodings."""
+
+
+class NoCamera(FaceError):
+    """There is no camera, it may not be used, or it gives no pictures."""

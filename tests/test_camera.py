@@ -1,0 +1,189 @@
+"""Frames come from wherever they come, and what is collected is sharp, new, and never lost or written over."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import camera
+from camera import Collector, Frames, collect_from, write_new
+from errors import BadArgument, NoCamera, NoFaceFound, UnreadableImage
+from face_datasets import find_people
+from fr_utils import load_image
+
+
+def write_video(path: Path, photos: list[np.ndarray], seconds: float = 1.5, fps: int = 15) -> Path:
+    """Each person sways in front of the camera for a while; every tenth frame is blurred, the others are in pairs."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (640, 480))
+    for photo in photos:
+        for i in range(int(seconds * fps)):
+            matrix = cv2.getRotationMatrix2D((160, 160), 6 * np.sin(i / 9), 1.2 + 0.25 * np.sin(i / 6))
+            matrix[:, 2] += (160 + 20 * np.sin(i / 5), 80)
+            frame = cv2.warpAffine(photo[..., ::-1], matrix, (640, 480), borderMode=cv2.BORDER_REPLICATE)
+            writer.write(cv2.GaussianBlur(frame, (0, 0), 9) if i % 10 == 9 else frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(photos, tmp_path_factory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "lena.mp4", [photos["lena"], photos["camera_4"]])
+
+
+# --------------------------------------------------------------------------------------------------- frames
+def test_every_frame_of_a_video_or_some_of_every_second(video):
+    frames = list(Frames(video))
+    assert len(frames) == len(Frames(video)) == 44
+    assert frames[0].shape == (480, 640, 3) and frames[0].dtype == np.uint8
+    some = list(Frames(video, per_second=5))
+    assert len(some) == 15
+    np.testing.assert_array_equal(some[1], frames[3])
+
+
+def test_frames_are_rgb(photos, tmp_path):
+    red = np.zeros((320, 320, 3), np.uint8)
+    red[..., 0] = 250
+    frame = next(iter(Frames(write_video(tmp_path / "red.mp4", [red]))))
+    assert frame[240, 320, 0] > 200 > 60 > frame[240, 320, 2]
+
+
+def test_a_folder_gives_its_pictures_and_says_which_could_not_be_opened(tmp_path, images):
+    (tmp_path / "a.jpg").write_bytes((images / "lena.jpg").read_bytes())
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes((images / "kofi.jpg").read_bytes())
+    frames = Frames(tmp_path)
+    assert [frame.shape for frame in frames] == [(320, 320, 3)] * 2
+    assert [name for name, _ in frames.problems] == ["b.jpg"]
+
+
+def test_what_gives_no_frames_is_named(tmp_path):
+    with pytest.raises(NoCamera, match="there is no camera 63"):
+        Frames(63)
+    with pytest.raises(NoCamera, match="there is no camera 63"):
+        Frames("63")
+    with pytest.raises(BadArgument, match="nowhere.mp4 is neither a video nor a folder"):
+        Frames(tmp_path / "nowhere.mp4")
+    (tmp_path / "notes.mp4").write_bytes(b"no video")
+    with pytest.raises(UnreadableImage, match="notes.mp4 is no video that can be read"):
+        Frames(tmp_path / "notes.mp4")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadArgument, match="empty holds no pictures"):
+        Frames(tmp_path / "empty")
+
+
+# ----------------------------------------------------------------------------------------------- collecting
+def test_a_picture_has_the_face_in_its_middle(photos, tmp_path):
+    seen = Collector(tmp_path / "lena").look(photos["lena"])
+    assert seen.crop.shape == (250, 250, 3) and seen.sharpness > 100
+    again = Collector(tmp_path / "lena").look(seen.crop)
+    x, y, width, height = again.box
+    assert abs(x + width / 2 - 125) < 12 and abs(y + height / 2 - 125) < 12
+    assert max(width, height) == pytest.approx(250 / camera.MARGIN, rel=0.2)
+
+
+@pytest.mark.parametrize("detector", ["mtcnn", "haar"])
+def test_automatic_capture_skips_what_is_blurred_or_nearly_the_same(photos, tmp_path, detector):
+    collector = Collector(tmp_path / "lena", detector)
+    seen = collector.look(photos["lena"])
+    assert collector.objection(seen) == ""
+    collector.save(seen, "anchor")
+    darker = (photos["lena"] * 0.8).astype(np.uint8)
+    assert collector.objection(collector.look(darker)) == "like one that is saved"
+    blurred = cv2.GaussianBlur(photos["camera_0"], (0, 0), 8)
+    assert collector.objection(collector.look(blurred)) in ("blurred", "no face")
+    assert collector.objection(collector.look(photos["camera_4"])) == ""
+    assert collector.objection(collector.look(np.full((300, 300, 3), 90, np.uint8))) == "no face"
+
+
+def test_a_video_becomes_pictures_that_are_all_different_no_slower_than_it_runs(video, tmp_path):
+    collector = Collector(tmp_path / "lena", "haar")
+    collector.look(next(iter(Frames(video))))  # loads the detector
+    frames, start = Frames(video, per_second=4), time.perf_counter()
+    results = collect_from(frames, collector, progress=False)
+    took = time.perf_counter() - start
+    assert results["saved"] >= 4 and results["blurred"] + results["no face"] >= 1
+    assert sum(results.values()) == 12
+    people = find_people(tmp_path)
+    assert len(people) == results["saved"] and set(people.identity) == {"lena"}
+    counts = collector.counts()
+    assert abs(counts["anchor"] - counts["positive"]) <= 1 and sum(counts.values()) == results["saved"]
+    saved = [Collector(tmp_path / "x", "haar").look(load_image(path)).small for path in people.picture]
+    nearest = [np.abs(a - b).mean() for i, a in enumerate(saved) for b in saved[:i] if a is not None and b is not None]
+    assert min(nearest) > 0.02
+    assert took < 2 * 3.0  # the video runs three seconds; twice that is for a machine that is busy with other tests
+
+
+def test_nothing_is_written_over(photos, tmp_path):
+    folder = tmp_path / "lena"
+    first = write_new(folder, "anchor", photos["lena"])
+    (folder / "anchor_0007.jpg").write_bytes(b"somebody's own")
+    (folder / "anchor_old.jpg").write_bytes(b"somebody's own, too")
+    second = write_new(folder, "anchor", photos["kofi"])
+    assert (first.name, second.name) == ("anchor_0001.jpg", "anchor_0008.jpg")
+    assert write_new(folder, "positive", photos["kofi"]).name == "positive_0001.jpg"
+    assert (folder / "anchor_0007.jpg").read_bytes() == b"somebody's own"
+
+
+def save_many(folder: str, photo: np.ndarray) -> None:
+    for _ in range(20):
+        write_new(Path(folder), "anchor", photo)
+
+
+def save_for_ever(folder: str, photo: np.ndarray) -> None:
+    while True:
+        write_new(Path(folder), "anchor", photo)
+
+
+def test_two_collectors_at_once_lose_nothing(photos, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=save_many, args=(str(tmp_path), np.array(photos["lena"]))) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert sorted(path.name for path in tmp_path.glob("*.jpg")) == [f"anchor_{i:04d}.jpg" for i in range(1, 41)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_it_leaves_whole_pictures(photos, tmp_path):
+    process = multiprocessing.get_context("spawn").Process(
+        target=save_for_ever, args=(str(tmp_path), np.array(photos["lena"]))
+    )
+    process.start()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(tmp_path.glob("*.jpg"))) < 5:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    pictures = sorted(tmp_path.glob("*.jpg"))
+    assert len(pictures) >= 5
+    assert Counter(load_image(path).shape for path in pictures) == {(320, 320, 3): len(pictures)}
+
+
+def test_what_can_not_be_collected_is_refused(photos, tmp_path):
+    with pytest.raises(BadArgument, match="detector='eyes': one of mtcnn, haar"):
+        Collector(tmp_path, "eyes")
+    collector = Collector(tmp_path)
+    with pytest.raises(BadArgument, match="kind='negative': one of anchor, positive"):
+        collector.save(collector.look(photos["lena"]), "negative")
+    with pytest.raises(NoFaceFound):
+        collector.save(collector.look(np.full((100, 100, 3), 90, np.uint8)), "anchor")
+
+
+def test_the_command(images, tmp_path, capsys):
+    for name in ("lena", "camera_0"):
+        (tmp_path / f"{name}.jpg").write_bytes((images / f"{name}.jpg").read_bytes())
+    (tmp_path / "x.jpg").write_bytes(b"no picture")
+    camera.main(["collect", "--person", "lena", "--source", str(tmp_path), "--to", str(tmp_path / "people")])
+    out = capsys.readouterr().out
+    assert "not opened: x.jpg" in out and "2 saved" in out and "1 anchor and 1 positive pictures" in out
+    for wrong in (["--person", "../me"], ["--person", "me", "--rate", "0"]):
+        with pytest.raises(BadArgument, match=wrong[-2]):
+            camera.main(["collect", "--source", str(tmp_path), *wrong])
