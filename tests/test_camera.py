@@ -131,6 +131,16 @@ def test_nothing_is_written_over(photos, tmp_path):
     assert (folder / "anchor_0007.jpg").read_bytes() == b"somebody's own"
 
 
+def test_a_number_that_another_process_has_just_taken_is_left_to_it(photos, tmp_path, monkeypatch):
+    def takes_the_number_meanwhile(*args, encode=cv2.imencode):
+        (tmp_path / "anchor_0001.jpg").write_bytes(b"the other one's")
+        return encode(*args)
+
+    monkeypatch.setattr(camera.cv2, "imencode", takes_the_number_meanwhile)
+    assert write_new(tmp_path, "anchor", photos["lena"]).name == "anchor_0002.jpg"
+    assert (tmp_path / "anchor_0001.jpg").read_bytes() == b"the other one's"
+
+
 def save_many(folder: str, photo: np.ndarray) -> None:
     for _ in range(20):
         write_new(Path(folder), "anchor", photo)

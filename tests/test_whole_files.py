@@ -56,6 +56,24 @@ def test_who_writes_nothing_gets_an_error_and_loses_nothing(tmp_path):
     assert names(tmp_path / "people") == ["a.txt"] and names(tmp_path) == ["notes.txt", "people"]
 
 
+def test_a_folder_that_can_not_be_replaced_is_kept_aside(tmp_path, monkeypatch):
+    """As if killed between the two moves: the old folder still exists, whole."""
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "a.txt").write_text("old")
+
+    def fails_at_the_second(*names, replace=os.replace, calls=[]):  # noqa: B006
+        calls.append(names)
+        if len(calls) == 2:
+            raise OSError("killed")
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", fails_at_the_second)
+    with pytest.raises(OSError, match="killed"), whole(tmp_path / "people") as unfinished:
+        unfinished.mkdir()
+    (kept,) = tmp_path.glob(".before_*_people/a.txt")
+    assert kept.read_text() == "old"
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
