@@ -131,7 +131,8 @@ def _read(source: Any) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+    reason = re.sub(r"cannot identify image file <.*>", "no known kind of picture", str(error))
+    return (reason.splitlines() or [""])[0][:120] or type(error).__name__
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
@@ -434,7 +435,8 @@ def _bring_back(file: Path) -> str:
 def _read_card(folder: Path) -> dict:
     card = folder / "facenet.json"
     if not card.is_file():
-        advice = _bring_back(card) if folder.is_dir() else f"{DEFAULT_NETWORK} holds one"
+        was_one = (folder / "model.json").is_file() or (folder / "model.h5").is_file()
+        advice = _bring_back(card) if was_one else f"{DEFAULT_NETWORK} holds one"
         raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {advice}")
     try:
         entries = json.loads(card.read_text(encoding="utf-8"))

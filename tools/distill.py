@@ -34,9 +34,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
-from keras import layers, ops
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +45,12 @@ from errors import BadArgument, FaceError  # noqa: E402
 from face_detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp  # noqa: E402
 from fr_utils import PICTURE_ENDINGS, info_of, load_facenet, load_image, save_network  # noqa: E402
 from inception_blocks_v2 import faceRecoModel, fold_batch_norm  # noqa: E402
+from quiet import quietly  # noqa: E402
 from whole_files import whole  # noqa: E402
+
+with quietly():
+    import keras
+    from keras import layers, ops
 
 #: Pictures are kept in this size; a larger one is first cut down to its face and what surrounds it.
 STORED_SIDE = 128

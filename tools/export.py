@@ -157,7 +157,7 @@ def accuracies(model: keras.Model, paths: dict[str, Path], pairs: Pairs, folder:
 def main() -> None:
     """Export, compare, write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", nargs="?", default="keras-facenet-h5", help="the folder of one of our networks")
+    parser.add_argument("network", nargs="?", default="keras-facenet-h5", help="a folder; default: %(default)s")
     parser.add_argument("--to", type=Path, default=EXPORTED, help="where the exported networks go, in a folder each")
     parser.add_argument("--lfw", type=Path, help="the folder with pairsDevTest.txt and the pictures")
     parser.add_argument("--result", type=Path, help="by default results/export_<network>.json")

