@@ -24,8 +24,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from errors import BadArgument, FaceError, NoCamera, NoFaceFound, UnreadableImage
-from face_detection import detect_faces, pick_face
-from fr_utils import PICTURE_ENDINGS, ROOT, load_image
+from face_detection import detect_faces, pick_face, warp
+from fr_utils import PICTURE_ENDINGS, ROOT, load_image, save_picture
 
 #: The side of a collected picture, in pixels, and how much larger than the face it is.
 SIDE, MARGIN = 250, 2.2
@@ -243,8 +243,7 @@ def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.nda
     scale = side / length
     middle = (x + width / 2, y + height / 2)
     matrix = np.array([[scale, 0, side / 2 - scale * middle[0]], [0, scale, side / 2 - scale * middle[1]]])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.warpAffine(frame, matrix, (side, side), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return warp(frame, matrix, side)
 
 
 def write_new(folder: Path, kind: str, picture: np.ndarray) -> Path:
@@ -253,9 +252,8 @@ def write_new(folder: Path, kind: str, picture: np.ndarray) -> Path:
     numbers = [int(m[1]) for path in folder.glob(f"{kind}_*.jpg") if (m := re.fullmatch(rf"{kind}_(\d+)", path.stem))]
     number = max(numbers, default=0) + 1
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished_") as workshop:
-        data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
         written = Path(workshop) / "picture.jpg"
-        written.write_bytes(data)
+        save_picture(written, picture)
         while True:
             path = folder / f"{kind}_{number:04d}.jpg"
             try:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from errors import BadArgument, FaceError, UnreadableImage
 from face_detection import resize_face
-from fr_utils import PICTURE_ENDINGS, ROOT, load_image
+from fr_utils import PICTURE_ENDINGS, in_project, load_image
 from quiet import quietly
 
 with quietly():
@@ -56,7 +56,7 @@ def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFram
         >>> len(people), people.identity.nunique()
         (1936, 242)
     """
-    source = Path(source) if Path(source).exists() or Path(source).is_absolute() else ROOT / source
+    source = in_project(source)
     rows = [(file.parent.name, str(file)) for file in _files_of(source) if _is_picture(file)]
     rows.sort(key=lambda row: _natural(row[1]))
     people = pd.DataFrame(rows, columns=["identity", "picture"])

@@ -18,7 +18,7 @@ import struct
 import tempfile
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
 from face_detection import (
     TEMPLATE,
+    Detection,
     Point,
     align_face,
     detect_faces_batch,
@@ -53,6 +54,13 @@ DEFAULT_NETWORK = "weights/resnet"
 
 #: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
 THRESHOLD = 0.7
+
+
+def in_project(path: str | os.PathLike) -> Path:
+    """A path relative to where Python runs, if something is there, or else to this project."""
+    path = Path(path)
+    return path if path.exists() or path.is_absolute() else ROOT / path
+
 
 #: Anything that opens a picture: a path, its bytes, a file object, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
@@ -108,6 +116,11 @@ def load_image(source: Source) -> np.ndarray:
         hint = "; save HEIC pictures as JPEG first" if data[4:8] == b"ftyp" else ""
         raise UnreadableImage(f"{name} is not a picture that can be opened{hint} ({_reason(error)})") from error
     return _decode(image, name)
+
+
+def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3), uint8, RGB, as JPEG or whatever the ending says."""
+    Image.fromarray(picture).save(path, quality=95)
 
 
 def describe(source: Any) -> str:
@@ -271,7 +284,7 @@ def load_facenet(
         >>> load_facenet("weights/resnet").output_shape
         (None, 128)
     """
-    path = Path(path) if Path(path).exists() or Path(path).is_absolute() else ROOT / path
+    path = in_project(path)
     if path.is_file():
         return _load_file(path, scaling, side)
     if _is_the_courses(path):
@@ -558,23 +571,42 @@ def _faces_of(
     sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str
 ) -> list[np.ndarray | FaceError]:
     """One face of each photo, or what was wrong with it."""
-    results: list[np.ndarray | FaceError] = []
-    for source in sources:
-        try:
-            photo = load_image(source)
-            results.append(resize_face(photo, info.side) if aligned else photo)
-        except FaceError as error:
-            results.append(error)
     if aligned:
-        return results
-    photos = {i: photo for i, photo in enumerate(results) if isinstance(photo, np.ndarray)}
-    for i, found in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
-        if found:
-            face = pick_face(found, photos[i], which)
-            results[i] = align_face(photos[i], face["keypoints"], info.side, info.template)
-        else:
-            results[i] = no_face_in(photos[i], describe(sources[i]))
-    return results
+        opened = [_or_error(load_image, source) for source in sources]
+        return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
+    return [
+        found if isinstance(found, FaceError) else align_face(found[0], found[1]["keypoints"], info.side, info.template)
+        for found in find_faces(sources, which)
+    ]
+
+
+def find_faces(
+    sources: Sequence[Source], which: str = "largest", read: Callable[[Source], np.ndarray] = load_image
+) -> list[tuple[np.ndarray, Detection] | FaceError]:
+    """Open photos and find one face in each, all at once; one bad photo does not sink the others.
+
+    Args:
+        sources: The photos.
+        which: ``"largest"`` or ``"central"``, where a photo shows several faces.
+        read: What opens a photo.
+
+    Returns:
+        For each photo itself, (H, W, 3), with its face, or what was wrong.
+    """
+    found = [_or_error(read, source) for source in sources]
+    photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
+    for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
+        photo = photos[i]
+        found[i] = (photo, pick_face(faces, photo, which)) if faces else no_face_in(photo, describe(sources[i]))
+    return found
+
+
+def _or_error(work: Callable, *args: Any) -> Any:
+    """What a piece of work returns, or what was wrong with what it was given."""
+    try:
+        return work(*args)
+    except FaceError as error:
+        return error
 
 
 # ---------------------------------------------------------------------------------------------- decisions

@@ -132,11 +132,11 @@ def test_nothing_is_written_over(photos, tmp_path):
 
 
 def test_a_number_that_another_process_has_just_taken_is_left_to_it(photos, tmp_path, monkeypatch):
-    def takes_the_number_meanwhile(*args, encode=cv2.imencode):
+    def takes_the_number_meanwhile(*args, save=camera.save_picture):
         (tmp_path / "anchor_0001.jpg").write_bytes(b"the other one's")
-        return encode(*args)
+        save(*args)
 
-    monkeypatch.setattr(camera.cv2, "imencode", takes_the_number_meanwhile)
+    monkeypatch.setattr(camera, "save_picture", takes_the_number_meanwhile)
     assert write_new(tmp_path, "anchor", photos["lena"]).name == "anchor_0002.jpg"
     assert (tmp_path / "anchor_0001.jpg").read_bytes() == b"the other one's"
 

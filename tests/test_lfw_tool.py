@@ -204,8 +204,8 @@ def test_faces_are_found_once(folder, monkeypatch):
         looked_at.append(len(photos))
         return detect(photos, **kwargs)
 
-    detect = lfw.face_detection.detect_faces_batch
-    monkeypatch.setattr(lfw.face_detection, "detect_faces_batch", looks)
+    detect = lfw.fr_utils.detect_faces_batch
+    monkeypatch.setattr(lfw.fr_utils, "detect_faces_batch", looks)
     assert jsonable(lfw.find_faces(pictures)) == jsonable(found) and looked_at == []
     shutil.copy(pictures["Ada_0001.jpg"], pictures["Di_0004.jpg"])
     assert lfw.find_faces(pictures)["Di_0004.jpg"] is not None and looked_at == [1]

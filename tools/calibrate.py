@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 
 from errors import BadArgument, FaceError  # noqa: E402
 from evaluation import equal_error  # noqa: E402
-from fr_utils import THRESHOLD, load_facenet, save_network  # noqa: E402
+from fr_utils import THRESHOLD, in_project, load_facenet, save_network  # noqa: E402
 from quiet import quietly  # noqa: E402
 from tools.lfw import Pairs, encode, find_faces, find_pictures, read_pairs  # noqa: E402
 
@@ -140,7 +140,7 @@ def main() -> None:
 
     pairs = read_pairs(args.lfw / "pairsDevTrain.txt")
     pictures = find_pictures(args.lfw, {str(file) for file in pairs.files.flat})
-    folder = Path(args.network) if Path(args.network).exists() else ROOT / args.network  # as load_facenet looks
+    folder = in_project(args.network)
     model = load_facenet(folder)
     raw = encode(pictures, find_faces(pictures), raw_model(model))
     usable = ~np.isnan(raw[:, 0])

@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 
 from errors import BadArgument, FaceError  # noqa: E402
 from evaluation import bootstrap_accuracy  # noqa: E402
-from fr_utils import faces_to_encodings, info_of, load_facenet  # noqa: E402
+from fr_utils import faces_to_encodings, in_project, info_of, load_facenet  # noqa: E402
 from quiet import quietly  # noqa: E402
 from tools.bench import faces_for, take_turns  # noqa: E402
 from tools.lfw import Pairs, aligned, distances_of, find_faces, find_pictures, read_pairs  # noqa: E402
@@ -163,9 +163,8 @@ def main() -> None:
     parser.add_argument("--result", type=Path, help="by default results/export_<network>.json")
     args = parser.parse_args()
     model, name = load_facenet(args.network), Path(args.network).name
-    places = [Path(args.network) / "model.h5", ROOT / args.network / "model.h5"]  # as load_facenet looks
-    weights = next((place for place in places if place.is_file()), None)
-    if weights is None:
+    weights = in_project(args.network) / "model.h5"
+    if not weights.is_file():
         raise BadArgument(f"{args.network} is no folder with a model.h5")
     paths = export(model, args.to / name)
     table = compare(model, weights, paths)

@@ -33,7 +33,8 @@ import pandas as pd  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import face_detection  # noqa: E402
-from errors import BadArgument, FaceError  # noqa: E402
+import fr_utils  # noqa: E402
+from errors import BadArgument, FaceError, UnreadableImage  # noqa: E402
 from evaluation import (  # noqa: E402
     accuracy,
     area_under_roc,
@@ -117,12 +118,10 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
     missing = [name for name in pictures if key[name] not in found]
     for start in tqdm(range(0, len(missing), 32), desc="finding faces", unit="batch", disable=not missing):
         names = missing[start : start + 32]
-        photos = {name: photo for name in names if (photo := opened(pictures[name])) is not None}
-        found |= {key[name]: None for name in names}
-        detections = face_detection.detect_faces_batch(list(photos.values()))
-        for (name, photo), faces in zip(photos.items(), detections, strict=True):
-            if faces:
-                found[key[name]] = face_detection.pick_face(faces, photo, "central")["keypoints"]
+        for name, face in zip(names, fr_utils.find_faces([pictures[name] for name in names], "central"), strict=True):
+            found[key[name]] = None if isinstance(face, FaceError) else face[1]["keypoints"]
+            if isinstance(face, UnreadableImage):
+                tqdm.write(f"{name} counts as a picture without a face: {face}", file=sys.stderr)
         if start % 320 == 0 or start + 32 >= len(missing):  # a killed run goes on from here
             with whole(cache) as unfinished:
                 unfinished.write_text(json.dumps({"detector": detector, "faces": found}), encoding="utf-8")
@@ -136,15 +135,6 @@ def read_cache(cache: Path, detector: str) -> dict[str, Keypoints]:
         return kept["faces"] if kept["detector"] == detector else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def opened(picture: Path) -> np.ndarray | None:
-    """A photo, or None, and a word about it, if it can't be opened: then its pairs count as mistakes."""
-    try:
-        return load_image(picture)
-    except FaceError as error:
-        tqdm.write(f"{picture.name} counts as a picture without a face: {error}", file=sys.stderr)
-        return None
 
 
 def encode(pictures: Mapping[str, Path], keypoints: Mapping[str, Keypoints], model: keras.Model) -> np.ndarray:

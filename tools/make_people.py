@@ -35,7 +35,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 
 from errors import BadArgument, FaceError  # noqa: E402  (the tools live beside the modules, not in a package)
 from face_detection import align_face, detect_faces_batch  # noqa: E402
-from fr_utils import PICTURE_ENDINGS, faces_to_encodings, info_of, load_facenet, load_image  # noqa: E402
+from fr_utils import PICTURE_ENDINGS, faces_to_encodings, info_of, load_facenet, load_image, save_picture  # noqa: E402
 from quiet import quietly  # noqa: E402
 from whole_files import whole  # noqa: E402
 
@@ -601,11 +600,6 @@ def _people_so_far(out: Path, seed: int) -> tuple[list[int], np.ndarray]:
         if notes["seed"] != seed:
             raise BadArgument(f"seed={seed}: {out} holds people of seed {notes['seed']}; take another folder")
         return notes["samples"].tolist(), notes["encodings"]
-
-
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 3), uint8, RGB, as JPEG or whatever the ending says."""
-    Image.fromarray(picture).save(path, quality=95)
 
 
 # ---------------------------------------------------------------------------------------- larger pictures

@@ -20,14 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from errors import BadArgument, FaceError, NoFaceFound  # noqa: E402
 from face_datasets import find_people, read_picture  # noqa: E402
-from face_detection import align_face, detect_faces_batch, no_face_in, pick_face  # noqa: E402
+from face_detection import align_face  # noqa: E402
+from fr_utils import find_faces, in_project, save_picture  # noqa: E402
 from whole_files import whole  # noqa: E402
 
 COLUMNS = ("identity", "picture", "face", "dropped", "box", "keypoints", "confidence")
@@ -50,7 +50,7 @@ def preprocess(photos: Path, to: Path, side: int = 160, which: str = "central", 
     people = find_people(photos)
     report = to / "report.csv"
     done = set(read_report(report).picture) if report.is_file() else set()
-    names = [Path(picture).relative_to(_base(photos)).as_posix() for picture in people.picture]
+    names = [Path(picture).relative_to(in_project(photos)).as_posix() for picture in people.picture]
     left = [i for i, name in enumerate(names) if name not in done]
     to.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(people), initial=len(people) - len(left), unit="photo", desc=to.name) as bar:
@@ -65,28 +65,14 @@ def preprocess(photos: Path, to: Path, side: int = 160, which: str = "central", 
     return read_report(report)
 
 
-def _base(photos: Path) -> Path:
-    """What the paths of ``find_people`` begin with."""
-    return photos if photos.exists() or photos.is_absolute() else ROOT / photos
-
-
 def find_and_align(pictures: Sequence[str], side: int, which: str) -> Iterator[tuple[np.ndarray, dict] | FaceError]:
     """The aligned face of each picture with its detection, or what was wrong."""
-    photos: list[np.ndarray | FaceError] = []
-    for picture in pictures:
-        try:
-            photos.append(read_picture(picture))
-        except FaceError as error:
-            photos.append(error)
-    found = iter(detect_faces_batch([photo for photo in photos if isinstance(photo, np.ndarray)]))
-    for photo, picture in zip(photos, pictures, strict=True):
-        if isinstance(photo, FaceError):
-            yield photo
-        elif faces := next(found):
-            face = pick_face(faces, photo, which)
-            yield align_face(photo, face["keypoints"], side), face
+    for found in find_faces(pictures, which, read_picture):
+        if isinstance(found, FaceError):
+            yield found
         else:
-            yield no_face_in(photo, picture)
+            photo, face = found
+            yield align_face(photo, face["keypoints"], side), face
 
 
 def keep(result: tuple[np.ndarray, dict] | FaceError, identity: str, name: str, to: Path) -> dict:
@@ -97,8 +83,7 @@ def keep(result: tuple[np.ndarray, dict] | FaceError, identity: str, name: str, 
     face, detection = result
     target = to / Path(name).with_suffix(".jpg")
     with whole(target) as unfinished:
-        _, data = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        unfinished.write_bytes(data.tobytes())
+        save_picture(unfinished, face)
     points = {point: [round(float(n), 1) for n in xy] for point, xy in detection["keypoints"].items()}
     return {
         "identity": identity,
@@ -137,7 +122,7 @@ def pack(faces: Path, to: Path) -> int:
     people = find_people(faces)
     with whole(to) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         for picture in people.picture:
-            name = Path(picture).relative_to(_base(faces)).as_posix()
+            name = Path(picture).relative_to(in_project(faces)).as_posix()
             archive.writestr(zipfile.ZipInfo(name), Path(picture).read_bytes())
     return len(people)
 
