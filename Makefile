@@ -13,13 +13,14 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow bench export-network lfw need-dir pins clean FORCE
+.PHONY: help run lab test test-slow test-browser bench export-network lfw need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
 	@echo 'make lab          open the notebooks in JupyterLab'
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
+	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
@@ -37,6 +38,9 @@ test: .venv/.dev
 
 test-slow: .venv/.dev
 	@$(PY) -m pytest -m slow tests $(ARGS)
+
+test-browser: .venv/.dev
+	@$(PY) -m pytest -m browser tests $(ARGS)
 
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)

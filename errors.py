@@ -34,3 +34,7 @@ class BadNetwork(FaceError):
 
 class NoCamera(FaceError):
     """There is no camera, it may not be used, or it gives no pictures."""
+
+
+class NoScreen(FaceError):
+    """A window was asked for where none can be opened."""

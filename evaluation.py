@@ -216,3 +216,57 @@ def _balanced(right: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
     accepted = np.average(right[same], weights=weight[same])
     refused = np.average(right[~same], weights=weight[~same])
     return share * accepted + (1 - share) * refused
+
+
+def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Does a score mean what it says? Of pairs that score 0.8, how many show one person?
+
+    Args:
+        scores: (n,) in 0..1, higher means the same person.
+        same: (n,) bool.
+        bins: So many groups with equally many pairs each, by score.
+
+    Returns:
+        A row per group: ``score``, the mean, ``share``, how many of its pairs show one person, and ``pairs``.
+
+    Raises:
+        BadArgument: If a score lies outside 0..1, or there are fewer pairs than groups.
+
+    Example:
+        >>> reliability([0.1, 0.2, 0.7, 0.9], [False, False, True, True], bins=2).round(2).values.tolist()
+        [[0.15, 0.0, 2.0], [0.8, 1.0, 2.0]]
+    """
+    scores, same = check_pairs(scores, same)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise BadArgument("scores must lie in 0..1")
+    if not 1 <= bins <= len(scores):
+        raise BadArgument(f"bins={bins}: there are {len(scores)} pairs")
+    groups = np.array_split(np.argsort(scores, kind="stable"), bins)
+    return pd.DataFrame(
+        {
+            "score": [scores[group].mean() for group in groups],
+            "share": [same[group].mean() for group in groups],
+            "pairs": [len(group) for group in groups],
+        }
+    )
+
+
+def threshold_at(distances: np.ndarray, far: float) -> float:
+    """The threshold below which a share ``far`` of different pairs lies: choose it on other people than are scored.
+
+    Args:
+        distances: (n,), of different pairs only.
+        far: The share of them that may be accepted, in 0..1.
+
+    Raises:
+        BadArgument: If the share is none, or there are too few pairs to tell it (fewer than 1 / far).
+
+    Example:
+        >>> threshold_at([0.4, 0.9, 0.6, 0.8], far=0.5)
+        0.7
+    """
+    distances = np.sort(np.asarray(distances, np.float64))
+    if not 0 < far < 1 or len(distances) * far < 1:
+        raise BadArgument(f"far={far}: a share in 0..1 of {len(distances)} pairs, and at least one of them")
+    accepted = int(len(distances) * far + 1e-9)
+    return _between(distances[accepted - 1], distances[accepted])

@@ -186,6 +186,23 @@ def _digest(picture: str) -> str:
     return hashlib.sha256(read_picture(picture).tobytes()).hexdigest()
 
 
+def drop_copies(people: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take out pictures that are there twice, byte by byte: all of them if under two names, else all but the first.
+
+    Real collections hold such: a photo of two people, filed under both, shows the same face under two names.
+
+    Args:
+        people: A table of ``find_people``.
+
+    Returns:
+        The people without them, and the table of what was taken out.
+    """
+    digests = people.picture.map(_digest)
+    names = people.identity.groupby(digests).transform("nunique")
+    out = (names > 1) | digests.duplicated()
+    return people[~out].reset_index(drop=True), people[out].reset_index(drop=True)
+
+
 def check_disjoint(*parts: pd.DataFrame) -> None:
     """Make sure that no person and no picture, by its bytes, is in two parts.
 
@@ -386,11 +403,7 @@ class PairFaces:
     def __init__(self, pairs: pd.DataFrame, side: int = 100, progress: bool = False):
         both = pd.concat([pairs.picture_1, pairs.picture_2], ignore_index=True)
         numbers, pictures = pd.factorize(both)
-        self.faces, problems = load_faces(list(pictures), side, progress)
-        if problems:
-            number, error = next(iter(problems.items()))
-            more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-            raise UnreadableImage(f"{pictures[number]} can't be used ({error}){more}")
+        self.faces = _open_all(list(pictures), side, progress)
         self.rows = np.stack([numbers[: len(pairs)], numbers[len(pairs) :]], axis=1)
         self.same = pairs.same.to_numpy()
 
@@ -402,7 +415,9 @@ class PairFaces:
         first, second = (self.faces[self.rows[part, side]].astype(np.float32) / 255 for side in (0, 1))
         return first, second
 
-    def batches(self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0):
+    def batches(
+        self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
+    ):
         """Endless batches for training, a pure function of the seed and the epoch, so that a training can resume.
 
         Every epoch shows every pair once, in another order; the rest that fills no batch is left out. Faces are
@@ -413,6 +428,7 @@ class PairFaces:
             augmented: Whether faces are flipped, and change brightness and contrast, at random.
             seed: Of the order and the augmentation.
             first_epoch: Where to begin.
+            moved: Whether faces are also turned, shifted and resized a little.
 
         Returns:
             A ``tf.data.Dataset`` of ((B, S, S, 3), (B, S, S, 3)) float32 in 0..1 and (B,) float32: 1 for the same
@@ -428,25 +444,157 @@ class PairFaces:
         faces, rows = tf.constant(self.faces), tf.constant(self.rows)
         same = tf.constant(self.same.astype(np.float32))
 
-        def order(epoch):
-            numbers = tf.random.experimental.stateless_shuffle(tf.range(len(self)), tf.stack([seed, epoch]))
-            steps = tf.data.Dataset.from_tensor_slices(numbers).batch(batch, drop_remainder=True).enumerate()
-            return steps.map(lambda step, numbers: (epoch, tf.cast(step, tf.int32), numbers))
-
-        def show(epoch, step, numbers):
+        def show(numbers, draw):
             chosen = tf.gather(rows, numbers)  # (B, 2)
             both = tf.gather(faces, tf.concat([chosen[:, 0], chosen[:, 1]], axis=0))  # (2B, S, S, 3)
-            both = tf.cast(both, tf.float32) / 255.0
-            if augmented:
-                both = _at_random(both, tf.stack([seed + 1, epoch * 1_000_003 + step]))
+            both = _as_shown(both, draw, augmented, moved)
             return (both[:batch], both[batch:]), tf.gather(same, numbers)
 
-        epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max, output_type=tf.int32)
-        shown = epochs.flat_map(order).map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return shown.prefetch(tf.data.AUTOTUNE)
+        def order(rng):
+            return rng.permutation(len(self))[: len(self) // batch * batch].reshape(-1, batch)
+
+        return _batches(order, show, seed, first_epoch)
 
 
-def _at_random(faces, seed):
+class PersonFaces:
+    """The faces of a table of people, each picture read once; every batch holds several people, each several times.
+
+    Inside such a batch every face can be compared with every other one: 16 people × 4 faces make 96 same pairs and
+    1,920 different ones, for the price of 32 pairs from a list.
+
+    Args:
+        people: A table of ``find_people``.
+        side: S, in pixels.
+        per_person: K, how many faces of each of its people a batch holds. Who has fewer pictures comes with some of
+            them twice.
+        progress: True for a progress bar while the pictures are read.
+
+    Attributes:
+        faces: Every picture, (m, S, S, 3) uint8.
+        who: The number of the person in each, (m,).
+
+    Raises:
+        UnreadableImage: If a picture can't be opened (``usable_people`` sorts them out beforehand).
+        BadArgument: If somebody has a single picture: no same pair can be made of it.
+    """
+
+    def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
+        counts = people.identity.value_counts()
+        if len(counts) == 0 or counts.min() < 2:
+            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there is nobody"
+            raise BadArgument(f"{alone}: same pairs take at least two (find_people(…, min_pictures=2))")
+        self.faces = _open_all(list(people.picture), side, progress)
+        self.who, _ = pd.factorize(people.identity)
+        self.per_person = per_person
+
+    def __len__(self) -> int:
+        return len(self.who)
+
+    def batches(
+        self, batch: int = 64, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
+    ):
+        """Endless batches for training, a pure function of the seed and the epoch, so that a training can resume.
+
+        An epoch has as many batches as it takes to show so many faces as there are pictures; people come in turn, and
+        their pictures in turn.
+
+        Args:
+            batch: Faces per batch, B; B / K people are in it.
+            augmented: Whether faces are flipped, and change brightness and contrast, at random.
+            seed: Of the order and the augmentation.
+            first_epoch: Where to begin.
+            moved: Whether they are also turned, shifted and resized a little.
+
+        Returns:
+            A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..1, for all their B (B − 1) / 2 pairs (in the order
+            of ``np.triu_indices(B, 1)``) 1 where they show the same person, and a weight with which both kinds count
+            the same.
+
+        Raises:
+            BadArgument: If the batch can't be filled: not divisible by K, or fewer people than it takes.
+        """
+        import tensorflow as tf
+
+        people = batch // self.per_person
+        if batch % self.per_person or not 2 <= people <= self.who.max() + 1 or len(self) < batch:
+            raise BadArgument(
+                f"batch={batch}: it takes {self.per_person} faces of each of at least 2 people; there are "
+                f"{self.who.max() + 1} people in {len(self)} pictures"
+            )
+        faces, who = tf.constant(self.faces), tf.constant(self.who)
+        first, second = np.triu_indices(batch, 1)
+
+        def show(numbers, draw):
+            names = tf.gather(who, numbers)
+            same = tf.cast(tf.gather(names, first) == tf.gather(names, second), tf.float32)
+            share = tf.reduce_mean(same)
+            weight = 0.5 * (same / share + (1 - same) / (1 - share))
+            return _as_shown(tf.gather(faces, numbers), draw, augmented, moved), same, weight
+
+        def order(rng):
+            return _people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
+
+        return _batches(order, show, seed, first_epoch)
+
+
+def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
+    """The rows of the pictures of each batch, (steps, people · pictures): nobody twice in one batch."""
+    own = [rng.permutation(np.flatnonzero(who == number)) for number in range(who.max() + 1)]
+    shown = np.zeros(len(own), int)
+    queue: list[int] = []
+    rows = []
+    for _ in range(steps * people):
+        if len(queue) < people - len(rows) // pictures % people:  # too few others to fill this batch
+            in_batch = {who[row] for row in rows[len(rows) - len(rows) % (people * pictures) :]}
+            queue = [number for number in rng.permutation(len(own)) if number not in in_batch]
+        number = queue.pop()
+        deck = own[number]
+        rows += deck[(shown[number] + np.arange(pictures)) % len(deck)].tolist()
+        shown[number] += pictures
+    return np.array(rows).reshape(steps, -1)
+
+
+def _open_all(pictures: Sequence[str], side: int, progress: bool) -> np.ndarray:
+    """Pictures as (m, S, S, 3) uint8, or the name of the first that can't be opened."""
+    faces, problems = load_faces(pictures, side, progress)
+    if problems:
+        number, error = next(iter(problems.items()))
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise UnreadableImage(f"{pictures[number]} can't be used ({error}){more}")
+    return faces
+
+
+def _batches(order: Callable, show: Callable, seed: int, first_epoch: int):
+    """Epoch after epoch: ``order`` lays out the numbers of its batches (steps, B), ``show`` makes each into tensors."""
+    import tensorflow as tf
+
+    def numbers_of(epoch):
+        return order(np.random.default_rng([seed, int(epoch)])).astype(np.int64)
+
+    def in_epoch(epoch):
+        numbers = tf.numpy_function(numbers_of, [epoch], tf.int64)
+        numbers.set_shape((None, None))
+        steps = tf.data.Dataset.from_tensor_slices(numbers).enumerate()
+        return steps.map(lambda step, numbers: (numbers, tf.stack([seed + 1, epoch * 1_000_003 + step])))
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
+    shown = epochs.flat_map(in_epoch).map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return shown.prefetch(tf.data.AUTOTUNE)
+
+
+def _as_shown(faces, draw, augmented: bool, moved: bool):
+    """Faces (m, S, S, 3) uint8 as a network in training sees them: float32 in 0..1, and varied at random."""
+    import tensorflow as tf
+
+    faces = tf.cast(faces, tf.float32) / 255.0
+    if moved:
+        faces = _move(faces, draw + 2)
+    if augmented:
+        faces = _relight(faces, draw)
+    return faces
+
+
+def _relight(faces, seed):
     """Flip half of the faces (m, S, S, 3) and change the brightness and contrast of all a little."""
     import tensorflow as tf
 
@@ -454,3 +602,17 @@ def _at_random(faces, seed):
     faces = tf.where(draws[0] < 0.5, faces, flip(faces))
     faces = contrast(faces, 0.8 + 0.4 * draws[1])
     return brightness(faces, 0.2 * draws[2] - 0.1)
+
+
+def _move(faces, seed):
+    """Turn (by up to 6°), resize (10 %) and shift (6 %) each face (m, S, S, 3) a little; edges are repeated."""
+    import tensorflow as tf
+
+    m, side = tf.shape(faces)[0], faces.shape[1]
+    draws = tf.random.stateless_uniform((4, m), seed, -1.0, 1.0)
+    angle, scale, shift = 0.1 * draws[0], 1 + 0.1 * draws[1], 0.06 * side * draws[2:]
+    cos, sin, middle, zero = tf.cos(angle) * scale, tf.sin(angle) * scale, (side - 1) / 2, tf.zeros((m,))
+    to_x = middle - cos * middle + sin * middle + shift[0]
+    to_y = middle - sin * middle - cos * middle + shift[1]
+    transform = tf.stack([cos, -sin, to_x, sin, cos, to_y, zero, zero], axis=1)
+    return ops.image.affine_transform(faces, transform, fill_mode="nearest")

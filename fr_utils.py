@@ -297,11 +297,7 @@ def load_facenet(
 def _load_ours(folder: Path) -> keras.Model:
     """A folder that ``save_network`` wrote."""
     card = _read_card(folder)
-    for file, expected in card["sha256"].items():
-        if not (folder / file).is_file():
-            raise BadNetwork(f"{folder} has no {file}; {_bring_back(folder / file)}")
-        if _sha256(folder / file) != expected:
-            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); {_bring_back(folder / file)}")
+    check_files(folder, card["sha256"])
     model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
     model.load_weights(folder / "model.h5")
     model.trainable = False
@@ -410,7 +406,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
             _quietly(model.save, workshop / "model.h5", include_optimizer=False)
         card = {
             **vars(info),
-            "sha256": {file: _sha256(workshop / file) for file in ("model.json", "model.h5")},
+            "sha256": {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")},
         }
         card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
         (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8", newline="\n")
@@ -461,7 +457,25 @@ def _read_card(folder: Path) -> dict:
     return entries
 
 
-def _sha256(file: Path) -> str:
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Make sure that a network's files have arrived whole.
+
+    Args:
+        folder: Where they are.
+        digests: File → SHA-256.
+
+    Raises:
+        BadNetwork: If one is missing or damaged; the message says how to get it back.
+    """
+    for file, expected in digests.items():
+        if not (folder / file).is_file():
+            raise BadNetwork(f"{folder} has no {file}; {_bring_back(folder / file)}")
+        if sha256_of(folder / file) != expected:
+            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); {_bring_back(folder / file)}")
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file, in hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -239,6 +239,56 @@ def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
     return ax
 
 
+def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame]) -> Axes:
+    """True accepts against false accepts, a line per method.
+
+    Args:
+        ax: Where to draw.
+        rates: What to call a method → its table of ``evaluation.error_rates``.
+    """
+    styles = ["-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
+    colours = [SAME, DIFFERENT, ACCENT, "#CC79A7", "#56B4E9", "#E69F00", NEUTRAL]
+    for (name, table), style, colour in zip(rates.items(), styles, colours, strict=False):
+        ax.plot(100 * table.false_accepts, 100 * (1 - table.false_rejects), linestyle=style, color=colour, label=name)
+    ax.plot([0, 100], [0, 100], color="#BBBBBB", linewidth=0.8)
+    ax.annotate("guessing", (50, 50), rotation=45, color=NEUTRAL, xytext=(0, -12), textcoords="offset points")
+    ax.set(xlabel="false accepts (%)", ylabel="true accepts (%)", xlim=(-1, 100), ylim=(0, 101), aspect="equal")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax
+
+
+def reliability_plot(ax: Axes, table: pd.DataFrame, label: str = "") -> Axes:
+    """How often pairs of a score do show one person: on the diagonal, a score means what it says.
+
+    Args:
+        ax: Where to draw.
+        table: From ``evaluation.reliability``.
+        label: For the legend; none by default.
+    """
+    ax.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=0.8)
+    ax.plot(table.score, table.share, color=SAME, marker="o", label=label or None)
+    ax.set(xlabel="score", ylabel="share of pairs of one person", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    if label:
+        ax.legend(loc="upper left")
+    return ax
+
+
+def pair_gallery(
+    faces: tuple[np.ndarray, np.ndarray], titles: Sequence[str], columns: int = 4, wrong: Sequence[bool] | None = None
+) -> Figure:
+    """Pairs of faces, the two of a pair side by side.
+
+    Args:
+        faces: The first and the second face of each pair, (n, S, S, 3) each.
+        titles: One per pair.
+        columns: Pairs in a row.
+        wrong: Which titles are wrong answers; none by default.
+    """
+    gap = np.ones((faces[0].shape[1], 3, 3), faces[0].dtype) * (255 if faces[0].dtype == np.uint8 else 1)
+    pairs = [np.concatenate([one, gap, other], axis=1) for one, other in zip(*faces, strict=True)]
+    return gallery(pairs, titles, columns, wrong, size=2.2)
+
+
 # ------------------------------------------------------------------------------------------------- networks
 def _box(ax: Axes, centre: tuple[float, float], size: tuple[float, float], text: str, colour: str) -> None:
     """A rounded box with a text in it."""

@@ -12,6 +12,7 @@ Source: Koch, Zemel, Salakhutdinov, "Siamese neural networks for one-shot image 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -25,15 +26,19 @@ from tqdm.auto import tqdm
 
 from checkpoints import Log, load_checkpoint, save_checkpoint
 from errors import BadArgument, BadNetwork
-from face_datasets import PairFaces
+from face_datasets import PairFaces, PersonFaces
 from face_detection import extract_face
-from fr_utils import Source, describe, load_image
+from fr_utils import Source, check_files, describe, in_project, load_image, sha256_of
 from quiet import quietly
 from whole_files import whole
 
 with quietly():
     import keras
     from keras import layers, ops
+
+
+#: The trained twins that come with the project.
+SHIPPED = "weights/siamese"
 
 
 # ------------------------------------------------------------------------------------------- the networks
@@ -47,6 +52,7 @@ class Conv(NamedTuple):
         pool: Whether 2×2 max-pooling follows.
         dropout: The share of values that is dropped behind it.
         l2: The weight of the penalty on the convolution's squared weights.
+        stride: Every so many pixels the window looks.
     """
 
     filters: int
@@ -55,6 +61,7 @@ class Conv(NamedTuple):
     pool: bool = True
     dropout: float = 0.0
     l2: float = 0.0
+    stride: int = 1
 
 
 class Variant(NamedTuple):
@@ -88,8 +95,11 @@ VARIANTS = {
         dense=4096,
         activation="sigmoid",
     ),
-    "compact": Variant(  # ours: global pooling instead of the large dense layer
-        tuple(Conv(filters, 3, batch_norm=True) for filters in (32, 64, 128, 192)),
+    "compact": Variant(  # ours: global pooling instead of the large dense layer, a ninth of the arithmetic
+        (
+            Conv(32, 3, batch_norm=True, stride=2),
+            *(Conv(filters, 3, batch_norm=True) for filters in (64, 128, 192)),
+        ),
         "same",
         average=True,
         dense=128,
@@ -149,7 +159,13 @@ def conv_block(x, block: Conv, padding: str, name: str):
     penalty = keras.regularizers.L2(block.l2) if block.l2 else None
     bias = not block.batch_norm  # batch normalisation brings its own
     x = layers.Conv2D(
-        block.filters, block.size, padding=padding, use_bias=bias, kernel_regularizer=penalty, name=f"{name}_conv"
+        block.filters,
+        block.size,
+        block.stride,
+        padding=padding,
+        use_bias=bias,
+        kernel_regularizer=penalty,
+        name=f"{name}_conv",
     )(x)
     if block.batch_norm:
         x = layers.BatchNormalization(name=f"{name}_bn")(x)
@@ -180,6 +196,35 @@ def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
     return keras.Model([first, second], score, name=f"siamese_{embedding.name}")
 
 
+@keras.saving.register_keras_serializable("siamese")
+class AllPairs(layers.Layer):
+    """How every embedding differs from every other one: (B, D) → (B (B − 1) / 2, D), as ``np.triu_indices`` counts."""
+
+    def call(self, embeddings):
+        """As the class says."""
+        first, second = np.triu_indices(embeddings.shape[0], 1)
+        return ops.abs(ops.take(embeddings, first, axis=0) - ops.take(embeddings, second, axis=0))
+
+
+def with_all_pairs(siamese: keras.Model, batch: int) -> keras.Model:
+    """The same twins for a batch of faces, each of which is compared with every other one.
+
+    Pairs from a list use each embedding once. Here it is used B − 1 times, and embeddings are what costs: so much more
+    is learned in the same time.
+
+    Args:
+        siamese: A network of ``make_siamese``; its weights are shared, not copied.
+        batch: B, at least 2.
+
+    Returns:
+        A ``keras.Model`` (B, S, S, 3) → scores (B (B − 1) / 2, 1).
+    """
+    (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
+    faces = keras.Input(batch_shape=(batch, *embedding.input_shape[1:]), name="faces")
+    difference = AllPairs(name="all_pairs")(embedding(faces))
+    return keras.Model(faces, siamese.get_layer("score")(difference), name=f"all_pairs_{siamese.name}")
+
+
 # ----------------------------------------------------------------------------------------------- training
 @dataclass(frozen=True)
 class Plan:
@@ -189,12 +234,13 @@ class Plan:
         variant: A key of :data:`VARIANTS`.
         side: S, of the faces in pixels.
         epochs: At most so many times every pair is shown.
-        batch: Pairs per step.
+        batch: Pairs per step; or, where all pairs of a batch are learned from, faces.
         rate: Adam's learning rate in the beginning.
         decay: What the rate is multiplied by after every epoch.
         clip: The longest gradient (its global norm) that is followed.
         patience: Stop after so many epochs without a better loss on the validation pairs.
         augmented: Whether faces are flipped and change their light at random.
+        moved: Whether they are also turned, shifted and resized a little.
         seed: Of the first weights, the order, the augmentation and the dropout.
     """
 
@@ -207,6 +253,7 @@ class Plan:
     clip: float = 1.0
     patience: int = 10
     augmented: bool = True
+    moved: bool = False
     seed: int = 0
 
 
@@ -214,19 +261,17 @@ class Plan:
 HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate", "seconds", "waiting")
 
 
-def compile_siamese(plan: Plan, steps: int) -> keras.Model:
-    """A new network, ready to be trained: binary cross-entropy, Adam with exponential decay, clipped gradients."""
-    keras.utils.set_random_seed(plan.seed)
-    model = make_siamese(plan.variant, plan.side)
+def compile_siamese(model: keras.Model, plan: Plan, steps: int) -> keras.Model:
+    """Make a network ready to be trained: binary cross-entropy, Adam with exponential decay, clipped gradients."""
     rate = keras.optimizers.schedules.ExponentialDecay(plan.rate, steps, plan.decay, staircase=True)
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=plan.clip)
-    model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer, loss="binary_crossentropy", weighted_metrics=["accuracy"], jit_compile=False)
     optimizer.build(model.trainable_variables)
     return model
 
 
 def train(
-    learned: PairFaces,
+    learned: PairFaces | PersonFaces,
     validation: PairFaces,
     plan: Plan,
     folder: str | os.PathLike,
@@ -236,7 +281,8 @@ def train(
     """Train a siamese network, or go on where it was stopped.
 
     Args:
-        learned: The pairs to learn from.
+        learned: What to learn from: a list of pairs (``PairFaces``), as published, or people (``PersonFaces``), which
+            are compared each with each in every batch, and that is the quicker way.
         validation: Pairs of other people: they say when to stop and which epoch was the best.
         plan: Everything else.
         folder: Keeps the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named
@@ -252,29 +298,31 @@ def train(
         BadArgument: If the folder holds a training with another plan, or a loss is no number any more.
     """
     folder = Path(folder)
-    steps = len(learned) // plan.batch
+    steps, in_batch = len(learned) // plan.batch, isinstance(learned, PersonFaces)
     if steps < 1:
-        raise BadArgument(f"{len(learned)} pairs don't fill a batch of {plan.batch}")
-    model = compile_siamese(plan, steps)
-    config = {**asdict(plan), "pairs": [len(learned), len(validation)]}
-    done = load_checkpoint(model, folder, config, may_differ=["epochs", "patience"])
+        raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
+    keras.utils.set_random_seed(plan.seed)
+    model = make_siamese(plan.variant, plan.side)
+    learner = compile_siamese(with_all_pairs(model, plan.batch) if in_batch else model, plan, steps)
+    config = {**asdict(plan), "learns from": type(learned).__name__, "sizes": [len(learned), len(validation)]}
+    done = load_checkpoint(learner, folder, config, may_differ=["epochs", "patience"])
     log = Log(folder / "history.csv", HISTORY)
     log.cut_after(done)
     history = pd.read_csv(log.file)
-    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, first_epoch=done))
+    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, done, plan.moved))
     with tqdm(total=plan.epochs, initial=done, desc=plan.variant, unit="epoch", disable=not progress) as bar:
         for epoch in range(done + 1, plan.epochs + 1):
             if _should_stop(history, plan.patience):
                 break
-            row = {"epoch": epoch, **_one_epoch(model, batches, steps, bar), **_validate(model, validation, plan.batch)}
+            row = {"epoch": epoch, **_one_epoch(learner, batches, steps, bar), **_validate(model, validation)}
             if not np.isfinite(row["loss"]):
                 raise BadArgument(f"the loss of epoch {epoch} is {row['loss']}: try a smaller rate than {plan.rate}")
-            row["rate"] = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+            row["rate"] = float(ops.convert_to_numpy(learner.optimizer.learning_rate))
             if history.empty or row["validation_loss"] < history.validation_loss.min():
                 save_model(model, folder / "best.keras")
             if epoch % every == 0:
                 save_model(model, folder / f"epoch_{epoch:03d}.keras")
-            save_checkpoint(model, folder, epoch, config)
+            save_checkpoint(learner, folder, epoch, config)
             log.add(**{key: round(value, 6) for key, value in row.items()})
             history = pd.read_csv(log.file)
             bar.update()
@@ -288,21 +336,21 @@ def _should_stop(history: pd.DataFrame, patience: int) -> bool:
 
 
 def _one_epoch(model: keras.Model, batches, steps: int, bar) -> dict:
-    """Show every pair once."""
-    waited, start = 0.0, time.perf_counter()
-    model.reset_metrics()
+    """Show every pair, or so many faces as there are, once; losses are means over the steps."""
+    waited, start, results = 0.0, time.perf_counter(), []
     for step in range(1, steps + 1):
         before = time.perf_counter()
-        pairs, same = next(batches)
+        batch = next(batches)
         waited += time.perf_counter() - before
-        loss, right = model.train_on_batch(pairs, same)
+        results.append(model.train_on_batch(*batch))  # of this batch alone
         bar.set_postfix_str(f"step {step}/{steps}", refresh=step % 20 == 0)
     seconds = time.perf_counter() - start
+    loss, right = np.mean(results, axis=0)
     return {"loss": float(loss), "accuracy": float(right), "seconds": seconds, "waiting": waited / seconds}
 
 
-def _validate(model: keras.Model, pairs: PairFaces, batch: int) -> dict:
-    scores = score_pairs(model, pairs, batch).clip(1e-7, 1 - 1e-7)
+def _validate(model: keras.Model, pairs: PairFaces) -> dict:
+    scores = score_pairs(model, pairs).clip(1e-7, 1 - 1e-7)
     chances = np.where(pairs.same, scores, 1 - scores)
     right = (scores >= 0.5) == pairs.same
     return {"validation_loss": float(-np.log(chances).mean()), "validation_accuracy": float(right.mean())}
@@ -315,10 +363,73 @@ def score_pairs(model: keras.Model, pairs: PairFaces, batch: int = 64) -> np.nda
     return np.concatenate(parts)[:, 0]
 
 
+def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> np.ndarray:
+    """The score of every face of one list against every face of another; each face is embedded once.
+
+    Args:
+        model: A network of ``make_siamese``.
+        faces_1: (m, S, S, 3), RGB in 0..1.
+        faces_2: (n, S, S, 3).
+
+    Returns:
+        (m, n) in 0..1.
+    """
+    (embedding,) = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    first, second = (embedding.predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
+    weights, bias = model.get_layer("score").get_weights()
+    logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
+    return 1 / (1 + np.exp(-logits))
+
+
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a network as ``.keras``, completely or not at all."""
     with whole(path) as unfinished:
         model.save(unfinished)
+
+
+def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float, **notes) -> None:
+    """Write a trained network into a folder that ``load_siamese`` opens, completely or not at all.
+
+    Args:
+        model: A network of ``make_siamese``, trained.
+        folder: Where to; other files there, a model card, say, stay.
+        threshold: From this score on two faces are said to be one person; chosen on validation people.
+        **notes: What a reader should know: how it was trained, and on whom.
+    """
+    folder = Path(folder)
+    save_model(model, folder / "siamese.keras")
+    card = {"threshold": threshold, **notes, "sha256": {"siamese.keras": sha256_of(folder / "siamese.keras")}}
+    with whole(folder / "siamese.json") as unfinished:
+        unfinished.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:
+    """Open a trained network: the one that comes with the project, or one that ``save_siamese`` wrote.
+
+    Args:
+        folder: Relative to where Python runs or to this project.
+
+    Returns:
+        The network [(m, S, S, 3), (m, S, S, 3)] in 0..1 → scores (m, 1), and the threshold that was chosen for it.
+
+    Raises:
+        BadNetwork: If there is none, or it is damaged.
+
+    Example:
+        >>> model, threshold = load_siamese()
+        >>> model.count_params(), 0 < threshold < 1
+        (340705, True)
+    """
+    folder = in_project(folder)
+    try:
+        card = json.loads((folder / "siamese.json").read_text(encoding="utf-8"))
+        threshold, digests = float(card["threshold"]), {"siamese.keras": card["sha256"]["siamese.keras"]}
+    except FileNotFoundError as error:
+        raise BadNetwork(f"{folder} holds no siamese network: siamese.json is missing there") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadNetwork(f"{folder / 'siamese.json'} is damaged: {error!r}") from error
+    check_files(folder, digests)
+    return keras.models.load_model(folder / "siamese.keras", compile=False), threshold
 
 
 # ----------------------------------------------------------------------------------------------- verifying

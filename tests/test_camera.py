@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -13,8 +15,8 @@ import numpy as np
 import pytest
 
 import camera
-from camera import Collector, Frames, collect_from, write_new
-from errors import BadArgument, NoCamera, NoFaceFound, UnreadableImage
+from camera import KEYS, CameraWidget, Collector, Frames, Session, collect_from, collect_in_window, write_new
+from errors import BadArgument, NoCamera, NoFaceFound, NoScreen, UnreadableImage
 from face_datasets import find_people
 from fr_utils import load_image
 
@@ -197,3 +199,179 @@ def test_the_command(images, tmp_path, capsys):
     for wrong in (["--person", "../me"], ["--person", "me", "--rate", "0"]):
         with pytest.raises(BadArgument, match=wrong[-2]):
             camera.main(["collect", "--source", str(tmp_path), *wrong])
+
+
+# ---------------------------------------------------------------------------------------- keys and the window
+def look(session: Session, frame: np.ndarray, now: float = 0.0) -> np.ndarray:
+    """Show a frame until it has been looked at."""
+    session.seen = None
+    session.show(frame, now)
+    session._looking.result()
+    shown = session.show(frame, now)
+    session._looking.result()
+    return shown
+
+
+@pytest.fixture
+def session(tmp_path):
+    session = Session(Collector(tmp_path / "lena", detector="haar"), rate=2.0)
+    yield session
+    session.close()
+
+
+def saved(session: Session) -> list[str]:
+    return sorted(path.name for path in session.collector.folder.glob("*"))
+
+
+def test_keys_save_what_is_seen_and_say_so(session, photos):
+    session.press("a")
+    assert session.message == "not saved: no face to be seen" and saved(session) == []
+    look(session, photos["lena"])
+    for key in "ap?p":
+        session.press(key)
+    assert saved(session) == ["anchor_0001.jpg", "positive_0001.jpg", "positive_0002.jpg"]
+    assert session.message == "saved positive_0002.jpg" and session.last.shape == (250, 250, 3)
+    assert session.status() == "1 anchor, 2 positive\nautomatic: off"
+    assert not session.ended
+    session.press("q")
+    assert session.ended
+
+
+def test_automatic_capture_keeps_to_its_rate_and_takes_no_picture_twice(session, photos):
+    session.press("c")
+    look(session, photos["lena"], now=10.0)
+    assert saved(session) == ["anchor_0001.jpg"]
+    look(session, photos["lena"], now=20.0)
+    assert saved(session) == ["anchor_0001.jpg"] and session.message == "automatic: not saved, like one that is saved"
+    look(session, photos["camera_4"], now=20.1)
+    assert saved(session) == ["anchor_0001.jpg", "positive_0001.jpg"]  # half a second after the last saved one
+    look(session, photos["kofi"], now=20.4)
+    assert len(saved(session)) == 2
+    look(session, photos["kofi"], now=20.7)
+    assert len(saved(session)) == 3
+    session.press("c")
+    look(session, photos["mei"], now=30.0)
+    assert len(saved(session)) == 3 and "automatic: off" in session.status()
+
+
+def test_the_rate_is_adjusted_by_keys(session):
+    for key, rate in (("+", 4), ("+", 8), ("-", 4)):
+        session.press(key)
+        assert session.rate == rate and session.message == f"automatic: at most {rate} per second"
+
+
+def test_the_film_is_shown_as_in_a_mirror_with_a_box_that_says_whether_it_is_sharp(session, photos):
+    def yellow(shown):
+        return (np.abs(shown.astype(int) - (255, 214, 0)).sum(axis=2) < 30).sum()
+
+    plain = session.show(photos["lena"], 0.0)
+    np.testing.assert_array_equal(plain, photos["lena"][:, ::-1])
+    session._looking.result()
+    sharp = yellow(look(session, photos["lena"]))
+    session.collector.sharp_enough = 1e9
+    assert sharp > 2 * yellow(look(session, photos["lena"])) > 0
+
+
+def test_without_a_screen_the_window_says_what_else_there_is(session, video, monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":77")  # nobody is there
+    with pytest.raises(NoScreen, match="no window can be opened here .*CameraWidget in a notebook"):
+        collect_in_window(Frames(video), session)
+    monkeypatch.setitem(sys.modules, "tkinter", None)
+    with pytest.raises(NoScreen, match="this Python has no tkinter"):
+        collect_in_window(Frames(video), session)
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A screen that nobody looks at; one for all tests, since Xlib ends a process whose screen goes away."""
+    pytest.importorskip("tkinter")
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed")
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1100x700x24"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", f":{os.read(reading, 20).decode().strip()}")
+        yield
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.browser
+def test_the_window_shows_the_film_and_hears_the_keys(screen, session, video):
+    import tkinter
+
+    from PIL import ImageGrab
+
+    def with_a_person_at_the_keys(frames):
+        for number, frame in enumerate([*frames, *frames]):
+            window = tkinter._default_root
+            session.seen is None and session._looking and session._looking.result()
+            if number in (20, 30, 40):
+                window.focus_force()
+                window.event_generate("<Key>", keysym={20: "a", 30: "p", 40: "c"}[number])
+            if number == 60:
+                window.update()
+                ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(build / "window_collect.png")
+                window.event_generate("<Key>", keysym="q")
+            yield frame
+        raise AssertionError("q did not end it")
+
+    build = Path(camera.ROOT) / "build"
+    build.mkdir(exist_ok=True)
+    collect_in_window(with_a_person_at_the_keys(list(Frames(video))), session)
+    counts = session.collector.counts()
+    assert counts["anchor"] >= 1 and counts["positive"] >= 1 and session.automatic and session.ended
+    picture = load_image(build / "window_collect.png")
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 1000  # the film is in it
+
+
+@pytest.mark.browser
+def test_a_camera_that_goes_away_closes_the_window_and_is_said(screen, session, photos):
+    def unplugged():
+        yield photos["lena"]
+        raise NoCamera("the camera gives no more pictures: was it unplugged?")
+
+    with pytest.raises(NoCamera, match="unplugged"):
+        collect_in_window(unplugged(), session)
+
+
+# ------------------------------------------------------------------------------------------- the browser's half
+class Heard(CameraWidget):
+    """A widget whose answers are kept."""
+
+    def send(self, content, buffers=None):
+        self.__dict__.setdefault("answers", []).append(content)
+
+
+def sent(widget: CameraWidget, data: bytes, number: int = 1) -> dict:
+    """What the widget answers to a picture."""
+    widget._hear({"kind": "picture", "name": "camera", "number": number}, [memoryview(data)])
+    return widget.answers[-1]
+
+
+def test_a_picture_from_the_browser_becomes_a_photo(images, photos):
+    widget = Heard()
+    assert widget.photo is None and widget.photos == []
+    answer = sent(widget, (images / "camera_0.jpg").read_bytes(), 3)
+    height, width = photos["camera_0"].shape[:2]
+    assert answer == {"kind": "seen", "number": 3, "text": f"{width}×{height} pixels, one face"}
+    np.testing.assert_array_equal(widget.photo, photos["camera_0"])
+    assert "no face found" in sent(widget, cv2.imencode(".png", np.zeros((60, 80, 3), np.uint8))[1].tobytes())["text"]
+    assert len(widget.photos) == 2
+
+
+def test_what_the_browser_sends_amiss_is_answered_and_lost_on_nobody(photos):
+    widget = Heard(on_photo=lambda photo: camera.Collector(Path("x")).save(camera.Seen(photo, None), "anchor"))
+    assert "not a picture" in sent(widget, b"nonsense")["text"] or widget.photos == []
+    assert "no face" in sent(widget, cv2.imencode(".png", photos["lena"])[1].tobytes())["text"]
+    widget._hear({"kind": "problem", "text": "This device has no camera."}, [])
+    assert widget.problem == "This device has no camera."
+
+
+def test_the_keys_of_the_page_say_what_they_do():
+    readme = (camera.ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in readme for key in KEYS)

@@ -17,6 +17,8 @@ from evaluation import (
     equal_error,
     error_rates,
     precision_recall,
+    reliability,
+    threshold_at,
 )
 
 SEEDS = range(6)
@@ -305,3 +307,37 @@ def test_precision_recall_and_f1_are_scikit_learns():
         assert table.precision[threshold] == pytest.approx(precision)
         assert table.recall[threshold] == pytest.approx(recall)
         assert table.f1[threshold] == pytest.approx(f1 if recall else 0)
+
+
+# ------------------------------------------------------------------------------ scores, and shares of strangers
+@pytest.mark.parametrize("bins", [1, 3, 10])
+def test_reliability_groups_equally_many_pairs_by_score(bins):
+    rng = np.random.default_rng(bins)
+    scores = rng.uniform(0, 1, 200)
+    same = rng.random(200) < scores  # a score that means what it says
+    table = reliability(scores, same, bins)
+    order = np.argsort(scores)
+    for row, group in zip(table.itertuples(), np.array_split(order, bins), strict=True):
+        assert row.pairs == len(group)
+        assert row.score == pytest.approx(scores[group].mean()) and row.share == pytest.approx(same[group].mean())
+    assert table.pairs.sum() == 200 and table.score.is_monotonic_increasing
+
+
+def test_what_is_no_score_has_no_reliability():
+    with pytest.raises(BadArgument, match="scores must lie in 0..1"):
+        reliability([0.2, 1.1], [True, False])
+    with pytest.raises(BadArgument, match="scores must lie in 0..1"):
+        reliability([0.2, np.nan], [True, False])
+    with pytest.raises(BadArgument, match="bins=3: there are 2 pairs"):
+        reliability([0.2, 0.9], [True, False], bins=3)
+
+
+@pytest.mark.parametrize("far", [0.01, 0.1, 0.37])
+def test_at_a_threshold_no_more_strangers_pass_than_were_allowed(far):
+    distances = np.random.default_rng(1).normal(1, 0.2, 400)
+    threshold = threshold_at(distances, far)
+    assert (distances < threshold).sum() == int(400 * far)
+    with pytest.raises(BadArgument, match="far=0.001: a share in 0..1 of 400 pairs"):
+        threshold_at(distances, 0.001)
+    with pytest.raises(BadArgument, match="far=1.0"):
+        threshold_at(distances, 1.0)

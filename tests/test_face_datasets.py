@@ -13,8 +13,10 @@ from errors import BadArgument, UnreadableImage
 from face_datasets import (
     AUGMENTATIONS,
     PairFaces,
+    PersonFaces,
     augment,
     check_disjoint,
+    drop_copies,
     find_people,
     load_faces,
     make_pairs,
@@ -266,3 +268,85 @@ def test_augmentation_flips_half_and_changes_light_a_little(pair_faces):
 def test_a_batch_larger_than_the_pairs_is_refused(pair_faces, batch):
     with pytest.raises(BadArgument, match="there are 100 pairs"):
         pair_faces.batches(batch)
+
+
+# ----------------------------------------------------------------------------------- people in every batch
+@pytest.fixture(scope="module")
+def person_faces(people) -> PersonFaces:
+    """Eleven people with 8 pictures each, and one with three."""
+    few = people[people.identity < "p012"]
+    return PersonFaces(few.drop(few.index[-5:]), side=24)
+
+
+def first(dataset, count: int) -> list[tuple]:
+    """Its first batches: faces, same, weights."""
+    return list(dataset.take(count).as_numpy_iterator())
+
+
+def rows_of(batch, faces: PersonFaces) -> np.ndarray:
+    """Which pictures a batch without augmentation shows."""
+    shown = np.rint(np.asarray(batch[0]) * 255).astype(np.uint8)
+    return np.array([np.flatnonzero((faces.faces == face).all(axis=(1, 2, 3)))[0] for face in shown])
+
+
+def test_a_batch_holds_several_people_each_several_times_and_labels_all_pairs(person_faces):
+    for batch in first(person_faces.batches(24, augmented=False, seed=5), 12):
+        who = person_faces.who[rows_of(batch, person_faces)]
+        assert sorted(Counter(who).values()) == [4] * 6
+        pairs = [(i, j) for i in range(24) for j in range(i + 1, 24)]
+        assert np.asarray(batch[1]).tolist() == [float(who[i] == who[j]) for i, j in pairs]
+        same, weight = np.asarray(batch[1]) == 1, np.asarray(batch[2])
+        assert same.sum() == 36 and weight[same].sum() == pytest.approx(weight[~same].sum(), rel=1e-5)
+        assert weight.mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_people_and_their_pictures_come_in_turn(person_faces):
+    batches = first(person_faces.batches(24, augmented=False, seed=1), len(person_faces) // 24 * 8)
+    rows = np.concatenate([rows_of(batch, person_faces) for batch in batches])
+    visits = np.bincount(person_faces.who[rows]) / 4
+    assert visits.min() >= 8 and visits.max() - visits.min() <= 9  # 16 on average, in 8 epochs of 3 batches
+    assert sorted(set(rows)) == list(range(len(person_faces)))
+
+
+def test_batches_of_people_depend_on_the_seed_and_the_epoch_alone(person_faces):
+    steps = len(person_faces) // 24
+    whole = first(person_faces.batches(24, seed=2, moved=True), 2 * steps)
+    resumed = first(person_faces.batches(24, seed=2, first_epoch=1, moved=True), steps)
+    for one, other in zip(whole[steps:], resumed, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    (other,) = first(person_faces.batches(24, seed=3, moved=True), 1)
+    assert np.abs(np.asarray(other[0]) - np.asarray(whole[0][0])).max() > 0.1
+
+
+def test_moved_faces_are_moved_a_little_and_nothing_else(person_faces):
+    ((still, *_),) = first(person_faces.batches(24, augmented=False, seed=2), 1)
+    ((moved, *_),) = first(person_faces.batches(24, augmented=False, seed=2, moved=True), 1)
+    still, moved = np.asarray(still), np.asarray(moved)
+    difference = np.abs(still - moved).mean(axis=(1, 2, 3))
+    assert difference.min() > 0.01 and difference.max() < 0.25
+    means = np.abs(still.mean(axis=(1, 2)) - moved.mean(axis=(1, 2)))
+    assert means.max() < 0.12  # the light is the same
+    assert moved.min() >= 0 and moved.max() <= 1
+
+
+def test_people_that_make_no_batch_are_refused_and_named(people, person_faces):
+    with pytest.raises(BadArgument, match="batch=26: it takes 4 faces of each of at least 2 people"):
+        person_faces.batches(26)
+    with pytest.raises(BadArgument, match="batch=64: .* there are 12 people in 91 pictures"):
+        person_faces.batches(64)
+    with pytest.raises(BadArgument, match="p003 has a single picture"):
+        PersonFaces(people[:25], side=24)
+    with pytest.raises(BadArgument, match="there is nobody"):
+        PersonFaces(people[:0], side=24)
+
+
+def test_a_picture_under_two_names_is_taken_out_and_a_second_copy_too(folder, images):
+    shutil.copy(images / "camera_3.jpg", folder / "mei" / "again.jpg")  # lena's 3.jpg
+    shutil.copy(images / "camera_12.jpg", folder / "mei" / "twice_a.jpg")
+    shutil.copy(images / "camera_12.jpg", folder / "mei" / "twice_b.jpg")
+    people = find_people(folder)
+    left, out = drop_copies(people[~people.picture.str.contains("kofi")])
+    names = [path.partition("lena")[2] or path.partition("mei")[2] for path in out.picture]
+    assert sorted(names) == ["/0.jpg", "/0.jpg", "/3.jpg", "/again.jpg", "/twice_b.jpg"]
+    check_disjoint(left[left.identity == "lena"], left[left.identity == "mei"])

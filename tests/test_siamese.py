@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,8 +14,21 @@ import pytest
 
 import siamese
 from errors import BadArgument, BadNetwork, NoFaceFound, UnreadableImage
-from face_datasets import PairFaces, find_people, make_pairs, split_by_identity
-from siamese import VARIANTS, L1Distance, Plan, make_embedding, make_siamese, preprocess_image, train, verify_faces
+from face_datasets import PairFaces, PersonFaces, find_people, make_pairs, split_by_identity
+from siamese import (
+    VARIANTS,
+    L1Distance,
+    Plan,
+    load_siamese,
+    make_embedding,
+    make_siamese,
+    preprocess_image,
+    save_siamese,
+    score_all,
+    train,
+    verify_faces,
+    with_all_pairs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +48,7 @@ PLAN = Plan(side=32, epochs=4, batch=16, rate=1e-3, seed=3)
     [
         ("large windows", [10, 3, 7, 4], [64, 128, 128, 256], (5, 5, 256)),
         ("small windows", [3, 3, 3, 3], [64, 128, 128, 256], (5, 5, 256)),
-        ("compact", [3, 3, 3, 3], [32, 64, 128, 192], (7, 7, 192)),
+        ("compact", [3, 3, 3, 3], [32, 64, 128, 192], (4, 4, 192)),
     ],
 )
 def test_a_variant_is_what_was_published(variant, windows, filters, last):
@@ -101,6 +115,20 @@ def test_a_training_learns_its_pairs_and_keeps_what_it_promises(trained, pairs):
     scores = siamese.score_pairs(model, pairs[1])
     chances = np.where(pairs[1].same, scores, 1 - scores)
     assert -np.log(chances).mean() == pytest.approx(history.validation_loss.min(), rel=1e-3)  # the best, not the last
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(pairs, tmp_path, monkeypatch):
+    losses = []
+
+    class Watched(keras.Model):
+        def train_on_batch(self, *args, train=keras.Model.train_on_batch, **kwargs):
+            losses.append(train(self, *args, **kwargs))
+            return losses[-1]
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", Watched.train_on_batch)
+    _, history = train(*pairs, replace(PLAN, epochs=1), tmp_path, progress=False)
+    assert len(losses) == 6 and np.std([loss for loss, _ in losses]) > 1e-3
+    np.testing.assert_allclose(history[["loss", "accuracy"]].iloc[0], np.mean(losses, axis=0), atol=1e-5)
 
 
 def test_the_same_plan_gives_the_same_curve_and_another_seed_another(trained, pairs, tmp_path):
@@ -181,3 +209,70 @@ def test_bad_photos_and_networks_are_named(images, tmp_path):
         verify_faces(np.full((100, 100, 3), 90, np.uint8), images / "lena.jpg", model)
     with pytest.raises(BadNetwork, match="takes two faces"):
         verify_faces(images / "lena.jpg", images / "lena.jpg", make_embedding("compact", 32))
+
+
+# ------------------------------------------------------------------------------------- all pairs of a batch
+def test_all_pairs_of_a_batch_score_as_they_do_one_by_one():
+    model = make_siamese("compact", 32)
+    faces = np.random.default_rng(0).uniform(0, 1, (5, 32, 32, 3)).astype("float32")
+    scores = np.asarray(with_all_pairs(model, 5)(faces))
+    expected = [float(model([faces[i : i + 1], faces[j : j + 1]])[0, 0]) for i in range(5) for j in range(i + 1, 5)]
+    np.testing.assert_allclose(scores[:, 0], expected, atol=1e-5)
+    assert with_all_pairs(model, 5).count_params() == model.count_params()
+
+
+def test_every_face_against_every_other_one_scores_as_pairs_do():
+    model = make_siamese("compact", 32)
+    rng = np.random.default_rng(0)
+    model.get_layer("score").set_weights([rng.normal(size=(128, 1)), rng.normal(size=1)])
+    one, other = (rng.uniform(0, 1, (m, 32, 32, 3)).astype("float32") for m in (3, 4))
+    expected = model([np.repeat(one, 4, axis=0), np.tile(other, (3, 1, 1, 1))])
+    np.testing.assert_allclose(score_all(model, one, other), np.reshape(expected, (3, 4)), atol=1e-5)
+
+
+IN_BATCH = Plan(side=32, epochs=3, batch=32, rate=1e-3, moved=True, seed=3)
+
+
+@pytest.fixture(scope="module")
+def person_faces() -> PersonFaces:
+    people = find_people("datasets/people.zip")
+    return PersonFaces(split_by_identity(people[people.identity < "p020"], (14, 6))[0], side=32)
+
+
+def test_learning_from_all_pairs_learns_and_goes_on_where_it_was_stopped(person_faces, pairs, tmp_path):
+    _, whole = train(person_faces, pairs[1], IN_BATCH, tmp_path / "whole", progress=False)
+    assert whole.loss.iloc[-1] < whole.loss.iloc[0]
+    train(person_faces, pairs[1], replace(IN_BATCH, epochs=1), tmp_path / "parts", progress=False)
+    _, parts = train(person_faces, pairs[1], IN_BATCH, tmp_path / "parts", progress=False)
+    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate"]
+    pd.testing.assert_frame_equal(parts[columns], whole[columns], rtol=1e-3)
+
+
+def test_a_training_from_a_list_is_not_gone_on_with_from_all_pairs(person_faces, pairs, tmp_path):
+    train(*pairs, replace(IN_BATCH, epochs=1), tmp_path, progress=False)
+    with pytest.raises(BadArgument, match="learns from 'PairFaces', not 'PersonFaces'"):
+        train(person_faces, pairs[1], IN_BATCH, tmp_path, progress=False)
+
+
+# ------------------------------------------------------------------------------------------ networks in folders
+def test_a_network_comes_back_from_its_folder_with_its_threshold(tmp_path):
+    model = make_siamese("compact", 32)
+    save_siamese(model, tmp_path / "mine", 0.42, trained_on="nobody")
+    again, threshold = load_siamese(tmp_path / "mine")
+    faces = np.random.default_rng(0).uniform(0, 1, (2, 3, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(again(list(faces)), model(list(faces)), atol=1e-6)
+    assert threshold == 0.42 and "nobody" in (tmp_path / "mine" / "siamese.json").read_text()
+
+
+def test_a_folder_without_a_whole_network_is_refused_and_named(tmp_path):
+    with pytest.raises(BadNetwork, match="nowhere holds no siamese network"):
+        load_siamese(tmp_path / "nowhere")
+    save_siamese(make_siamese("compact", 32), tmp_path, 0.5)
+    with (tmp_path / "siamese.keras").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"damage")
+    with pytest.raises(BadNetwork, match=r"siamese.keras is damaged \(wrong SHA-256\); copy the whole folder again"):
+        load_siamese(tmp_path)
+    (tmp_path / "siamese.json").write_text('{"threshold": 0.5')
+    with pytest.raises(BadNetwork, match="siamese.json is damaged"):
+        load_siamese(tmp_path)

@@ -34,6 +34,7 @@ from tqdm import tqdm  # noqa: E402
 
 import face_detection  # noqa: E402
 import fr_utils  # noqa: E402
+from baselines import pixel_baseline  # noqa: E402
 from errors import BadArgument, FaceError, UnreadableImage  # noqa: E402
 from evaluation import (  # noqa: E402
     accuracy,
@@ -153,15 +154,6 @@ def encode(pictures: Mapping[str, Path], keypoints: Mapping[str, Keypoints], mod
 def aligned(picture: Path, keypoints: Keypoints, info) -> np.ndarray:
     """The face of a picture as a network wants it, (S, S, 3)."""
     return face_detection.align_face(load_image(picture), keypoints, info.side, info.template)
-
-
-def pixel_baseline(side: int = 24) -> keras.Model:
-    """What a network has to beat: the pixels of the aligned face, without their mean, brought to unit length."""
-    faces = keras.Input((4 * side, 4 * side, 3))
-    x = keras.layers.AveragePooling2D(4)(faces)  # (m, 24, 24, 3)
-    x = keras.layers.Flatten()(x)  # (m, 1728)
-    x = keras.layers.LayerNormalization(center=False, scale=False)(x)
-    return keras.Model(faces, keras.layers.UnitNormalization()(x), name="pixels")
 
 
 def distances_of(pairs: Pairs, encodings: dict[str, np.ndarray]) -> np.ndarray:

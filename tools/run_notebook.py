@@ -123,7 +123,8 @@ def _as_text(view: dict, state: dict) -> str:
     widgets = list(_with_children(view["model_id"], state))
     bar = next((w for w in widgets if w.get("_model_name") == "FloatProgressModel"), None)
     if bar is None:
-        return "(something to move: run this cell in Jupyter)"
+        is_camera = widgets[0].get("_anywidget_id") == "camera.CameraWidget"
+        return f"({'your camera' if is_camera else 'something to move'}: run this cell in Jupyter)"
     label = next((w["value"] for w in widgets if w.get("_model_name") == "HTMLModel"), "")
     label = html.unescape(label).replace("\u2007", " ")  # tqdm pads with wide spaces
     return f"{label}|{'█' * 10}| {bar['value']:.0f}/{bar['max']:.0f}"

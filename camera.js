@@ -1,0 +1,148 @@
+// The browser's half of camera.CameraWidget: shows the camera of whoever looks at the page, wherever Python runs.
+//
+// To Python goes {kind: "picture", name} with the bytes of a JPEG, or {kind: "problem", text}. From Python comes
+// {kind: "seen", number, text}: what it thinks of the picture. Nothing is kept in the notebook.
+
+const LARGEST = 2000; // pixels of the longer side that are sent
+const PERIOD = 1000; // milliseconds between two automatic pictures
+
+const REASONS = {
+  NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then start again.",
+  NotFoundError: "This device has no camera.",
+  NotReadableError: "The camera is in use by another program.",
+  OverconstrainedError: "This device has no such camera.",
+  NotSupportedError:
+    "The browser gives its camera only to pages of this computer (localhost) or from https. " +
+    "Open Jupyter that way, for instance through an SSH tunnel.",
+};
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function render({ model, el }) {
+  const video = element("video", { muted: true, playsInline: true, hidden: true });
+  video.setAttribute("aria-label", "your camera, mirrored");
+  const start = element("button", { type: "button", textContent: "Start the camera" });
+  const take = element("button", { type: "button", textContent: "Take a picture (space)", disabled: true });
+  const repeat = element("input", { type: "checkbox", disabled: true });
+  const file = element("input", { type: "file", accept: "image/*" });
+  const status = element("p", { className: "camera-status", textContent: "The camera is off." });
+  status.setAttribute("role", "status");
+  const last = element("img", { hidden: true, alt: "the last picture taken" });
+  const controls = element(
+    "div",
+    { className: "camera-controls" },
+    start,
+    take,
+    element("label", {}, repeat, " one every second"),
+    element("label", { className: "camera-file" }, "or choose a picture: ", file),
+  );
+  el.classList.add("camera-widget");
+  el.dataset.lmSuppressShortcuts = "true"; // the space bar belongs to the camera, not to the notebook
+  el.tabIndex = 0;
+  el.setAttribute("role", "group");
+  el.setAttribute("aria-label", "camera");
+  el.append(element("div", { className: "camera-pictures" }, video, last), controls, status);
+
+  let stream = null;
+  let timer = null;
+  let number = 0;
+
+  function say(text, isProblem = false) {
+    status.textContent = text;
+    status.classList.toggle("camera-problem", isProblem);
+    if (isProblem) model.send({ kind: "problem", text });
+  }
+
+  function stop(text = "The camera is off.") {
+    clearInterval(timer);
+    timer = null;
+    repeat.checked = false;
+    for (const track of stream?.getTracks() ?? []) track.stop();
+    stream = null;
+    video.srcObject = null;
+    video.hidden = true;
+    start.textContent = "Start the camera";
+    take.disabled = repeat.disabled = true;
+    say(text);
+  }
+
+  async function begin() {
+    start.disabled = true;
+    say("Waiting for the camera …");
+    try {
+      if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
+      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera has gone: was it unplugged?"));
+      video.srcObject = stream;
+      await video.play();
+      video.hidden = false;
+      start.textContent = "Stop the camera";
+      take.disabled = repeat.disabled = false;
+      el.focus({ preventScroll: true });
+      say("Look into the camera and press the space bar.");
+    } catch (error) {
+      stop();
+      say(REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`, true);
+      say(status.textContent + " You can choose a picture instead.");
+      status.classList.add("camera-problem");
+    } finally {
+      start.disabled = false;
+    }
+  }
+
+  // Draws a video or a decoded picture, as large as it is or smaller, and sends it.
+  async function send(source, width, height, name) {
+    const scale = Math.min(1, LARGEST / Math.max(width, height));
+    const canvas = element("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
+    canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
+    URL.revokeObjectURL(last.src);
+    last.src = URL.createObjectURL(blob);
+    last.hidden = false;
+    number += 1;
+    say(`Picture ${number} is on its way to Python …`);
+    model.send({ kind: "picture", name, number }, undefined, [await blob.arrayBuffer()]);
+  }
+
+  const shoot = () => send(video, video.videoWidth, video.videoHeight, "camera");
+
+  start.addEventListener("click", () => (stream ? stop() : begin()));
+  take.addEventListener("click", shoot);
+  repeat.addEventListener("change", () => {
+    clearInterval(timer);
+    timer = repeat.checked ? setInterval(shoot, PERIOD) : null;
+  });
+  el.addEventListener("keydown", (event) => {
+    if (event.key !== " " || take.disabled || event.target === file || event.target === repeat) return;
+    if (event.target === start) return; // there the space bar presses the button
+    event.preventDefault();
+    if (!event.repeat) shoot();
+  });
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    try {
+      const picture = await createImageBitmap(chosen); // turned as the camera was held
+      await send(picture, picture.width, picture.height, chosen.name);
+    } catch {
+      say(`${chosen.name} is no picture that this browser can open: save it as JPEG or PNG.`, true);
+    }
+    file.value = "";
+  });
+  const hear = (message) => {
+    if (message.kind === "seen" && message.number === number) say(`Picture ${number}: ${message.text}`);
+  };
+  model.on("msg:custom", hear);
+
+  return () => {
+    model.off("msg:custom", hear);
+    stop();
+    URL.revokeObjectURL(last.src);
+  };
+}
+
+export default { render };

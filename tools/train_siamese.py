@@ -1,0 +1,381 @@
+"""Train the twins and compare them: on people never seen, beside dumb baselines and FaceNet.
+
+    python tools/prepare_people.py preprocess DIR --to datasets/celeba_people     # detect and align, once
+    python tools/train_siamese.py pairs celeba_people                             # fix the lists of pairs
+    python tools/train_siamese.py train celeba_people compact                     # go on where it was stopped
+    python tools/train_siamese.py score celeba_people                             # → results/siamese_celeba_people.json
+    python tools/train_siamese.py one-person                                      # → results/siamese_one_person.json
+    python tools/train_siamese.py ship celeba_people                              # → weights/siamese/
+
+``celeba_people`` and ``att_faces`` are real people (see datasets/README.md), ``people`` are those who do not exist.
+People are divided by identity: the train people teach, the validation people say when to stop and where the threshold
+lies, the test people are scored once. The lists of pairs in results/pairs/ belong to the project; the pictures do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import combinations, product
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from baselines import SIDE, fit_whitened_pca, pixel_baseline  # noqa: E402
+from errors import BadArgument, FaceError  # noqa: E402
+from evaluation import (  # noqa: E402
+    accuracy,
+    area_under_roc,
+    best_threshold,
+    bootstrap_accuracy,
+    precision_recall,
+    threshold_at,
+)
+from face_datasets import (  # noqa: E402
+    PairFaces,
+    PersonFaces,
+    check_disjoint,
+    drop_copies,
+    find_people,
+    load_faces,
+    make_pairs,
+    split_by_identity,
+)
+from fr_utils import faces_to_encodings, load_facenet  # noqa: E402
+from quiet import quietly  # noqa: E402
+from siamese import (  # noqa: E402
+    SHIPPED,
+    VARIANTS,
+    Plan,
+    make_siamese,
+    save_siamese,
+    score_all,
+    score_pairs,
+    train,
+)
+from whole_files import whole  # noqa: E402
+
+with quietly():
+    import keras
+
+RESULTS = ROOT / "results"
+LISTS = RESULTS / "pairs"
+PARTS = ("train", "validation", "test")
+
+
+class Study(NamedTuple):
+    """A data set: where it is, how its people are divided, and how long the twins learn from them.
+
+    Attributes:
+        source: The aligned faces: a folder, or a zip file, with a folder per person.
+        shares: Train, validation and test people.
+        pairs: How many pairs each part gives.
+        large: Epochs of the two published twins: as many as two cores bear.
+        compact: Epochs of the compact one.
+    """
+
+    source: str
+    shares: tuple[float | int, ...]
+    pairs: tuple[int, int, int]
+    large: int
+    compact: int
+
+
+STUDIES = {
+    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 80),
+    "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 6, 150),
+    "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 5, 60),
+}
+
+
+def plan_for(study: Study, variant: str, seed: int = 0) -> Plan:
+    """How a twin learns: the published ones at the published rate, the compact one from all pairs of 64 faces."""
+    if variant != "compact":
+        return Plan(variant, epochs=study.large, batch=32, rate=5e-5, seed=seed)
+    epochs = study.compact
+    decay = 0.04 ** (1 / epochs)  # the rate falls to a twenty-fifth
+    return Plan(variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True, seed=seed)
+
+
+def train_one(name: str, variant: str, epochs: int | None = None) -> pd.DataFrame:
+    """Train a twin on a study, or go on; its history goes to results/."""
+    validation = PairFaces(read_list(name, "validation"))
+    if variant == "compact":
+        learned = PersonFaces(split(STUDIES[name])[0], progress=True)
+    else:
+        learned = PairFaces(read_list(name, "train"), progress=True)
+    plan = plan_for(STUDIES[name], variant)
+    plan = replace(plan, epochs=epochs or plan.epochs)
+    _, history = train(learned, validation, plan, folder_of(name, variant))
+    with whole(RESULTS / f"siamese_{name}_{slug(variant)}_history.csv") as unfinished:
+        history.to_csv(unfinished, index=False, lineterminator="\n")
+    return history
+
+
+def folder_of(name: str, variant: str) -> Path:
+    """Where a training is kept."""
+    return ROOT / "checkpoints" / "siamese" / name / slug(variant)
+
+
+def slug(variant: str) -> str:
+    """A variant's name as a file has it."""
+    return variant.replace(" ", "_")
+
+
+
+def split(study: Study) -> tuple[pd.DataFrame, ...]:
+    """The people of a study in its three parts; nobody, and no picture, is in two."""
+    people, copies = drop_copies(find_people(study.source, min_pictures=2))
+    for picture in copies.picture:
+        print(f"left out, since it is there twice: {Path(picture).relative_to(study.source)}")
+    parts = split_by_identity(people, study.shares, seed=0)
+    check_disjoint(*parts)
+    return parts
+
+
+def write_lists(name: str) -> None:
+    """Fix the pairs of a study, in results/pairs/: paths within its folder, and whether they show one person."""
+    study = STUDIES[name]
+    for seed, (label, part, count) in enumerate(zip(PARTS, split(study), study.pairs, strict=True)):
+        pairs = make_pairs(part, count, seed=seed)
+        for column in ("picture_1", "picture_2"):
+            pairs[column] = [Path(picture).relative_to(study.source).as_posix() for picture in pairs[column]]
+        with whole(LISTS / f"{name}_{label}.csv") as unfinished:
+            pairs[["picture_1", "picture_2"]].to_csv(unfinished, index=False, lineterminator="\n")
+        print(f"{name} {label}: {part.identity.nunique()} people, {len(part)} pictures, {len(pairs)} pairs")
+
+
+def read_list(name: str, label: str) -> pd.DataFrame:
+    """A fixed list as ``make_pairs`` gives it."""
+    file = LISTS / f"{name}_{label}.csv"
+    if not file.is_file():
+        raise BadArgument(f"{file} is not there: write it with `python tools/train_siamese.py pairs {name}`")
+    pairs = pd.read_csv(file)
+    for number in (1, 2):
+        pairs[f"identity_{number}"] = [Path(picture).parts[0] for picture in pairs[f"picture_{number}"]]
+        pairs[f"picture_{number}"] = [str(ROOT / STUDIES[name].source / p) for p in pairs[f"picture_{number}"]]
+    return pairs.assign(same=pairs.identity_1 == pairs.identity_2)
+
+
+# ------------------------------------------------------------------------------------------------ scoring
+FACENETS = {"weights/resnet": "FaceNet, residual", "keras-facenet-h5": "FaceNet, Inception"}
+
+
+def score(name: str) -> pd.DataFrame:
+    """Score everything on a study's test pairs, at thresholds from its validation pairs; both go to results/.
+
+    Returns:
+        A row per method.
+    """
+    lists = {label: read_list(name, label) for label in PARTS[1:]}
+    distances = {label: {} for label in lists}
+    for method, measure in methods_of(name).items():
+        for label, pairs in lists.items():
+            distances[label][method] = measure(pairs)
+        print(f"{method}: done", file=sys.stderr)
+    test = lists["test"]
+    people = test[["identity_1", "identity_2"]].to_numpy()
+    rows = {}
+    for method, found in distances["test"].items():
+        validation = distances["validation"][method]
+        threshold = best_threshold(validation, lists["validation"].same)
+        rows[method] = {
+            "accuracy": asdict(bootstrap_accuracy(found, test.same, people, threshold)),
+            "threshold": threshold,
+            "auc": area_under_roc(found, test.same),
+            **precision_recall(found, test.same, [threshold]).iloc[0].drop("threshold").to_dict(),
+            "validation_accuracy": accuracy(validation, lists["validation"].same, threshold),
+            **how_it_was_trained(name, method),
+        }
+    counts = {label: int(pairs[["identity_1", "identity_2"]].stack().nunique()) for label, pairs in lists.items()}
+    result = {"study": name, "people": counts, "pairs": len(test), "methods": rows}
+    with whole(RESULTS / f"siamese_{name}.json") as unfinished:
+        unfinished.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    scored = pd.read_csv(LISTS / f"{name}_test.csv").assign(same=test.same.astype(int))
+    scored = scored.assign(**{method: np.round(found, 5) for method, found in distances["test"].items()})
+    with whole(RESULTS / f"siamese_{name}_pairs.csv") as unfinished:
+        scored.to_csv(unfinished, index=False, lineterminator="\n")
+    return pd.DataFrame(rows).T
+
+
+def methods_of(name: str) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
+    """What a method is called → what gives the distances (n,) of a list of pairs; for a twin, 1 − score."""
+    train_people = split(STUDIES[name])[0]
+    faces, _ = load_faces(list(train_people.picture), SIDE)
+    networks = {"pixels": pixel_baseline(), "whitened PCA": fit_whitened_pca(faces)}
+    networks |= {label: load_facenet(folder) for folder, label in FACENETS.items()}
+    methods = {label: partial(facenet_distances, model=model) for label, model in networks.items()}
+    for variant in VARIANTS:
+        best = folder_of(name, variant) / "best.keras"
+        if best.is_file():
+            methods[f"twin, {variant}"] = partial(twin_distances, model=keras.models.load_model(best))
+    return methods
+
+
+def facenet_distances(pairs: pd.DataFrame, model: keras.Model) -> np.ndarray:
+    """Distances of pairs of aligned faces under a network that gives encodings."""
+    found = PairFaces(pairs, side=model.input_shape[1])
+    first, second = faces_to_encodings(found.faces, model)[found.rows.T]
+    return np.linalg.norm(first - second, axis=1)
+
+
+def twin_distances(pairs: pd.DataFrame, model: keras.Model) -> np.ndarray:
+    """1 − score of pairs of aligned faces, so that near means the same."""
+    return 1 - score_pairs(model, PairFaces(pairs, side=model.input_shape[0][1]))
+
+
+def how_it_was_trained(name: str, method: str) -> dict:
+    """Epochs, seconds and parameters of a twin; nothing for the others."""
+    variant = method.removeprefix("twin, ")
+    file = RESULTS / f"siamese_{name}_{slug(variant)}_history.csv"
+    if variant not in VARIANTS or not file.is_file():
+        return {}
+    history, plan = pd.read_csv(file), plan_for(STUDIES[name], variant)
+    return {
+        "epochs": len(history),
+        "best_epoch": int(history.epoch[history.validation_loss.argmin()]),
+        "seconds": float(history.seconds.sum()),
+        "waiting": float((history.waiting * history.seconds).sum() / history.seconds.sum()),
+        "parameters": make_siamese(variant).count_params(),
+        "plan": asdict(plan),
+    }
+
+
+# ----------------------------------------------------------------------------------------- the one-person job
+PEOPLE = 12  # of the test people, who are learned one at a time
+PICTURES = (12, 3, 2)  # of each: to learn from, to stop at, and at least so many later ones to be recognised
+TIMES = 5  # every same pair is shown so often per epoch, varied each time
+FAR = 0.01  # of strangers
+
+
+def one_person() -> dict:
+    """Learn one person at a time, and see whether their later pictures are told from people never seen."""
+    train_people, validation, test = split(STUDIES["celeba_people"])
+    counts = test.identity.value_counts(sort=False)
+    names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
+    strangers = {"validation": validation, "test": test[~test.identity.isin(names)]}
+    rows = []
+    for name in tqdm(names, unit="person", desc="one person at a time"):
+        pictures = test[test.identity == name].picture.to_numpy()
+        learned, stopped, later = np.split(pictures, np.cumsum(PICTURES[:2]))
+        folder = folder_of("one_person", name)
+        pairs = one_person_pairs(list(combinations(learned, 2)), learned, train_people.picture, TIMES)
+        checked = one_person_pairs(list(product(learned, stopped)), learned, validation.picture, 1)
+        plan = Plan(epochs=8, batch=32, rate=1e-3, decay=0.7, moved=True)
+        twin, _ = train(PairFaces(pairs), PairFaces(checked), plan, folder, progress=False)
+        for method, nearness in nearness_of(twin).items():
+            far = {label: nearness(learned, people.picture) for label, people in strangers.items()}
+            threshold = threshold_at(far["validation"], FAR)
+            row = {"true_accepts": float((nearness(learned, later) < threshold).mean())}
+            row |= {"false_accepts": float((far["test"] < threshold).mean()), "threshold": threshold}
+            rows.append({"person": name, "method": method, "later_pictures": len(later), **row})
+    table = pd.DataFrame(rows)
+    result = {
+        "people": len(names),
+        "strangers": {label: int(people.identity.nunique()) for label, people in strangers.items()},
+        "methods": {method: _spread(part) for method, part in table.groupby("method", sort=False)},
+        "each": rows,
+    }
+    with whole(RESULTS / "siamese_one_person.json") as unfinished:
+        unfinished.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def one_person_pairs(same: list[tuple[str, str]], own: Sequence[str], others: pd.Series, times: int) -> pd.DataFrame:
+    """The same pairs, ``times`` times, and as many of the person's pictures beside somebody else's, who comes once."""
+    rng = np.random.default_rng(0)
+    count = len(same) * times
+    chosen = others.to_numpy()[rng.choice(len(others), count, replace=False)]
+    different = list(zip(np.resize(own, count), chosen, strict=True))
+    table = pd.DataFrame([*same] * times + different, columns=["picture_1", "picture_2"])
+    return table.assign(same=np.arange(len(table)) < count)
+
+
+def nearness_of(twin: keras.Model) -> dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]]:
+    """What a method is called → what tells how far pictures (n,) are from a person's known ones, on average."""
+    general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
+    twins = {"twin, for this person": twin, "twin, for everybody": general}
+    methods = {label: partial(_twin_nearness, model=model) for label, model in twins.items()}
+    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
+    return methods | {label: partial(_facenet_nearness, model=model) for label, model in networks.items()}
+
+
+def _twin_nearness(known: Sequence[str], pictures: Sequence[str], model: keras.Model) -> np.ndarray:
+    one, other = (load_faces(list(part))[0].astype(np.float32) / 255 for part in (known, pictures))
+    return 1 - score_all(model, one, other).mean(axis=0)
+
+
+def _facenet_nearness(known: Sequence[str], pictures: Sequence[str], model: keras.Model) -> np.ndarray:
+    side = model.input_shape[1]
+    one, other = (faces_to_encodings(load_faces(list(part), side)[0], model) for part in (known, pictures))
+    return np.linalg.norm(one[:, None] - other, axis=2).mean(axis=0)
+
+
+def _spread(part: pd.DataFrame) -> dict:
+    """Mean over people with an interval (people drawn anew), the worst and the best."""
+    values, rng = part.true_accepts.to_numpy(), np.random.default_rng(0)
+    means = rng.choice(values, (2000, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    accepts = {"value": values.mean(), "low": low, "high": high, "worst": values.min(), "best": values.max()}
+    return {
+        "true_accepts": {key: float(value) for key, value in accepts.items()},
+        "false_accepts": float(part.false_accepts.mean()),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- shipping
+def ship(name: str) -> None:
+    """Put the compact twin of a study into weights/siamese/, with the threshold of its validation people."""
+    result = json.loads((RESULTS / f"siamese_{name}.json").read_text(encoding="utf-8"))
+    row = result["methods"]["twin, compact"]
+    model = keras.models.load_model(folder_of(name, "compact") / "best.keras")
+    notes = {"trained_on": name, "seconds": round(row["seconds"]), "epochs": row["epochs"], "plan": row["plan"]}
+    save_siamese(model, ROOT / SHIPPED, round(1 - row["threshold"], 4), **notes)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    helps = {
+        "pairs": "fix the lists of pairs",
+        "train": "train a twin, or go on where it was stopped",
+        "score": "score baselines, FaceNets and the twins that are trained",
+        "ship": "put the compact twin into weights/siamese",
+        "one-person": "learn one person at a time (after train celeba_people compact)",
+    }
+    for command, text in helps.items():
+        sub = commands.add_parser(command, help=text)
+        if command != "one-person":
+            sub.add_argument("study", choices=STUDIES)
+        if command == "train":
+            sub.add_argument("variant", choices=[*VARIANTS])
+            sub.add_argument("--epochs", type=int, help="stop there for now; by default what STUDIES says")
+    args = parser.parse_args(argv)
+    if args.command == "pairs":
+        write_lists(args.study)
+    elif args.command == "train":
+        print(train_one(args.study, args.variant, args.epochs).tail(3).to_string())
+    elif args.command == "score":
+        print(score(args.study)[["threshold", "auc", "f1", "validation_accuracy"]].to_string())
+    elif args.command == "ship":
+        ship(args.study)
+    else:
+        print(pd.DataFrame(one_person()["methods"]).T.to_string())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FaceError as error:
+        sys.exit(f"error: {error}")
