@@ -68,6 +68,34 @@ def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFram
     return people
 
 
+def fetch_lfw(
+    min_pictures: int = 1, data_home: str | os.PathLike | None = None, download: bool = True
+) -> pd.DataFrame:
+    """List the people of Labeled Faces in the Wild, the usual negatives; scikit-learn fetches them once (233 MB).
+
+    Args:
+        min_pictures: People with fewer are left out.
+        data_home: Where scikit-learn keeps its data sets; by default where it always does.
+        download: False to take only what is there.
+
+    Returns:
+        A table of ``find_people``: 250×250 photographs, the named person in the middle, not aligned.
+
+    Raises:
+        BadArgument: If they are not there and can't be fetched.
+
+    Source: Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
+    """
+    from sklearn import datasets
+
+    home = Path(datasets.get_data_home(data_home)) / "lfw_home"
+    try:
+        datasets.fetch_lfw_pairs(data_home=data_home, download_if_missing=download)
+    except OSError as error:
+        raise BadArgument(f"LFW is not in {home} and can't be fetched: {error}") from error
+    return find_people(home / "lfw_funneled", min_pictures)
+
+
 def _files_of(source: Path) -> list[Path]:
     """The files in the folders directly below a folder or zip file."""
     if source.is_dir():

@@ -17,6 +17,7 @@ from face_datasets import (
     augment,
     check_disjoint,
     drop_copies,
+    fetch_lfw,
     find_people,
     load_faces,
     make_pairs,
@@ -64,6 +65,19 @@ def test_a_zip_file_is_read_as_the_folder_would_be(folder, tmp_path_factory):
     np.testing.assert_array_equal(read_picture(zipped.picture[3]), read_picture(plain.picture[3]))
     with pytest.raises(UnreadableImage, match="nobody/1.jpg can't be read"):
         read_picture(path / "nobody" / "1.jpg")
+
+
+def test_lfw_is_read_where_scikit_learn_keeps_it(folder, tmp_path_factory):
+    home = tmp_path_factory.mktemp("data")
+    with pytest.raises(BadArgument, match="LFW is not in .*lfw_home and can't be fetched: .*pairs.*txt is missing"):
+        fetch_lfw(data_home=home, download=False)
+    shutil.copytree(folder, home / "lfw_home" / "lfw_funneled")
+    for path in sorted((home / "lfw_home" / "lfw_funneled" / "lena").glob("?.jpg")):
+        path.rename(path.with_name(f"lena_{int(path.stem) + 1:04d}.jpg"))
+    for name in ("pairs", "pairsDevTrain", "pairsDevTest"):
+        (home / "lfw_home" / f"{name}.txt").write_text("1\nlena\t1\t2\n")
+    people = fetch_lfw(min_pictures=2, data_home=home, download=False)
+    assert Counter(people.identity) == {"lena": 11, "kofi": 2}
 
 
 @pytest.mark.parametrize("case", ["missing", "empty", "file", "one picture each"])
