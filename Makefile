@@ -13,7 +13,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow test-browser bench export-network lfw need-dir pins clean FORCE
+.PHONY: help run lab test test-slow test-browser bench export-network lfw siamese need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
+	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → results/'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
 	@echo 'make clean        remove .venv and everything else that these commands made, except results/ and datasets/'
 
@@ -50,12 +51,25 @@ export-network: .venv/.dev
 	@$(PY) tools/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
 	@$(PY) tools/readme_results.py
 
+siamese: need-dir .venv/.course
+	@for study in celeba_people att_faces; do \
+	    $(PY) tools/prepare_people.py preprocess "$(DIR)/$$study" --to datasets/$$study || exit 1; \
+	done
+	@for study in celeba_people att_faces people; do \
+	    for variant in compact 'large windows' 'small windows'; do \
+	        $(PY) tools/train_siamese.py train $$study "$$variant" || exit 1; \
+	    done; \
+	    $(PY) tools/train_siamese.py score $$study || exit 1; \
+	done
+	@$(PY) tools/train_siamese.py one-person
+	@$(PY) tools/readme_results.py
+
 lfw: need-dir .venv/.course
 	@$(PY) tools/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
 	@$(PY) tools/readme_results.py
 
 need-dir:
-	@test -n "$(DIR)" || { echo 'make lfw DIR=…: which folder holds pairsDevTrain.txt, pairsDevTest.txt and the pictures?'; exit 1; }
+	@test -n "$(DIR)" || { echo 'DIR=… is missing: which folder holds the pictures? datasets/README.md says what lies in it'; exit 1; }
 
 pins: .venv/.dev
 	@$(PY) tools/check_pins.py

@@ -60,7 +60,7 @@ def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
         raise BadArgument(f"components={components}: of {len(faces)} faces there are at most {len(faces) - 1}")
     inputs, pixels = _shrunk(3)  # (m, 32 · 32 · 3)
     shrink = keras.Model(inputs, pixels)
-    found = PCA(components, whiten=True, random_state=0).fit(shrink.predict(np.asarray(faces, np.float32), verbose=0))
+    found = PCA(components, random_state=0).fit(shrink.predict(np.asarray(faces, np.float32), verbose=0))
     kernel = (found.components_ / np.sqrt(found.explained_variance_)[:, None]).T  # (3072, D)
     project = layers.Dense(components, name="directions")
     model = keras.Model(inputs, layers.UnitNormalization()(project(pixels)), name="whitened_pca")

@@ -570,15 +570,14 @@ def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng
     own = [rng.permutation(np.flatnonzero(who == number)) for number in range(who.max() + 1)]
     shown = np.zeros(len(own), int)
     queue: list[int] = []
-    rows = []
-    for _ in range(steps * people):
-        if len(queue) < people - len(rows) // pictures % people:  # too few others to fill this batch
-            in_batch = {who[row] for row in rows[len(rows) - len(rows) % (people * pictures) :]}
-            queue = [number for number in rng.permutation(len(own)) if number not in in_batch]
-        number = queue.pop()
-        deck = own[number]
-        rows += deck[(shown[number] + np.arange(pictures)) % len(deck)].tolist()
-        shown[number] += pictures
+    rows: list[int] = []
+    for _ in range(steps):
+        if len(queue) < people:  # the few who are left wait for the next round
+            queue = rng.permutation(len(own)).tolist()
+        for number in (queue.pop() for _ in range(people)):
+            deck = own[number]
+            rows += deck[(shown[number] + np.arange(pictures)) % len(deck)].tolist()
+            shown[number] += pictures
     return np.array(rows).reshape(steps, -1)
 
 

@@ -75,7 +75,8 @@ def gallery(
     columns = min(columns, len(photos))
     rows = -(-len(photos) // columns)
     lines = 1 + max((title.count("\n") for title in titles), default=0) + bool(wrong is not None and any(wrong))
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.19 * lines) * rows), squeeze=False)
+    height = size * max(photo.shape[0] / photo.shape[1] for photo in photos) + 0.19 * lines
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, height * rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (photo, title) in enumerate(zip(photos, titles, strict=True)):
@@ -265,8 +266,9 @@ def reliability_plot(ax: Axes, table: pd.DataFrame, label: str = "") -> Axes:
         table: From ``evaluation.reliability``.
         label: For the legend; none by default.
     """
+    style = {"color": DIFFERENT, "marker": "s", "linestyle": "--"} if ax.lines else {"color": SAME, "marker": "o"}
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linewidth=0.8)
-    ax.plot(table.score, table.share, color=SAME, marker="o", label=label or None)
+    ax.plot(table.score, table.share, label=label or None, **style)
     ax.set(xlabel="score", ylabel="share of pairs of one person", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     if label:
         ax.legend(loc="upper left")

@@ -71,7 +71,8 @@ def test_lfw_is_read_where_scikit_learn_keeps_it(folder, tmp_path_factory):
     home = tmp_path_factory.mktemp("data")
     with pytest.raises(BadArgument, match="LFW is not in .*lfw_home and can't be fetched: .*pairs.*txt is missing"):
         fetch_lfw(data_home=home, download=False)
-    shutil.copytree(folder, home / "lfw_home" / "lfw_funneled")
+    ignored = shutil.ignore_patterns(".*", "*.txt")
+    shutil.copytree(folder, home / "lfw_home" / "lfw_funneled", ignore=ignored)
     for path in sorted((home / "lfw_home" / "lfw_funneled" / "lena").glob("?.jpg")):
         path.rename(path.with_name(f"lena_{int(path.stem) + 1:04d}.jpg"))
     for name in ("pairs", "pairsDevTrain", "pairsDevTest"):
@@ -312,6 +313,26 @@ def test_a_batch_holds_several_people_each_several_times_and_labels_all_pairs(pe
         same, weight = np.asarray(batch[1]) == 1, np.asarray(batch[2])
         assert same.sum() == 36 and weight[same].sum() == pytest.approx(weight[~same].sum(), rel=1e-5)
         assert weight.mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_nobody_comes_twice_in_a_batch_where_people_do_not_divide_evenly(person_faces):
+    for batch in first(person_faces.batches(20, augmented=False, seed=5), 24):  # 5 of 12 people
+        who = person_faces.who[rows_of(batch, person_faces)]
+        assert sorted(Counter(who).values()) == [4] * 5
+
+
+def test_every_step_and_epoch_varies_faces_in_its_own_way(people):
+    copies = people.iloc[[0] * 16].assign(identity=np.repeat(["a", "b", "c", "d"], 4))
+    batches = first(PersonFaces(copies, side=24).batches(8, seed=2), 4)  # two steps in each of two epochs
+    for i in range(4):
+        for j in range(i):
+            assert np.abs(batches[i][0] - batches[j][0]).max() > 0.05
+
+
+def test_every_epoch_has_an_order_of_its_own(person_faces):
+    batches = first(person_faces.batches(24, augmented=False, seed=1), 6)
+    met = [tuple(person_faces.who[rows_of(batch, person_faces)[::4]]) for batch in batches]
+    assert len({frozenset(who) for who in (met[0], met[3])}) == 2 and list(met[0]) != sorted(met[0], reverse=True)
 
 
 def test_people_and_their_pictures_come_in_turn(person_faces):

@@ -128,3 +128,41 @@ def test_a_training_curve_is_the_log(ax):
     plotting.training_curve(ax, log, {"cosine": "agreement"})
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 0.5], [3, 0.75]])
     assert ax.get_legend().get_texts()[0].get_text() == "agreement"
+
+
+def test_a_roc_curve_is_the_table_of_rates(ax):
+    rates = pd.DataFrame({"false_accepts": [0.0, 0.25, 1.0], "false_rejects": [0.5, 0.1, 0.0]})
+    plotting.roc_curves(ax, {"twins": rates, "pixels": rates * 0.5})
+    lines = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_allclose(lines["twins"].get_xydata(), [[0, 50], [25, 90], [100, 100]])
+    np.testing.assert_allclose(lines["pixels"].get_xydata(), [[0, 75], [12.5, 95], [50, 100]])
+    assert lines["twins"].get_linestyle() != lines["pixels"].get_linestyle()  # told apart without colour, too
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
+
+
+def test_the_reliability_plot_has_its_groups_and_the_diagonal(ax):
+    table = pd.DataFrame({"score": [0.1, 0.8], "share": [0.2, 0.7], "pairs": [5, 5]})
+    plotting.reliability_plot(ax, table, "twins")
+    diagonal, line = ax.lines
+    np.testing.assert_allclose(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    np.testing.assert_allclose(line.get_xydata(), [[0.1, 0.2], [0.8, 0.7]])
+
+
+def test_the_two_faces_of_a_pair_are_side_by_side():
+    first, second = np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 8, 8, 3), 200, np.uint8)
+    figure = plotting.pair_gallery((first, second), ["a", "b", "c"], wrong=[False, True, False])
+    shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert len(shown) == 3 and shown[0].shape == (8, 19, 3)
+    assert shown[0][0, 0, 0] == 0 and shown[0][0, 9, 0] == 255 and shown[0][0, 18, 0] == 200
+    assert "wrong" in figure.axes[1].get_title().lower()
+    plt.close(figure)
+
+
+def test_the_twins_are_drawn_twice_with_their_faces_and_the_score(ax):
+    faces = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3))
+    plotting.twin_diagram(ax, faces, ["face", "dense"], [(100, 100, 3), (128,)], 0.834)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts.count("face") == texts.count("dense") == texts.count("100×100\n×3") == 2
+    assert {"|a − b|", "score\n0.83", "the same weights above and below"} <= set(texts)
+    upper, lower = (image.get_extent() for image in ax.images)
+    assert upper[2] > 0 > lower[3]

@@ -68,6 +68,21 @@ def exported(result: dict) -> str:
     return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.2f} times the original's time"
 
 
+def twin(method: str) -> Callable[[dict], str]:
+    """How many pairs of people never seen a method of the Siamese study gets right."""
+
+    def say(study: dict) -> str:
+        row = study["methods"][method]
+        return f"{interval(row['accuracy'])}, ROC area {row['auc']:.3f}"
+
+    return say
+
+
+def job(method: str) -> Callable[[dict], str]:
+    """How many later pictures of a person are accepted where one stranger in a hundred is."""
+    return lambda result: interval(result["methods"][method]["true_accepts"])
+
+
 ROWS = (
     Row(
         "LFW development test pairs, from the photo, at 0.7: residual network",
@@ -90,6 +105,21 @@ ROWS = (
     ),
     Row("the same: plain pixels", "lfw_pixels.json", at_trained, "make lfw DIR=… NETWORK=pixels"),
     Row("Inception FaceNet in 8 bits, at 0.7", "export_keras-facenet-h5.json", exported, "make export-network DIR=…"),
+    Row(
+        "pairs of 41 people of CelebA, never seen: compact twin, trained here from nothing",
+        "siamese_celeba_people.json",
+        twin("twin, compact"),
+        "make siamese DIR=…",
+    ),
+    Row("the same: whitened PCA", "siamese_celeba_people.json", twin("whitened PCA"), "make siamese DIR=…"),
+    Row("the same: residual network", "siamese_celeba_people.json", twin("FaceNet, residual"), "make siamese DIR=…"),
+    Row(
+        "one person's later pictures accepted, with one stranger in a hundred: twin trained for this person",
+        "siamese_one_person.json",
+        job("twin, for this person"),
+        "make siamese DIR=…",
+    ),
+    Row("the same: residual network", "siamese_one_person.json", job("FaceNet, residual"), "make siamese DIR=…"),
     Row("encoding faces one by one", "bench.json", speed(1), "make bench"),
     Row("encoding faces in batches of 64", "bench.json", speed(64), "make bench"),
     Row("a photo file with one face, to its name", "bench.json", latency(1), "make bench"),

@@ -132,7 +132,6 @@ def slug(variant: str) -> str:
     return variant.replace(" ", "_")
 
 
-
 def split(study: Study) -> tuple[pd.DataFrame, ...]:
     """The people of a study in its three parts; nobody, and no picture, is in two."""
     people, copies = drop_copies(find_people(study.source, min_pictures=2))
@@ -264,7 +263,7 @@ def one_person() -> dict:
     counts = test.identity.value_counts(sort=False)
     names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
     strangers = {"validation": validation, "test": test[~test.identity.isin(names)]}
-    rows = []
+    nearness, rows = Nearness([*validation.picture, *test.picture]), []
     for name in tqdm(names, unit="person", desc="one person at a time"):
         pictures = test[test.identity == name].picture.to_numpy()
         learned, stopped, later = np.split(pictures, np.cumsum(PICTURES[:2]))
@@ -273,10 +272,10 @@ def one_person() -> dict:
         checked = one_person_pairs(list(product(learned, stopped)), learned, validation.picture, 1)
         plan = Plan(epochs=8, batch=32, rate=1e-3, decay=0.7, moved=True)
         twin, _ = train(PairFaces(pairs), PairFaces(checked), plan, folder, progress=False)
-        for method, nearness in nearness_of(twin).items():
-            far = {label: nearness(learned, people.picture) for label, people in strangers.items()}
+        for method, distances in nearness.of(learned, twin).items():
+            far = {label: distances[nearness.numbers(people.picture)] for label, people in strangers.items()}
             threshold = threshold_at(far["validation"], FAR)
-            row = {"true_accepts": float((nearness(learned, later) < threshold).mean())}
+            row = {"true_accepts": float((distances[nearness.numbers(later)] < threshold).mean())}
             row |= {"false_accepts": float((far["test"] < threshold).mean()), "threshold": threshold}
             rows.append({"person": name, "method": method, "later_pictures": len(later), **row})
     table = pd.DataFrame(rows)
@@ -301,24 +300,30 @@ def one_person_pairs(same: list[tuple[str, str]], own: Sequence[str], others: pd
     return table.assign(same=np.arange(len(table)) < count)
 
 
-def nearness_of(twin: keras.Model) -> dict[str, Callable[[Sequence[str], Sequence[str]], np.ndarray]]:
-    """What a method is called → what tells how far pictures (n,) are from a person's known ones, on average."""
-    general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
-    twins = {"twin, for this person": twin, "twin, for everybody": general}
-    methods = {label: partial(_twin_nearness, model=model) for label, model in twins.items()}
-    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
-    return methods | {label: partial(_facenet_nearness, model=model) for label, model in networks.items()}
+class Nearness:
+    """How far pictures are from a person's known ones, on average, for several methods; each is encoded once."""
 
+    def __init__(self, pictures: Sequence[str]):
+        numbers = {picture: number for number, picture in enumerate(pictures)}
+        self.numbers = lambda some: [numbers[picture] for picture in some]
+        self.faces = load_faces(list(pictures))[0].astype(np.float32) / 255
+        self.general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
+        networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
+        self.encodings = {
+            label: faces_to_encodings(load_faces(list(pictures), model.input_shape[1])[0], model)
+            for label, model in networks.items()
+        }
 
-def _twin_nearness(known: Sequence[str], pictures: Sequence[str], model: keras.Model) -> np.ndarray:
-    one, other = (load_faces(list(part))[0].astype(np.float32) / 255 for part in (known, pictures))
-    return 1 - score_all(model, one, other).mean(axis=0)
-
-
-def _facenet_nearness(known: Sequence[str], pictures: Sequence[str], model: keras.Model) -> np.ndarray:
-    side = model.input_shape[1]
-    one, other = (faces_to_encodings(load_faces(list(part), side)[0], model) for part in (known, pictures))
-    return np.linalg.norm(one[:, None] - other, axis=2).mean(axis=0)
+    def of(self, known: Sequence[str], twin: keras.Model) -> dict[str, np.ndarray]:
+        """For each method the mean distance of every picture to the known ones, by the picture's number."""
+        rows = self.numbers(known)
+        twins = {"twin, for this person": twin, "twin, for everybody": self.general}
+        near = {
+            label: 1 - score_all(model, self.faces[rows], self.faces).mean(axis=0) for label, model in twins.items()
+        }
+        for label, codes in self.encodings.items():
+            near[label] = np.linalg.norm(codes[rows][:, None] - codes, axis=2).mean(axis=0)
+        return near
 
 
 def _spread(part: pd.DataFrame) -> dict:
