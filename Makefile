@@ -61,6 +61,7 @@ siamese: need-dir .venv/.course
 	    done; \
 	    $(PY) tools/train_siamese.py score $$study || exit 1; \
 	done
+	@$(PY) tools/train_siamese.py ship celeba_people
 	@$(PY) tools/train_siamese.py one-person
 	@$(PY) tools/readme_results.py
 

@@ -1,6 +1,7 @@
 // The browser's half of camera.CameraWidget: shows the camera of whoever looks at the page, wherever Python runs.
 //
-// To Python goes {kind: "picture", name} with the bytes of a JPEG, or {kind: "problem", text}. From Python comes
+// To Python goes {kind: "picture", name, number} with the bytes of a JPEG, and {kind: "camera", problem} when the camera
+// was started: with nothing, or with the reason why it does not start. From Python comes
 // {kind: "seen", number, text}: what it thinks of the picture. Nothing is kept in the notebook.
 
 const LARGEST = 2000; // pixels of the longer side that are sent
@@ -37,7 +38,7 @@ function render({ model, el }) {
     { className: "camera-controls" },
     start,
     take,
-    element("label", {}, repeat, " one every second"),
+    element("label", {}, repeat, " Take one every second"),
     element("label", { className: "camera-file" }, "or choose a picture: ", file),
   );
   el.classList.add("camera-widget");
@@ -50,11 +51,12 @@ function render({ model, el }) {
   let stream = null;
   let timer = null;
   let number = 0;
+  let answered = 0; // the number of the last picture that Python has answered
+  let gone = false; // whether the cell has been run again or closed
 
   function say(text, isProblem = false) {
     status.textContent = text;
     status.classList.toggle("camera-problem", isProblem);
-    if (isProblem) model.send({ kind: "problem", text });
   }
 
   function stop(text = "The camera is off.") {
@@ -75,7 +77,12 @@ function render({ model, el }) {
     say("Waiting for the camera …");
     try {
       if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
-      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
+      const film = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
+      if (gone) {
+        for (const track of film.getTracks()) track.stop(); // allowed too late: nobody is there to switch it off
+        return;
+      }
+      stream = film;
       stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera has gone: was it unplugged?"));
       video.srcObject = stream;
       await video.play();
@@ -84,11 +91,12 @@ function render({ model, el }) {
       take.disabled = repeat.disabled = false;
       el.focus({ preventScroll: true });
       say("Look into the camera and press the space bar.");
+      model.send({ kind: "camera", problem: "" });
     } catch (error) {
       stop();
-      say(REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`, true);
-      say(status.textContent + " You can choose a picture instead.");
-      status.classList.add("camera-problem");
+      const problem = REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`;
+      say(`${problem} You can choose a picture instead.`, true);
+      model.send({ kind: "camera", problem });
     } finally {
       start.disabled = false;
     }
@@ -108,17 +116,18 @@ function render({ model, el }) {
     model.send({ kind: "picture", name, number }, undefined, [await blob.arrayBuffer()]);
   }
 
-  const shoot = () => send(video, video.videoWidth, video.videoHeight, "camera");
+  const shoot = () =>
+    send(video, video.videoWidth, video.videoHeight, "camera").catch(() => say("That picture did not work.", true));
 
   start.addEventListener("click", () => (stream ? stop() : begin()));
   take.addEventListener("click", shoot);
   repeat.addEventListener("change", () => {
     clearInterval(timer);
-    timer = repeat.checked ? setInterval(shoot, PERIOD) : null;
+    timer = repeat.checked ? setInterval(() => answered === number && shoot(), PERIOD) : null; // no queue builds up
   });
   el.addEventListener("keydown", (event) => {
     if (event.key !== " " || take.disabled || event.target === file || event.target === repeat) return;
-    if (event.target === start) return; // there the space bar presses the button
+    if (event.target === start || event.target === take) return; // there the space bar presses the button
     event.preventDefault();
     if (!event.repeat) shoot();
   });
@@ -134,11 +143,14 @@ function render({ model, el }) {
     file.value = "";
   });
   const hear = (message) => {
-    if (message.kind === "seen" && message.number === number) say(`Picture ${number}: ${message.text}`);
+    if (message.kind !== "seen") return;
+    answered = message.number;
+    say(`Picture ${message.number}: ${message.text}`);
   };
   model.on("msg:custom", hear);
 
   return () => {
+    gone = true;
     model.off("msg:custom", hear);
     stop();
     URL.revokeObjectURL(last.src);

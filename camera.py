@@ -63,6 +63,8 @@ class Frames:
     """
 
     def __init__(self, source: int | str | os.PathLike, per_second: float | None = None):
+        if per_second is not None and not per_second > 0:
+            raise BadArgument(f"per_second={per_second}: frames per second, more than 0")
         self.is_live = isinstance(source, int) or str(source).isdecimal()
         self.per_second, self.seconds, self.problems = per_second, 0.0, []
         self._capture, self._pictures = None, []
@@ -125,7 +127,8 @@ class Frames:
                 wanted += step
             number += 1
         if self.is_live:
-            raise NoCamera("the camera gives no more pictures: was it unplugged?")
+            said = "no more pictures: was it unplugged?" if number else "no picture: may this program use it?"
+            raise NoCamera(f"the camera gives {said}")
 
 
 # ------------------------------------------------------------------------------------------- in a notebook
@@ -149,7 +152,7 @@ class CameraWidget(anywidget.AnyWidget):
     Attributes:
         photo: The last photo, (H, W, 3) uint8 RGB, not mirrored; None before the first one.
         photos: All of them.
-        problem: Why there is no camera, in words; empty if there is one.
+        problem: Why the camera does not start, in words; empty if it does, or was not started yet.
 
     Example:
         In one cell ``me = CameraWidget(); me``, and after a press of the space bar, in the next, ``me.photo.shape``.
@@ -171,17 +174,22 @@ class CameraWidget(anywidget.AnyWidget):
         return self.photos[-1] if self.photos else None
 
     def _hear(self, message: dict, buffers: list) -> None:
-        """What the browser sends: a problem, or a picture."""
-        if message["kind"] == "problem":
-            self.problem = message["text"]
+        """What the browser sends: whether the camera started, or a picture."""
+        if message["kind"] == "camera":
+            self.problem = message["problem"]
             return
+        text = "Python could not use it"
         try:
             photo = load_image(bytes(buffers[0]))
             self.photos.append(photo)
-            text = self.on_photo(photo)
+            text = self.on_photo(photo) or "Python has it"
         except FaceError as error:
             text = str(error)
-        self.send({"kind": "seen", "number": message["number"], "text": text or "Python has it"})
+        except Exception as error:  # the reader's own function went wrong: say so where they look, and in the log
+            text = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.send({"kind": "seen", "number": message["number"], "text": text})
 
 
 # ---------------------------------------------------------------------------------------------- detectors
@@ -325,6 +333,9 @@ def write_new(folder: Path, kind: str, picture: np.ndarray) -> Path:
                 return path
             except FileExistsError:
                 number += 1
+            except OSError:  # a memory card or network folder without links
+                if not path.exists():
+                    return written.replace(path)
 
 
 def collect_from(frames: Frames, collector: Collector, progress: bool = True) -> Counter:
@@ -549,7 +560,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--rate", type=float, default=4.0, help="automatic pictures per second, at most; by default %(default)g"
     )
     args = parser.parse_args(argv)
-    if Path(args.person).name != args.person or args.person.startswith("."):
+    if not args.person or Path(args.person).name != args.person or args.person.startswith("."):
         raise BadArgument(f"--person {args.person!r}: a name, not a path")
     if not 0 < args.rate <= 1000:
         raise BadArgument(f"--rate {args.rate}: frames per second, more than 0")

@@ -94,11 +94,11 @@ class Log:
     columns: Sequence[str]
 
     def cut_after(self, step: int) -> None:
-        """Forget rows behind the checkpoint from which the training goes on."""
+        """Forget rows behind the checkpoint from which the training goes on, and a last line that was cut off."""
         rows = []
         if self.file.exists():
-            with self.file.open(encoding="utf-8", newline="") as stream:
-                rows = list(csv.DictReader(stream))
+            lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
+            rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
         self._write([row for row in rows if int(row[self.columns[0]]) <= step], "w")
 
     def add(self, **row) -> None:

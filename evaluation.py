@@ -238,7 +238,7 @@ def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10) -> pd.Data
     """
     scores, same = check_pairs(scores, same)
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise BadArgument("scores must lie in 0..1")
+        raise BadArgument(f"scores must lie in 0..1; these lie in {scores.min()}..{scores.max()}")
     if not 1 <= bins <= len(scores):
         raise BadArgument(f"bins={bins}: there are {len(scores)} pairs")
     groups = np.array_split(np.argsort(scores, kind="stable"), bins)

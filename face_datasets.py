@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -132,7 +133,7 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         return load_image(path)
     try:
         data = _archive(str(archive), archive.stat().st_mtime).read(path.relative_to(archive).as_posix())
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise UnreadableImage(f"{path} can't be read: {error}") from error
     try:
         return load_image(data)
@@ -265,7 +266,9 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
     Raises:
         BadArgument: If there are not that many pairs.
     """
-    half = count // 2
+    if not isinstance(count, int | np.integer) or count < 2:
+        raise BadArgument(f"count={count!r}: a whole number of pairs, at least 2")
+    half = int(count) // 2
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(people.identity == name) for name in people.identity.unique()]
     same = _same_pairs(rows, half, rng, per_picture)
@@ -386,6 +389,8 @@ def load_faces(
         faces: (m, S, S, 3) uint8, a row per picture; black where it could not be opened.
         problems: What was wrong with those, by their number.
     """
+    if side < 1:
+        raise BadArgument(f"side={side}: at least 1 pixel")
     faces = np.zeros((len(pictures), side, side, 3), np.uint8)
     problems: dict[int, FaceError] = {}
 
@@ -431,7 +436,7 @@ class PairFaces:
     def __init__(self, pairs: pd.DataFrame, side: int = 100, progress: bool = False):
         both = pd.concat([pairs.picture_1, pairs.picture_2], ignore_index=True)
         numbers, pictures = pd.factorize(both)
-        self.faces = _open_all(list(pictures), side, progress)
+        self.faces = open_faces(list(pictures), side, progress)
         self.rows = np.stack([numbers[: len(pairs)], numbers[len(pairs) :]], axis=1)
         self.same = pairs.same.to_numpy()
 
@@ -507,11 +512,13 @@ class PersonFaces:
     """
 
     def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
+        if per_person < 2:
+            raise BadArgument(f"per_person={per_person}: at least 2 faces of each person, to compare")
         counts = people.identity.value_counts()
         if len(counts) == 0 or counts.min() < 2:
             alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there is nobody"
             raise BadArgument(f"{alone}: same pairs take at least two (find_people(…, min_pictures=2))")
-        self.faces = _open_all(list(people.picture), side, progress)
+        self.faces = open_faces(list(people.picture), side, progress)
         self.who, _ = pd.factorize(people.identity)
         self.per_person = per_person
 
@@ -581,8 +588,12 @@ def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng
     return np.array(rows).reshape(steps, -1)
 
 
-def _open_all(pictures: Sequence[str], side: int, progress: bool) -> np.ndarray:
-    """Pictures as (m, S, S, 3) uint8, or the name of the first that can't be opened."""
+def open_faces(pictures: Sequence[str], side: int = 100, progress: bool = False) -> np.ndarray:
+    """Pictures as (m, S, S, 3) uint8; where ``load_faces`` reports those that can't be opened, this refuses.
+
+    Raises:
+        UnreadableImage: With the name of the first, and how many more there are.
+    """
     faces, problems = load_faces(pictures, side, progress)
     if problems:
         number, error = next(iter(problems.items()))

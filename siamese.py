@@ -74,9 +74,10 @@ class Variant(NamedTuple):
     activation: str | None
 
 
-#: The three twins. Behind each: its parameters, for faces of 100×100 pixels.
+#: The three twins: two as tutorials of the Siamese verifier publish them (after Koch et al., whose windows are 10, 7,
+#: 4 and 4 pixels), and ours.
 VARIANTS = {
-    "large windows": Variant(  # the published one with windows of 10, 3, 7 and 4 pixels
+    "large windows": Variant(  # windows of 10, 3, 7 and 4 pixels
         (
             Conv(64, 10, batch_norm=True, dropout=0.3, l2=2e-4),
             Conv(128, 3, dropout=0.3),
@@ -88,14 +89,14 @@ VARIANTS = {
         dense=4096,
         activation="sigmoid",
     ),
-    "small windows": Variant(  # the published one with windows of 3 pixels throughout
+    "small windows": Variant(  # windows of 3 pixels throughout
         tuple(Conv(filters, 3, batch_norm=True, dropout=0.3) for filters in (64, 128, 128, 256)),
         "valid",
         average=False,
         dense=4096,
         activation="sigmoid",
     ),
-    "compact": Variant(  # ours: global pooling instead of the large dense layer, a ninth of the arithmetic
+    "compact": Variant(  # global pooling instead of the large dense layer, every other pixel at first
         (
             Conv(32, 3, batch_norm=True, stride=2),
             *(Conv(filters, 3, batch_norm=True) for filters in (64, 128, 192)),
@@ -322,8 +323,8 @@ def train(
                 save_model(model, folder / "best.keras")
             if epoch % every == 0:
                 save_model(model, folder / f"epoch_{epoch:03d}.keras")
+            log.add(**{key: round(value, 6) for key, value in row.items()})  # a row too many is cut off at resume
             save_checkpoint(learner, folder, epoch, config)
-            log.add(**{key: round(value, 6) for key, value in row.items()})
             history = pd.read_csv(log.file)
             bar.update()
             bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row['validation_accuracy']:.1%}")

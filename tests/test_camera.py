@@ -368,8 +368,25 @@ def test_what_the_browser_sends_amiss_is_answered_and_lost_on_nobody(photos):
     widget = Heard(on_photo=lambda photo: camera.Collector(Path("x")).save(camera.Seen(photo, None), "anchor"))
     assert "not a picture" in sent(widget, b"nonsense")["text"] or widget.photos == []
     assert "no face" in sent(widget, cv2.imencode(".png", photos["lena"])[1].tobytes())["text"]
-    widget._hear({"kind": "problem", "text": "This device has no camera."}, [])
+    widget._hear({"kind": "camera", "problem": "This device has no camera."}, [])
     assert widget.problem == "This device has no camera."
+    widget._hear({"kind": "camera", "problem": ""}, [])
+    assert widget.problem == ""
+    own = Heard(on_photo=lambda photo: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        sent(own, cv2.imencode(".png", photos["lena"])[1].tobytes())
+    assert own.answers[-1]["text"] == "ZeroDivisionError: division by zero" and len(own.photos) == 1
+
+
+def test_where_there_are_no_links_nothing_is_written_over_either(photos, tmp_path, monkeypatch):
+    def refuses(*args):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(camera.os, "link", refuses)
+    assert [write_new(tmp_path, "anchor", photos[name]).name for name in ("lena", "kofi")] == [
+        "anchor_0001.jpg", "anchor_0002.jpg"
+    ]  # fmt: skip
+    assert len(find_people(tmp_path.parent)) >= 2
 
 
 def test_the_keys_of_the_page_say_what_they_do():

@@ -324,9 +324,9 @@ def test_reliability_groups_equally_many_pairs_by_score(bins):
 
 
 def test_what_is_no_score_has_no_reliability():
-    with pytest.raises(BadArgument, match="scores must lie in 0..1"):
+    with pytest.raises(BadArgument, match="scores must lie in 0..1; these lie in"):
         reliability([0.2, 1.1], [True, False])
-    with pytest.raises(BadArgument, match="scores must lie in 0..1"):
+    with pytest.raises(BadArgument, match="scores must lie in 0..1; these lie in"):
         reliability([0.2, np.nan], [True, False])
     with pytest.raises(BadArgument, match="bins=3: there are 2 pairs"):
         reliability([0.2, 0.9], [True, False], bins=3)

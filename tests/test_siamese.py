@@ -51,7 +51,7 @@ PLAN = Plan(side=32, epochs=4, batch=16, rate=1e-3, seed=3)
         ("compact", [3, 3, 3, 3], [32, 64, 128, 192], (4, 4, 192)),
     ],
 )
-def test_a_variant_is_what_was_published(variant, windows, filters, last):
+def test_a_variant_has_the_windows_that_it_is_named_after(variant, windows, filters, last):
     model = make_embedding(variant)
     convs = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [conv.kernel_size[0] for conv in convs] == windows and [conv.filters for conv in convs] == filters
@@ -161,6 +161,30 @@ def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained,
     assert (tmp_path / "checkpoint.npz").exists()
     _, history = train(*pairs, PLAN, tmp_path, progress=False)
     columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
+
+
+@pytest.mark.parametrize("where", ["save_checkpoint", "Log.add"])
+def test_killed_between_the_curve_and_the_checkpoint_it_loses_no_row(trained, pairs, tmp_path, monkeypatch, where):
+    calls = []
+
+    def dies(work):
+        def dying(*args, **kwargs):
+            calls.append(where)
+            if len(calls) == 2:  # in the second epoch
+                raise KeyboardInterrupt
+            return work(*args, **kwargs)
+
+        return dying
+
+    with monkeypatch.context() as patch:
+        target = siamese if where == "save_checkpoint" else siamese.Log
+        name = where.rpartition(".")[2]
+        patch.setattr(target, name, dies(getattr(target, name)))
+        with pytest.raises(KeyboardInterrupt):
+            train(*pairs, PLAN, tmp_path, progress=False)
+    _, history = train(*pairs, PLAN, tmp_path, progress=False)
+    columns = ["epoch", "loss", "validation_loss"]
     pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
 
 

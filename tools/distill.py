@@ -682,12 +682,12 @@ def train(
             model.reset_metrics()
             bar.update()
             if step % every == 0 or step == last:
-                save_checkpoint(model, folder, step, asdict(config))
                 weights = averaged_weights(model)
                 cosines = {name: round(mean_cosine(model, weights, *pair), 5) for name, pair in sets.items()}
                 rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
                 loss = round(float(np.mean(losses)), 6)
                 log.add(step=step, pictures=step * config.batch, loss=loss, rate=f"{rate:.3g}", **cosines)
+                save_checkpoint(model, folder, step, asdict(config))
                 bar.set_postfix(loss=loss, **cosines)
                 losses.clear()
     model.set_weights(averaged_weights(model))

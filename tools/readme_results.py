@@ -114,7 +114,7 @@ ROWS = (
     Row("the same: whitened PCA", "siamese_celeba_people.json", twin("whitened PCA"), "make siamese DIR=…"),
     Row("the same: residual network", "siamese_celeba_people.json", twin("FaceNet, residual"), "make siamese DIR=…"),
     Row(
-        "one person's later pictures accepted, with one stranger in a hundred: twin trained for this person",
+        "one person's other pictures accepted, with one stranger in a hundred: twin trained for this person",
         "siamese_one_person.json",
         job("twin, for this person"),
         "make siamese DIR=…",

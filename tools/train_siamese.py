@@ -15,6 +15,7 @@ lies, the test people are scored once. The lists of pairs in results/pairs/ belo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -47,11 +48,11 @@ from face_datasets import (  # noqa: E402
     check_disjoint,
     drop_copies,
     find_people,
-    load_faces,
     make_pairs,
+    open_faces,
     split_by_identity,
 )
-from fr_utils import faces_to_encodings, load_facenet  # noqa: E402
+from fr_utils import faces_to_encodings, in_project, load_facenet  # noqa: E402
 from quiet import quietly  # noqa: E402
 from siamese import (  # noqa: E402
     SHIPPED,
@@ -136,7 +137,7 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
     """The people of a study in its three parts; nobody, and no picture, is in two."""
     people, copies = drop_copies(find_people(study.source, min_pictures=2))
     for picture in copies.picture:
-        print(f"left out, since it is there twice: {Path(picture).relative_to(study.source)}")
+        print("left out, since it is there twice:", Path(picture).relative_to(in_project(study.source)))
     parts = split_by_identity(people, study.shares, seed=0)
     check_disjoint(*parts)
     return parts
@@ -145,10 +146,11 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
 def write_lists(name: str) -> None:
     """Fix the pairs of a study, in results/pairs/: paths within its folder, and whether they show one person."""
     study = STUDIES[name]
+    base = in_project(study.source)
     for seed, (label, part, count) in enumerate(zip(PARTS, split(study), study.pairs, strict=True)):
         pairs = make_pairs(part, count, seed=seed)
         for column in ("picture_1", "picture_2"):
-            pairs[column] = [Path(picture).relative_to(study.source).as_posix() for picture in pairs[column]]
+            pairs[column] = [Path(picture).relative_to(base).as_posix() for picture in pairs[column]]
         with whole(LISTS / f"{name}_{label}.csv") as unfinished:
             pairs[["picture_1", "picture_2"]].to_csv(unfinished, index=False, lineterminator="\n")
         print(f"{name} {label}: {part.identity.nunique()} people, {len(part)} pictures, {len(pairs)} pairs")
@@ -210,7 +212,7 @@ def score(name: str) -> pd.DataFrame:
 def methods_of(name: str) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
     """What a method is called → what gives the distances (n,) of a list of pairs; for a twin, 1 − score."""
     train_people = split(STUDIES[name])[0]
-    faces, _ = load_faces(list(train_people.picture), SIDE)
+    faces = open_faces(list(train_people.picture), SIDE)
     networks = {"pixels": pixel_baseline(), "whitened PCA": fit_whitened_pca(faces)}
     networks |= {label: load_facenet(folder) for folder, label in FACENETS.items()}
     methods = {label: partial(facenet_distances, model=model) for label, model in networks.items()}
@@ -233,8 +235,13 @@ def twin_distances(pairs: pd.DataFrame, model: keras.Model) -> np.ndarray:
     return 1 - score_pairs(model, PairFaces(pairs, side=model.input_shape[0][1]))
 
 
+def digest_of(model: keras.Model) -> str:
+    """SHA-256 of a network's weights: tells whether two files hold the same ones."""
+    return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
+
+
 def how_it_was_trained(name: str, method: str) -> dict:
-    """Epochs, seconds and parameters of a twin; nothing for the others."""
+    """Epochs, seconds, parameters and the weights' digest of a twin; nothing for the others."""
     variant = method.removeprefix("twin, ")
     file = RESULTS / f"siamese_{name}_{slug(variant)}_history.csv"
     if variant not in VARIANTS or not file.is_file():
@@ -246,6 +253,7 @@ def how_it_was_trained(name: str, method: str) -> dict:
         "seconds": float(history.seconds.sum()),
         "waiting": float((history.waiting * history.seconds).sum() / history.seconds.sum()),
         "parameters": make_siamese(variant).count_params(),
+        "weights": digest_of(keras.models.load_model(folder_of(name, variant) / "best.keras")),
         "plan": asdict(plan),
     }
 
@@ -306,11 +314,11 @@ class Nearness:
     def __init__(self, pictures: Sequence[str]):
         numbers = {picture: number for number, picture in enumerate(pictures)}
         self.numbers = lambda some: [numbers[picture] for picture in some]
-        self.faces = load_faces(list(pictures))[0].astype(np.float32) / 255
+        self.faces = open_faces(list(pictures)).astype(np.float32) / 255
         self.general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
         networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
         self.encodings = {
-            label: faces_to_encodings(load_faces(list(pictures), model.input_shape[1])[0], model)
+            label: faces_to_encodings(open_faces(list(pictures), model.input_shape[1]), model)
             for label, model in networks.items()
         }
 
