@@ -57,7 +57,7 @@ siamese: need-dir .venv/.course
 	done
 	@for study in celeba_people att_faces people; do \
 	    for variant in compact 'large windows' 'small windows'; do \
-	        $(PY) tools/train_siamese.py train $$study "$$variant" || exit 1; \
+	        $(PY) tools/train_siamese.py train $$study "$$variant" $(if $(PRECISION),--precision $(PRECISION)) || exit 1; \
 	    done; \
 	    $(PY) tools/train_siamese.py score $$study || exit 1; \
 	done

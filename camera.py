@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 import tempfile
 import time
 from collections import Counter, deque
@@ -26,7 +25,7 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from errors import BadArgument, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage
+from errors import BadArgument, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage, run
 from face_detection import detect_faces, pick_face, warp
 from fr_utils import PICTURE_ENDINGS, ROOT, load_image, save_picture
 
@@ -579,7 +578,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)

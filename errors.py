@@ -4,6 +4,18 @@
 """
 
 
+import sys
+from collections.abc import Callable
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command; what its user got wrong ends it with one line instead of a traceback."""
+    try:
+        main()
+    except FaceError as error:
+        sys.exit(f"error: {error}")
+
+
 class FaceError(ValueError):
     """The parent of every error that this project raises on purpose."""
 

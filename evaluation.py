@@ -210,6 +210,24 @@ def bootstrap_accuracy(
     return Interval(float(right.mean()), float(low), float(high))
 
 
+def bootstrap_mean(values: np.ndarray, samples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of one value per person with a 95 % interval over people, who are drawn anew.
+
+    Args:
+        values: (k,), one per person.
+        samples: How often people are drawn.
+        seed: Of the drawing.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values):
+        raise BadArgument(f"values {values.shape}: a list with one value per person is needed")
+    means = np.random.default_rng(seed).choice(values, (samples, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
 def _balanced(right: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
     """The weighted accuracy, with the two kinds of pairs in the proportion that they have in the list."""
     share = same.mean()

@@ -28,10 +28,11 @@ from tqdm.auto import tqdm
 
 from errors import BadArgument, FaceError, UnreadableImage
 from face_detection import resize_face
-from fr_utils import PICTURE_ENDINGS, in_project, load_image
+from fr_utils import PICTURE_ENDINGS, faces_to_encodings, in_project, load_image
 from quiet import quietly
 
 with quietly():
+    import keras
     from keras import ops
 
 #: The people who do not exist that come with the project: 242 people, 8 aligned faces each.
@@ -447,6 +448,11 @@ class PairFaces:
         """Both faces of the pairs as (n, S, S, 3) float32 in 0..1."""
         first, second = (self.faces[self.rows[part, side]].astype(np.float32) / 255 for side in (0, 1))
         return first, second
+
+    def distances(self, model: keras.Model) -> np.ndarray:
+        """How far apart the encodings of each pair are, (n,), under a network that takes faces of this size."""
+        first, second = faces_to_encodings(self.faces, model)[self.rows.T]
+        return np.linalg.norm(first - second, axis=1)
 
     def batches(
         self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False

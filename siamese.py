@@ -24,13 +24,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from checkpoints import Log, load_checkpoint, save_checkpoint
+from checkpoints import Log, load_checkpoint, precision, save_checkpoint
 from errors import BadArgument, BadNetwork
 from face_datasets import PairFaces, PersonFaces
 from face_detection import extract_face
 from fr_utils import Source, check_files, describe, in_project, load_image, sha256_of
 from quiet import quietly
-from whole_files import whole
+from whole_files import whole, write_json
 
 with quietly():
     import keras
@@ -151,7 +151,8 @@ def make_embedding(variant: str = "compact", side: int = 100) -> keras.Model:
     except ValueError as error:
         raise BadArgument(f"side={side}: too small for the windows of {variant!r}") from error
     x = layers.GlobalAveragePooling2D(name="average")(x) if plan.average else layers.Flatten(name="flat")(x)
-    x = layers.Dense(plan.dense, activation=plan.activation, name="embedding")(x)  # (m, D)
+    # Differences of embeddings can be small, so from here on nothing is rounded to two bytes.
+    x = layers.Dense(plan.dense, activation=plan.activation, dtype="float32", name="embedding")(x)  # (m, D)
     return keras.Model(faces, x, name=variant.replace(" ", "_"))
 
 
@@ -192,9 +193,15 @@ def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
     """
     embedding = make_embedding(variant, side)
     first, second = (keras.Input((side, side, 3), name=name) for name in ("first", "second"))
-    difference = L1Distance(name="l1_distance")([embedding(first), embedding(second)])  # (m, D)
-    score = layers.Dense(1, activation="sigmoid", name="score")(difference)  # (m, 1)
+    difference = L1Distance(dtype="float32", name="l1_distance")([embedding(first), embedding(second)])  # (m, D)
+    score = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(difference)  # (m, 1)
     return keras.Model([first, second], score, name=f"siamese_{embedding.name}")
+
+
+def embedding_of(siamese: keras.Model) -> keras.Model:
+    """The one twin of a network of ``make_siamese``: faces (m, S, S, 3) → (m, D)."""
+    (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
+    return embedding
 
 
 @keras.saving.register_keras_serializable("siamese")
@@ -220,9 +227,9 @@ def with_all_pairs(siamese: keras.Model, batch: int) -> keras.Model:
     Returns:
         A ``keras.Model`` (B, S, S, 3) → scores (B (B − 1) / 2, 1).
     """
-    (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
+    embedding = embedding_of(siamese)
     faces = keras.Input(batch_shape=(batch, *embedding.input_shape[1:]), name="faces")
-    difference = AllPairs(name="all_pairs")(embedding(faces))
+    difference = AllPairs(dtype="float32", name="all_pairs")(embedding(faces))
     return keras.Model(faces, siamese.get_layer("score")(difference), name=f"all_pairs_{siamese.name}")
 
 
@@ -242,6 +249,8 @@ class Plan:
         patience: Stop after so many epochs without a better loss on the validation pairs.
         augmented: Whether faces are flipped and change their light at random.
         moved: Whether they are also turned, shifted and resized a little.
+        precision: Of the convolutions while they learn: ``float32``, or ``mixed_bfloat16``, quicker where the
+            processor can do it. What is kept computes in float32.
         seed: Of the first weights, the order, the augmentation and the dropout.
     """
 
@@ -255,6 +264,7 @@ class Plan:
     patience: int = 10
     augmented: bool = True
     moved: bool = False
+    precision: str = "float32"
     seed: int = 0
 
 
@@ -303,7 +313,9 @@ def train(
     if steps < 1:
         raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
     keras.utils.set_random_seed(plan.seed)
-    model = make_siamese(plan.variant, plan.side)
+    with precision(plan.precision):
+        model = make_siamese(plan.variant, plan.side)
+    kept = make_siamese(plan.variant, plan.side)  # in float32
     learner = compile_siamese(with_all_pairs(model, plan.batch) if in_batch else model, plan, steps)
     config = {**asdict(plan), "learns from": type(learned).__name__, "sizes": [len(learned), len(validation)]}
     done = load_checkpoint(learner, folder, config, may_differ=["epochs", "patience"])
@@ -315,14 +327,16 @@ def train(
         for epoch in range(done + 1, plan.epochs + 1):
             if _should_stop(history, plan.patience):
                 break
-            row = {"epoch": epoch, **_one_epoch(learner, batches, steps, bar), **_validate(model, validation)}
+            row = {"epoch": epoch, **_one_epoch(learner, batches, steps, bar)}
+            kept.set_weights(model.get_weights())
+            row |= _validate(kept, validation)
             if not np.isfinite(row["loss"]):
                 raise BadArgument(f"the loss of epoch {epoch} is {row['loss']}: try a smaller rate than {plan.rate}")
             row["rate"] = float(ops.convert_to_numpy(learner.optimizer.learning_rate))
             if history.empty or row["validation_loss"] < history.validation_loss.min():
-                save_model(model, folder / "best.keras")
+                save_model(kept, folder / "best.keras")
             if epoch % every == 0:
-                save_model(model, folder / f"epoch_{epoch:03d}.keras")
+                save_model(kept, folder / f"epoch_{epoch:03d}.keras")
             log.add(**{key: round(value, 6) for key, value in row.items()})  # a row too many is cut off at resume
             save_checkpoint(learner, folder, epoch, config)
             history = pd.read_csv(log.file)
@@ -375,8 +389,7 @@ def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> n
     Returns:
         (m, n) in 0..1.
     """
-    (embedding,) = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    first, second = (embedding.predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
+    first, second = (embedding_of(model).predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
     weights, bias = model.get_layer("score").get_weights()
     logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
     return 1 / (1 + np.exp(-logits))
@@ -400,8 +413,7 @@ def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float
     folder = Path(folder)
     save_model(model, folder / "siamese.keras")
     card = {"threshold": threshold, **notes, "sha256": {"siamese.keras": sha256_of(folder / "siamese.keras")}}
-    with whole(folder / "siamese.json") as unfinished:
-        unfinished.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "siamese.json", card)
 
 
 def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:

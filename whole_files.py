@@ -7,12 +7,14 @@ one as ``.before_…`` beside it.)
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -49,6 +51,18 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         _remove(before)
     finally:
         _remove(unfinished)
+
+
+def write_json(path: str | os.PathLike, data: Any) -> None:
+    """Write data as JSON, completely or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: str | os.PathLike, table: Any) -> None:
+    """Write a pandas table as CSV, without its index, completely or not at all."""
+    with whole(path) as unfinished:
+        table.to_csv(unfinished, index=False, lineterminator="\n")
 
 
 def _remove(path: Path) -> None:

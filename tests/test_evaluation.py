@@ -13,6 +13,7 @@ from evaluation import (
     area_under_roc,
     best_threshold,
     bootstrap_accuracy,
+    bootstrap_mean,
     check_pairs,
     equal_error,
     error_rates,
@@ -341,3 +342,15 @@ def test_at_a_threshold_no_more_strangers_pass_than_were_allowed(far):
         threshold_at(distances, 0.001)
     with pytest.raises(BadArgument, match="far=1.0"):
         threshold_at(distances, 1.0)
+
+
+def test_the_interval_of_a_mean_is_scipys():
+    from scipy.stats import bootstrap
+
+    values = np.random.default_rng(0).uniform(0, 1, 15)
+    found = bootstrap_mean(values)
+    expected = bootstrap([values], np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert found.value == pytest.approx(values.mean())
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=0.01)
+    with pytest.raises(BadArgument, match=r"values \(0,\)"):
+        bootstrap_mean([])

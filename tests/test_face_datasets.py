@@ -285,6 +285,15 @@ def test_a_batch_larger_than_the_pairs_is_refused(pair_faces, batch):
         pair_faces.batches(batch)
 
 
+def test_the_distances_of_pairs_are_those_of_their_encodings(people, small_network):
+    pairs = make_pairs(people[people.identity < "p004"], 12)
+    found = PairFaces(pairs, side=8).distances(small_network)
+    for distance, row in zip(found, pairs.itertuples(), strict=True):
+        faces, _ = load_faces([row.picture_1, row.picture_2], 8)
+        first, second = np.asarray(small_network(faces.astype(np.float32)))
+        assert distance == pytest.approx(np.linalg.norm(first - second), abs=1e-5)
+
+
 # ----------------------------------------------------------------------------------- people in every batch
 @pytest.fixture(scope="module")
 def person_faces(people) -> PersonFaces:

@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from whole_files import whole
+from whole_files import whole, write_json, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,3 +105,13 @@ def test_killed_in_the_middle_it_leaves_the_old_file_and_is_swept_up_later(tmp_p
         unfinished.write_text("newer")
     assert names(tmp_path) == ["notes [1].txt"]
     assert path.read_text() == "newer"
+
+
+def test_json_and_tables_are_written_whole_and_read_back(tmp_path):
+    write_json(tmp_path / "new" / "notes.json", {"who": "Zoë", "count": 1})
+    assert (tmp_path / "new" / "notes.json").read_text(encoding="utf-8") == '{\n "who": "Zoë",\n "count": 1\n}\n'
+    write_table(tmp_path / "table.csv", pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}, index=[7, 8]))
+    assert (tmp_path / "table.csv").read_bytes() == b"a,b\n1,x\n2,y\n"
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "new" / "notes.json", {"who": object()})
+    assert "Zoë" in (tmp_path / "new" / "notes.json").read_text(encoding="utf-8")

@@ -36,6 +36,7 @@ from fr_utils import (  # noqa: E402
     load_facenet,
     load_image,
 )
+from whole_files import write_json  # noqa: E402
 
 IMAGES = ROOT / "images"
 ENGINE_WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
@@ -146,8 +147,7 @@ def main() -> None:
         "encoding": bench_encoding(args.networks, args.rounds),
         "photo_to_name": {network: bench_photo_to_name(network, args.rounds) for network in args.networks},
     }
-    args.to.parent.mkdir(exist_ok=True)
-    args.to.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(args.to, result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 
 

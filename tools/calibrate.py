@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from errors import BadArgument, FaceError  # noqa: E402
+from errors import BadArgument, run  # noqa: E402
 from evaluation import equal_error  # noqa: E402
 from fr_utils import THRESHOLD, in_project, load_facenet, save_network  # noqa: E402
 from quiet import quietly  # noqa: E402
@@ -172,7 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)

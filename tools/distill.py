@@ -46,7 +46,7 @@ from face_detection import KEYPOINTS, detect_faces_batch, similarity_transform, 
 from fr_utils import PICTURE_ENDINGS, info_of, load_facenet, load_image, save_network  # noqa: E402
 from inception_blocks_v2 import faceRecoModel, fold_batch_norm  # noqa: E402
 from quiet import quietly  # noqa: E402
-from whole_files import whole  # noqa: E402
+from whole_files import whole, write_json  # noqa: E402
 
 with quietly():
     import keras
@@ -252,8 +252,7 @@ def load_framing(items: list, file: Path, teacher: Teacher, jitters: int, seed: 
         sample = items[:: max(1, len(items) // 100)]
         framing = find_framing(read_all(sample)[0])
         notes = {**made_with, "keypoints": None if framing is None else framing.round(4).tolist()}
-        with whole(file) as unfinished:
-            unfinished.write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+        write_json(file, notes)
     return None if notes["keypoints"] is None else np.array(notes["keypoints"])
 
 

@@ -29,13 +29,13 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from errors import BadArgument, FaceError  # noqa: E402
+from errors import BadArgument, run  # noqa: E402
 from evaluation import bootstrap_accuracy  # noqa: E402
 from fr_utils import faces_to_encodings, in_project, info_of, load_facenet  # noqa: E402
 from quiet import quietly  # noqa: E402
 from tools.bench import faces_for, take_turns  # noqa: E402
 from tools.lfw import Pairs, aligned, distances_of, find_faces, find_pictures, read_pairs  # noqa: E402
-from whole_files import whole  # noqa: E402
+from whole_files import whole, write_json  # noqa: E402
 
 with quietly():
     import keras
@@ -172,13 +172,9 @@ def main() -> None:
         scored = accuracies(model, paths, read_pairs(args.lfw / "pairsDevTest.txt"), args.lfw)
         table = {form: {**row, "lfw_accuracy": scored[form]} for form, row in table.items()}
     result = {"command": f"python tools/export.py {args.network}{' --lfw …' if args.lfw else ''}", "forms": table}
-    with whole(args.result or ROOT / "results" / f"export_{name}.json") as unfinished:
-        unfinished.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(args.result or ROOT / "results" / f"export_{name}.json", result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -35,7 +35,7 @@ from tqdm import tqdm  # noqa: E402
 import face_detection  # noqa: E402
 import fr_utils  # noqa: E402
 from baselines import pixel_baseline  # noqa: E402
-from errors import BadArgument, FaceError, UnreadableImage  # noqa: E402
+from errors import BadArgument, FaceError, UnreadableImage, run  # noqa: E402
 from evaluation import (  # noqa: E402
     accuracy,
     area_under_roc,
@@ -53,7 +53,7 @@ from fr_utils import (  # noqa: E402
     load_image,
 )
 from quiet import quietly  # noqa: E402
-from whole_files import whole  # noqa: E402
+from whole_files import whole, write_json, write_table  # noqa: E402
 
 with quietly():
     import keras
@@ -224,15 +224,11 @@ def main() -> None:
         **score(test, lists[1], train, lists[0]),
     }
     to = args.to or ROOT / "results" / f"lfw_{Path(args.network).name}.json"
-    to.parent.mkdir(exist_ok=True)
-    to.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(to, result)
     rates = pd.concat([rates_of(pairs, by_name) for pairs in lists], keys=("train", "test"), names=["people", None])
-    rates.reset_index("people").to_csv(to.with_name(f"{to.stem}_rates.csv"), index=False)
+    write_table(to.with_name(f"{to.stem}_rates.csv"), rates.reset_index("people"))
     print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from errors import BadArgument, FaceError, NoFaceFound  # noqa: E402
+from errors import BadArgument, FaceError, NoFaceFound, run  # noqa: E402
 from face_datasets import find_people, read_picture  # noqa: E402
 from face_detection import align_face  # noqa: E402
 from fr_utils import find_faces, in_project, save_picture  # noqa: E402
@@ -153,7 +153,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -20,7 +20,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
@@ -33,12 +33,14 @@ import pandas as pd  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from baselines import SIDE, fit_whitened_pca, pixel_baseline  # noqa: E402
-from errors import BadArgument, FaceError  # noqa: E402
+from checkpoints import read_config  # noqa: E402
+from errors import BadArgument, run  # noqa: E402
 from evaluation import (  # noqa: E402
     accuracy,
     area_under_roc,
     best_threshold,
     bootstrap_accuracy,
+    bootstrap_mean,
     precision_recall,
     threshold_at,
 )
@@ -58,13 +60,12 @@ from siamese import (  # noqa: E402
     SHIPPED,
     VARIANTS,
     Plan,
-    make_siamese,
     save_siamese,
     score_all,
     score_pairs,
     train,
 )
-from whole_files import whole  # noqa: E402
+from whole_files import write_json, write_table  # noqa: E402
 
 with quietly():
     import keras
@@ -93,9 +94,9 @@ class Study(NamedTuple):
 
 
 STUDIES = {
-    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 80),
-    "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 6, 150),
-    "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 5, 60),
+    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 12, 80),
+    "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 12, 150),
+    "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 8, 60),
 }
 
 
@@ -108,7 +109,7 @@ def plan_for(study: Study, variant: str, seed: int = 0) -> Plan:
     return Plan(variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True, seed=seed)
 
 
-def train_one(name: str, variant: str, epochs: int | None = None) -> pd.DataFrame:
+def train_one(name: str, variant: str, epochs: int | None = None, precision: str = "float32") -> pd.DataFrame:
     """Train a twin on a study, or go on; its history goes to results/."""
     validation = PairFaces(read_list(name, "validation"))
     if variant == "compact":
@@ -116,10 +117,9 @@ def train_one(name: str, variant: str, epochs: int | None = None) -> pd.DataFram
     else:
         learned = PairFaces(read_list(name, "train"), progress=True)
     plan = plan_for(STUDIES[name], variant)
-    plan = replace(plan, epochs=epochs or plan.epochs)
+    plan = replace(plan, epochs=epochs or plan.epochs, precision=precision)
     _, history = train(learned, validation, plan, folder_of(name, variant))
-    with whole(RESULTS / f"siamese_{name}_{slug(variant)}_history.csv") as unfinished:
-        history.to_csv(unfinished, index=False, lineterminator="\n")
+    write_table(RESULTS / f"siamese_{name}_{slug(variant)}_history.csv", history)
     return history
 
 
@@ -143,6 +143,11 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
     return parts
 
 
+def list_file(name: str, label: str) -> Path:
+    """Where a list is kept."""
+    return LISTS / f"{name}_{label}.csv"
+
+
 def write_lists(name: str) -> None:
     """Fix the pairs of a study, in results/pairs/: paths within its folder, and whether they show one person."""
     study = STUDIES[name]
@@ -151,20 +156,19 @@ def write_lists(name: str) -> None:
         pairs = make_pairs(part, count, seed=seed)
         for column in ("picture_1", "picture_2"):
             pairs[column] = [Path(picture).relative_to(base).as_posix() for picture in pairs[column]]
-        with whole(LISTS / f"{name}_{label}.csv") as unfinished:
-            pairs[["picture_1", "picture_2"]].to_csv(unfinished, index=False, lineterminator="\n")
+        write_table(list_file(name, label), pairs[["picture_1", "picture_2"]])
         print(f"{name} {label}: {part.identity.nunique()} people, {len(part)} pictures, {len(pairs)} pairs")
 
 
 def read_list(name: str, label: str) -> pd.DataFrame:
     """A fixed list as ``make_pairs`` gives it."""
-    file = LISTS / f"{name}_{label}.csv"
+    file, base = list_file(name, label), in_project(STUDIES[name].source)
     if not file.is_file():
         raise BadArgument(f"{file} is not there: write it with `python tools/train_siamese.py pairs {name}`")
     pairs = pd.read_csv(file)
     for number in (1, 2):
         pairs[f"identity_{number}"] = [Path(picture).parts[0] for picture in pairs[f"picture_{number}"]]
-        pairs[f"picture_{number}"] = [str(ROOT / STUDIES[name].source / p) for p in pairs[f"picture_{number}"]]
+        pairs[f"picture_{number}"] = [str(base / picture) for picture in pairs[f"picture_{number}"]]
     return pairs.assign(same=pairs.identity_1 == pairs.identity_2)
 
 
@@ -179,60 +183,51 @@ def score(name: str) -> pd.DataFrame:
         A row per method.
     """
     lists = {label: read_list(name, label) for label in PARTS[1:]}
-    distances = {label: {} for label in lists}
-    for method, measure in methods_of(name).items():
-        for label, pairs in lists.items():
-            distances[label][method] = measure(pairs)
-        print(f"{method}: done", file=sys.stderr)
-    test = lists["test"]
-    people = test[["identity_1", "identity_2"]].to_numpy()
-    rows = {}
-    for method, found in distances["test"].items():
-        validation = distances["validation"][method]
-        threshold = best_threshold(validation, lists["validation"].same)
+    faces = cache(lambda label, side: PairFaces(lists[label], side))
+    twins = {
+        variant: keras.models.load_model(best)
+        for variant in VARIANTS
+        if (best := folder_of(name, variant) / "best.keras").is_file()
+    }
+    measures = {label: partial(_facenet_distances, model=model) for label, model in facenets_for(name).items()}
+    measures |= {f"twin, {variant}": partial(_twin_distances, model=model) for variant, model in twins.items()}
+    same = {label: pairs.same for label, pairs in lists.items()}
+    people = lists["test"][["identity_1", "identity_2"]].to_numpy()
+    rows, scored = {}, pd.read_csv(list_file(name, "test")).assign(same=same["test"].astype(int))
+    for method, measure in measures.items():
+        validation, found = (measure(partial(faces, label)) for label in lists)
+        threshold = best_threshold(validation, same["validation"])
         rows[method] = {
-            "accuracy": asdict(bootstrap_accuracy(found, test.same, people, threshold)),
+            "accuracy": asdict(bootstrap_accuracy(found, same["test"], people, threshold)),
             "threshold": threshold,
-            "auc": area_under_roc(found, test.same),
-            **precision_recall(found, test.same, [threshold]).iloc[0].drop("threshold").to_dict(),
-            "validation_accuracy": accuracy(validation, lists["validation"].same, threshold),
-            **how_it_was_trained(name, method),
+            "auc": area_under_roc(found, same["test"]),
+            **precision_recall(found, same["test"], [threshold]).iloc[0].drop("threshold").to_dict(),
+            "validation_accuracy": accuracy(validation, same["validation"], threshold),
         }
+        scored[method] = np.round(found, 5)
+        print(f"{method}: done", file=sys.stderr)
+    for variant, model in twins.items():
+        rows[f"twin, {variant}"] |= how_it_was_trained(name, variant, model)
     counts = {label: int(pairs[["identity_1", "identity_2"]].stack().nunique()) for label, pairs in lists.items()}
-    result = {"study": name, "people": counts, "pairs": len(test), "methods": rows}
-    with whole(RESULTS / f"siamese_{name}.json") as unfinished:
-        unfinished.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    scored = pd.read_csv(LISTS / f"{name}_test.csv").assign(same=test.same.astype(int))
-    scored = scored.assign(**{method: np.round(found, 5) for method, found in distances["test"].items()})
-    with whole(RESULTS / f"siamese_{name}_pairs.csv") as unfinished:
-        scored.to_csv(unfinished, index=False, lineterminator="\n")
+    result = {"study": name, "people": counts, "pairs": len(scored), "methods": rows}
+    write_json(RESULTS / f"siamese_{name}.json", result)
+    write_table(RESULTS / f"siamese_{name}_pairs.csv", scored)
     return pd.DataFrame(rows).T
 
 
-def methods_of(name: str) -> dict[str, Callable[[pd.DataFrame], np.ndarray]]:
-    """What a method is called → what gives the distances (n,) of a list of pairs; for a twin, 1 − score."""
-    train_people = split(STUDIES[name])[0]
-    faces = open_faces(list(train_people.picture), SIDE)
+def facenets_for(name: str) -> dict[str, keras.Model]:
+    """The baselines, PCA fitted on the study's train people, and the FaceNets: all take faces and give encodings."""
+    faces = open_faces(list(split(STUDIES[name])[0].picture), SIDE)
     networks = {"pixels": pixel_baseline(), "whitened PCA": fit_whitened_pca(faces)}
-    networks |= {label: load_facenet(folder) for folder, label in FACENETS.items()}
-    methods = {label: partial(facenet_distances, model=model) for label, model in networks.items()}
-    for variant in VARIANTS:
-        best = folder_of(name, variant) / "best.keras"
-        if best.is_file():
-            methods[f"twin, {variant}"] = partial(twin_distances, model=keras.models.load_model(best))
-    return methods
+    return networks | {label: load_facenet(folder) for folder, label in FACENETS.items()}
 
 
-def facenet_distances(pairs: pd.DataFrame, model: keras.Model) -> np.ndarray:
-    """Distances of pairs of aligned faces under a network that gives encodings."""
-    found = PairFaces(pairs, side=model.input_shape[1])
-    first, second = faces_to_encodings(found.faces, model)[found.rows.T]
-    return np.linalg.norm(first - second, axis=1)
+def _facenet_distances(faces: Callable[[int], PairFaces], model: keras.Model) -> np.ndarray:
+    return faces(model.input_shape[1]).distances(model)
 
 
-def twin_distances(pairs: pd.DataFrame, model: keras.Model) -> np.ndarray:
-    """1 − score of pairs of aligned faces, so that near means the same."""
-    return 1 - score_pairs(model, PairFaces(pairs, side=model.input_shape[0][1]))
+def _twin_distances(faces: Callable[[int], PairFaces], model: keras.Model) -> np.ndarray:
+    return 1 - score_pairs(model, faces(model.input_shape[0][1]))
 
 
 def digest_of(model: keras.Model) -> str:
@@ -240,21 +235,23 @@ def digest_of(model: keras.Model) -> str:
     return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
 
 
-def how_it_was_trained(name: str, method: str) -> dict:
-    """Epochs, seconds, parameters and the weights' digest of a twin; nothing for the others."""
-    variant = method.removeprefix("twin, ")
-    file = RESULTS / f"siamese_{name}_{slug(variant)}_history.csv"
-    if variant not in VARIANTS or not file.is_file():
-        return {}
-    history, plan = pd.read_csv(file), plan_for(STUDIES[name], variant)
+def plan_of(name: str, variant: str) -> dict:
+    """The plan with which a twin was trained: what its checkpoint says, or, without one, what this file says."""
+    plan, begun_with = asdict(plan_for(STUDIES[name], variant)), read_config(folder_of(name, variant)) or {}
+    return {key: begun_with.get(key, value) for key, value in plan.items()}
+
+
+def how_it_was_trained(name: str, variant: str, model: keras.Model) -> dict:
+    """Epochs, seconds, parameters and the weights' digest of a twin."""
+    history = pd.read_csv(folder_of(name, variant) / "history.csv")
     return {
         "epochs": len(history),
         "best_epoch": int(history.epoch[history.validation_loss.argmin()]),
         "seconds": float(history.seconds.sum()),
         "waiting": float((history.waiting * history.seconds).sum() / history.seconds.sum()),
-        "parameters": make_siamese(variant).count_params(),
-        "weights": digest_of(keras.models.load_model(folder_of(name, variant) / "best.keras")),
-        "plan": asdict(plan),
+        "parameters": model.count_params(),
+        "weights": digest_of(model),
+        "plan": plan_of(name, variant),
     }
 
 
@@ -293,8 +290,7 @@ def one_person() -> dict:
         "methods": {method: _spread(part) for method, part in table.groupby("method", sort=False)},
         "each": rows,
     }
-    with whole(RESULTS / "siamese_one_person.json") as unfinished:
-        unfinished.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(RESULTS / "siamese_one_person.json", result)
     return result
 
 
@@ -315,7 +311,8 @@ class Nearness:
         numbers = {picture: number for number, picture in enumerate(pictures)}
         self.numbers = lambda some: [numbers[picture] for picture in some]
         self.faces = open_faces(list(pictures)).astype(np.float32) / 255
-        self.general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
+        general = keras.models.load_model(folder_of("celeba_people", "compact") / "best.keras")
+        self.general_scores = score_all(general, self.faces, self.faces)
         networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
         self.encodings = {
             label: faces_to_encodings(open_faces(list(pictures), model.input_shape[1]), model)
@@ -325,9 +322,9 @@ class Nearness:
     def of(self, known: Sequence[str], twin: keras.Model) -> dict[str, np.ndarray]:
         """For each method the mean distance of every picture to the known ones, by the picture's number."""
         rows = self.numbers(known)
-        twins = {"twin, for this person": twin, "twin, for everybody": self.general}
         near = {
-            label: 1 - score_all(model, self.faces[rows], self.faces).mean(axis=0) for label, model in twins.items()
+            "twin, for this person": 1 - score_all(twin, self.faces[rows], self.faces).mean(axis=0),
+            "twin, for everybody": 1 - self.general_scores[rows].mean(axis=0),
         }
         for label, codes in self.encodings.items():
             near[label] = np.linalg.norm(codes[rows][:, None] - codes, axis=2).mean(axis=0)
@@ -335,15 +332,10 @@ class Nearness:
 
 
 def _spread(part: pd.DataFrame) -> dict:
-    """Mean over people with an interval (people drawn anew), the worst and the best."""
-    values, rng = part.true_accepts.to_numpy(), np.random.default_rng(0)
-    means = rng.choice(values, (2000, len(values))).mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    accepts = {"value": values.mean(), "low": low, "high": high, "worst": values.min(), "best": values.max()}
-    return {
-        "true_accepts": {key: float(value) for key, value in accepts.items()},
-        "false_accepts": float(part.false_accepts.mean()),
-    }
+    """Mean over people with its interval, the worst and the best."""
+    values = part.true_accepts
+    spread = {**asdict(bootstrap_mean(values)), "worst": float(values.min()), "best": float(values.max())}
+    return {"true_accepts": spread, "false_accepts": float(part.false_accepts.mean())}
 
 
 # ------------------------------------------------------------------------------------------------- shipping
@@ -374,11 +366,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if command == "train":
             sub.add_argument("variant", choices=[*VARIANTS])
             sub.add_argument("--epochs", type=int, help="stop there for now; by default what STUDIES says")
+            quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
+            sub.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
     args = parser.parse_args(argv)
     if args.command == "pairs":
         write_lists(args.study)
     elif args.command == "train":
-        print(train_one(args.study, args.variant, args.epochs).tail(3).to_string())
+        print(train_one(args.study, args.variant, args.epochs, args.precision).tail(3).to_string())
     elif args.command == "score":
         print(score(args.study)[["threshold", "auc", "f1", "validation_accuracy"]].to_string())
     elif args.command == "ship":
@@ -388,7 +382,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FaceError as error:
-        sys.exit(f"error: {error}")
+    run(main)
