@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from errors import BadArgument
+from errors import BadArgument, TrainingFailed
 from quiet import quietly
 from whole_files import whole
 
@@ -137,3 +139,113 @@ class Log:
             if mode == "w":
                 writer.writeheader()
             writer.writerows(rows)
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a network as ``.keras``, completely or not at all."""
+    with whole(path) as unfinished:
+        model.save(unfinished)
+
+
+# ------------------------------------------------------------------------------------------------- epochs
+class Epochs:
+    """The epochs of one training, kept in a folder: begun anew or gone on with, and ended when nothing is gained.
+
+    The folder holds the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named network every
+    so many epochs (``epoch_010.keras``).
+
+    Args:
+        learner: The compiled model that learns; it is brought to where the folder's training was stopped.
+        folder: Where all of it is kept.
+        config: All that the training depends on, as JSON can hold it.
+        columns: Of the history; the first one is ``epoch``.
+        watched: The column that says which epoch was the best: the one with the lowest value.
+        may_differ: Entries of ``config`` that may have changed since it was begun.
+
+    Attributes:
+        done: How many epochs are done.
+        history: A row per epoch that was finished.
+
+    Raises:
+        BadArgument: If the folder holds a training with another configuration, or a damaged checkpoint.
+    """
+
+    def __init__(
+        self,
+        learner: keras.Model,
+        folder: Path,
+        config: Mapping,
+        columns: Sequence[str],
+        watched: str = "validation_loss",
+        may_differ: Sequence[str] = (),
+    ):
+        self.learner, self.folder, self.config, self.watched = learner, Path(folder), dict(config), watched
+        self.done = load_checkpoint(learner, self.folder, config, may_differ)
+        self._log = Log(self.folder / "history.csv", columns)
+        self._log.cut_after(self.done)
+        self.history = pd.read_csv(self._log.file)
+
+    def left(self, epochs: int, patience: int) -> Iterator[int]:
+        """The numbers of the epochs to come, until ``patience`` of them in a row have gained nothing."""
+        while self.done < epochs and self._since_best() < patience:
+            yield self.done + 1
+
+    def _since_best(self) -> int:
+        """How many epochs ago the best one was."""
+        return 0 if self.history.empty else len(self.history) - 1 - int(self.history[self.watched].argmin())
+
+    def finish(self, row: Mapping, kept: keras.Model, every: int) -> None:
+        """Keep what an epoch came to: the network if it is the best or has its turn, the curve, the checkpoint.
+
+        Args:
+            row: The epoch's numbers, one for each column.
+            kept: The network to keep.
+            every: Epochs between two named networks.
+
+        Raises:
+            TrainingFailed: If the loss is no number any more; nothing of the epoch is kept.
+        """
+        epoch = self.done + 1
+        if not np.isfinite(row["loss"]):
+            raise TrainingFailed(f"the loss of epoch {epoch} is {row['loss']}: try a smaller learning rate")
+        if self.history.empty or row[self.watched] < self.history[self.watched].min():
+            save_model(kept, self.folder / "best.keras")
+        if epoch % every == 0:
+            save_model(kept, self.folder / f"epoch_{epoch:03d}.keras")
+        self._log.add(epoch=epoch, **{key: round(float(value), 6) for key, value in row.items()})
+        save_checkpoint(self.learner, self.folder, epoch, self.config)  # a row too many is cut off at resume
+        self.history, self.done = pd.read_csv(self._log.file), epoch
+
+    def best(self) -> keras.Model:
+        """The network of the best epoch."""
+        return keras.models.load_model(self.folder / "best.keras", compile=False)
+
+
+def one_epoch(
+    learner: keras.Model, batches: Iterator, steps: int, bar, watch: Callable[[int, Mapping], None] | None = None
+) -> dict[str, float]:
+    """Let a model learn from so many batches.
+
+    Args:
+        learner: Compiled.
+        batches: What ``train_on_batch`` takes, endlessly.
+        steps: How many of them make an epoch.
+        bar: A tqdm bar, which is told the step.
+        watch: Called after each step with its number and the step's own loss and metrics.
+
+    Returns:
+        The mean of the loss and of every metric over the steps; ``seconds``; and ``waiting``, the share of them in
+        which the model waited for its next batch.
+    """
+    waited, start, results = 0.0, time.perf_counter(), []
+    for step in range(1, steps + 1):
+        before = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - before
+        results.append(learner.train_on_batch(*batch, return_dict=True))  # of this batch alone
+        if watch is not None:
+            watch(step, results[-1])
+        bar.set_postfix_str(f"step {step}/{steps}", refresh=step % 20 == 0)
+    seconds = time.perf_counter() - start
+    means = {key: float(np.mean([result[key] for result in results])) for key in results[0]}
+    return {**means, "seconds": seconds, "waiting": waited / seconds}

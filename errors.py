@@ -3,7 +3,6 @@
 ``except FaceError`` catches them all; each message names what was given and says what to do about it.
 """
 
-
 import sys
 from collections.abc import Callable
 
@@ -42,6 +41,10 @@ class BadArgument(FaceError):
 
 class BadNetwork(FaceError):
     """A folder of weights is missing, incomplete, damaged, or not a network that gives encodings."""
+
+
+class TrainingFailed(FaceError):
+    """A training went wrong on its way: its loss is no number any more, or all encodings have become the same."""
 
 
 class NoCamera(FaceError):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,13 +23,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from checkpoints import Log, load_checkpoint, precision, save_checkpoint
+from checkpoints import Epochs, one_epoch, precision, save_model
 from errors import BadArgument, BadNetwork
 from face_datasets import PairFaces, PersonFaces
 from face_detection import extract_face
 from fr_utils import Source, check_files, describe, in_project, load_image, sha256_of
 from quiet import quietly
-from whole_files import whole, write_json
+from whole_files import write_json
 
 with quietly():
     import keras
@@ -306,9 +305,9 @@ def train(
         which the network waited for its next batch.
 
     Raises:
-        BadArgument: If the folder holds a training with another plan, or a loss is no number any more.
+        BadArgument: If the folder holds a training with another plan.
+        TrainingFailed: If a loss is no number any more.
     """
-    folder = Path(folder)
     steps, in_batch = len(learned) // plan.batch, isinstance(learned, PersonFaces)
     if steps < 1:
         raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
@@ -318,50 +317,18 @@ def train(
     kept = make_siamese(plan.variant, plan.side)  # in float32
     learner = compile_siamese(with_all_pairs(model, plan.batch) if in_batch else model, plan, steps)
     config = {**asdict(plan), "learns from": type(learned).__name__, "sizes": [len(learned), len(validation)]}
-    done = load_checkpoint(learner, folder, config, may_differ=["epochs", "patience"])
-    log = Log(folder / "history.csv", HISTORY)
-    log.cut_after(done)
-    history = pd.read_csv(log.file)
-    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, done, plan.moved))
-    with tqdm(total=plan.epochs, initial=done, desc=plan.variant, unit="epoch", disable=not progress) as bar:
-        for epoch in range(done + 1, plan.epochs + 1):
-            if _should_stop(history, plan.patience):
-                break
-            row = {"epoch": epoch, **_one_epoch(learner, batches, steps, bar)}
+    epochs = Epochs(learner, folder, config, HISTORY, may_differ=["epochs", "patience"])
+    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, epochs.done, plan.moved))
+    with tqdm(total=plan.epochs, initial=epochs.done, desc=plan.variant, unit="epoch", disable=not progress) as bar:
+        for _ in epochs.left(plan.epochs, plan.patience):
+            row = one_epoch(learner, batches, steps, bar)
             kept.set_weights(model.get_weights())
             row |= _validate(kept, validation)
-            if not np.isfinite(row["loss"]):
-                raise BadArgument(f"the loss of epoch {epoch} is {row['loss']}: try a smaller rate than {plan.rate}")
-            row["rate"] = float(ops.convert_to_numpy(learner.optimizer.learning_rate))
-            if history.empty or row["validation_loss"] < history.validation_loss.min():
-                save_model(kept, folder / "best.keras")
-            if epoch % every == 0:
-                save_model(kept, folder / f"epoch_{epoch:03d}.keras")
-            log.add(**{key: round(value, 6) for key, value in row.items()})  # a row too many is cut off at resume
-            save_checkpoint(learner, folder, epoch, config)
-            history = pd.read_csv(log.file)
+            row["rate"] = learner.optimizer.learning_rate
+            epochs.finish(row, kept, every)
             bar.update()
             bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row['validation_accuracy']:.1%}")
-    return keras.models.load_model(folder / "best.keras"), history
-
-
-def _should_stop(history: pd.DataFrame, patience: int) -> bool:
-    """Whether the best epoch lies ``patience`` epochs back."""
-    return len(history) > 0 and len(history) - 1 - int(history.validation_loss.argmin()) >= patience
-
-
-def _one_epoch(model: keras.Model, batches, steps: int, bar) -> dict:
-    """Show every pair, or so many faces as there are, once; losses are means over the steps."""
-    waited, start, results = 0.0, time.perf_counter(), []
-    for step in range(1, steps + 1):
-        before = time.perf_counter()
-        batch = next(batches)
-        waited += time.perf_counter() - before
-        results.append(model.train_on_batch(*batch))  # of this batch alone
-        bar.set_postfix_str(f"step {step}/{steps}", refresh=step % 20 == 0)
-    seconds = time.perf_counter() - start
-    loss, right = np.mean(results, axis=0)
-    return {"loss": float(loss), "accuracy": float(right), "seconds": seconds, "waiting": waited / seconds}
+    return epochs.best(), epochs.history
 
 
 def _validate(model: keras.Model, pairs: PairFaces) -> dict:
@@ -393,12 +360,6 @@ def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> n
     weights, bias = model.get_layer("score").get_weights()
     logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
     return 1 / (1 + np.exp(-logits))
-
-
-def save_model(model: keras.Model, path: Path) -> None:
-    """Write a network as ``.keras``, completely or not at all."""
-    with whole(path) as unfinished:
-        model.save(unfinished)
 
 
 def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float, **notes) -> None:
