@@ -201,13 +201,8 @@ class Epochs:
             row: The epoch's numbers, one for each column.
             kept: The network to keep.
             every: Epochs between two named networks.
-
-        Raises:
-            TrainingFailed: If the loss is no number any more; nothing of the epoch is kept.
         """
         epoch = self.done + 1
-        if not np.isfinite(row["loss"]):
-            raise TrainingFailed(f"the loss of epoch {epoch} is {row['loss']}: try a smaller learning rate")
         if self.history.empty or row[self.watched] < self.history[self.watched].min():
             save_model(kept, self.folder / "best.keras")
         if epoch % every == 0:
@@ -236,6 +231,9 @@ def one_epoch(
     Returns:
         The mean of the loss and of every metric over the steps; ``seconds``; and ``waiting``, the share of them in
         which the model waited for its next batch.
+
+    Raises:
+        TrainingFailed: If the loss is no number any more.
     """
     waited, start, results = 0.0, time.perf_counter(), []
     for step in range(1, steps + 1):
@@ -243,6 +241,8 @@ def one_epoch(
         batch = next(batches)
         waited += time.perf_counter() - before
         results.append(learner.train_on_batch(*batch, return_dict=True))  # of this batch alone
+        if not np.isfinite(results[-1]["loss"]):
+            raise TrainingFailed(f"the loss of step {step} is {results[-1]['loss']}: try a smaller learning rate")
         if watch is not None:
             watch(step, results[-1])
         bar.set_postfix_str(f"step {step}/{steps}", refresh=step % 20 == 0)

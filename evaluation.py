@@ -128,6 +128,52 @@ def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
     return _between(below, thresholds[best])
 
 
+def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> pd.DataFrame:
+    """The four outcomes at a threshold, counted.
+
+    Args:
+        distances: (n,), NaN where a photo could not be used: such a pair is counted as the mistake that it is.
+        same: (n,) bool.
+        threshold: Accept below it.
+
+    Returns:
+        A row for what is true (``one person``, ``two people``), a column for what is said.
+
+    Example:
+        >>> confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 1.0).values.tolist()
+        [[2, 0], [1, 1]]
+    """
+    distances, same = check_pairs(distances, same)
+    says_one = np.where(np.isfinite(distances), distances < threshold, ~same)
+    kinds = ["one person", "two people"]
+    counts = [[int((says_one[true] == said).sum()) for said in (True, False)] for true in (same, ~same)]
+    return pd.DataFrame(counts, pd.Index(kinds, name="true"), pd.Index(kinds, name="said"))
+
+
+def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> float | None:
+    """The share of same pairs that are accepted where at most a share ``far`` of the different ones is (TAR at FAR).
+
+    Args:
+        distances: (n,), NaN where a photo could not be used: never accepted.
+        same: (n,) bool.
+        far: The share of different pairs that may be accepted, in 0..1.
+
+    Returns:
+        The share; None where fewer than 10 false accepts would decide it, which is too few to say.
+
+    Example:
+        >>> true_accepts_at([0.3, 0.9, *[0.5] * 50, *[1.0] * 50], [True, True] + 100 * [False], far=0.1)
+        0.5
+    """
+    distances, same = check_pairs(distances, same)
+    if not 0 < far < 1:
+        raise BadArgument(f"far={far}: a share in 0..1")
+    if (~same).sum() * far < 10:
+        return None
+    rates = error_rates(distances, same)
+    return float(1 - rates.false_rejects[rates.false_accepts <= far].min())
+
+
 def _between(low: float, high: float) -> float:
     """The middle, in as few digits (6 or more) as still tell it from ``low``: low < middle ≤ high."""
     middle = (low + high) / 2

@@ -556,26 +556,52 @@ class PersonFaces:
         """
         import tensorflow as tf
 
+        who, (first, second) = tf.constant(self.who), np.triu_indices(batch, 1)
+
+        def show(faces, numbers):
+            names = tf.gather(who, numbers)
+            same = tf.cast(tf.gather(names, first) == tf.gather(names, second), tf.float32)
+            share = tf.reduce_mean(same)
+            weight = 0.5 * (same / share + (1 - same) / (1 - share))
+            return faces, same, weight
+
+        return self._crowds(show, batch, augmented, seed, first_epoch, moved)
+
+    def crowds(
+        self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
+    ):
+        """Batches as ``batches`` gives them, with the number of the person in each face instead of the pairs.
+
+        Returns:
+            A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as networks of encodings take them, and (B,)
+            int32: who each shows.
+        """
+        import tensorflow as tf
+
+        who = tf.constant(self.who.astype(np.int32))
+        return self._crowds(
+            lambda faces, numbers: (faces * 255, tf.gather(who, numbers)), batch, augmented, seed, first_epoch, moved
+        )
+
+    def _crowds(self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool):
+        """Batches of faces in 0..1 and their rows, as ``show`` makes them into what is wanted."""
+        import tensorflow as tf
+
         people = batch // self.per_person
         if batch % self.per_person or not 2 <= people <= self.who.max() + 1 or len(self) < batch:
             raise BadArgument(
                 f"batch={batch}: it takes {self.per_person} faces of each of at least 2 people; there are "
                 f"{self.who.max() + 1} people in {len(self)} pictures"
             )
-        faces, who = tf.constant(self.faces), tf.constant(self.who)
-        first, second = np.triu_indices(batch, 1)
-
-        def show(numbers, draw):
-            names = tf.gather(who, numbers)
-            same = tf.cast(tf.gather(names, first) == tf.gather(names, second), tf.float32)
-            share = tf.reduce_mean(same)
-            weight = 0.5 * (same / share + (1 - same) / (1 - share))
-            return _as_shown(tf.gather(faces, numbers), draw, augmented, moved), same, weight
+        faces = tf.constant(self.faces)
 
         def order(rng):
             return _people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
-        return _batches(order, show, seed, first_epoch)
+        def shown(numbers, draw):
+            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
+
+        return _batches(order, shown, seed, first_epoch)
 
 
 def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:

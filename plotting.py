@@ -408,3 +408,89 @@ def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylab
     ax.set(xlabel="crops seen, in thousands", ylabel=ylabel, xlim=(0, None))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
+
+
+# ---------------------------------------------------------------------------------------------- triplets
+def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
+    """How a training with triplets went, in three pictures: loss, triplets that cost something, distances.
+
+    Args:
+        axes: Three of them.
+        history: Of ``triplets.train_triplets``; the phases one below the other, with a column ``phase``, if there are
+            several. Where one begins there is a vertical line with its name.
+    """
+    history = history.reset_index(drop=True)
+    epochs = np.arange(1, len(history) + 1)
+    lines = (
+        {"loss": ("loss, of the mined triplets", SAME, "-")},
+        {
+            "active": ("of all triplets, those that cost something", SAME, "-"),
+            "found": ("pairs with a negative", ACCENT, ":"),
+        },
+        {"to_positive": ("one person", SAME, "-"), "to_negative": ("two people", DIFFERENT, "--")},
+    )
+    for ax, columns, ylabel in zip(axes, lines, ("loss", "share", "mean squared distance"), strict=True):
+        for column, (label, colour, style) in columns.items():
+            ax.plot(epochs, history[column], style, color=colour, label=label, marker="o", markersize=2.5)
+        ax.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
+        for phase, rows in history.groupby("phase", sort=False) if "phase" in history else ():
+            ax.axvline(rows.index[0] + 0.5, color=NEUTRAL, linewidth=0.8)
+            ax.text(
+                rows.index[0] + 0.7,
+                0.02,
+                phase,
+                rotation=90,
+                fontsize=8,
+                color=NEUTRAL,
+                transform=ax.get_xaxis_transform(),
+            )
+    return axes
+
+
+def confusion_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
+    """The four outcomes of ``evaluation.confusion``, each with its count and share of the row; mistakes are named."""
+    shares = table.div(table.sum(axis=1), axis=0).to_numpy()
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.4)
+    for (i, j), share in np.ndenumerate(shares):
+        verdict = "right" if i == j else ("false reject", "false accept")[i]
+        ax.text(
+            j,
+            i,
+            f"{table.iloc[i, j]:,}\n{share:.1%}\n{verdict}",
+            ha="center",
+            va="center",
+            color="black" if i == j else DIFFERENT,
+        )
+    ax.set_xticks(range(2), [f"says {name}" for name in table.columns])
+    ax.set_yticks(range(2), [f"is {name}" for name in table.index])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def people_map(ax: Axes, points: np.ndarray, who: Sequence[str]) -> Axes:
+    """Encodings in the plane, a number and a colour per person, each tied to the middle of their own.
+
+    Args:
+        ax: Where to draw.
+        points: (m, 2), from ``project``.
+        who: The person of each point.
+    """
+    who = np.asarray(who)
+    for number, name in enumerate(dict.fromkeys(who)):
+        own, colour = points[who == name], plt.get_cmap("tab20")(number % 20)
+        middle = own.mean(axis=0)
+        for point in own:
+            ax.plot(*zip(middle, point, strict=True), color=colour, linewidth=0.8)
+        ax.scatter(*own.T, s=14, color=colour)
+        ax.text(
+            *middle,
+            str(number + 1),
+            ha="center",
+            va="center",
+            fontsize=9,
+            weight="bold",
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour},
+        )
+    ax.set(xlabel="first principal component", ylabel="second principal component", aspect="equal")
+    return ax

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from checkpoints import FILE, Log, all_variables, load_checkpoint, read_config, save_checkpoint
+from checkpoints import FILE, Log, all_variables, load_checkpoint, precision, read_config, save_checkpoint
 from errors import BadArgument
 
 
@@ -70,3 +70,16 @@ def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path):
     Log(log.file, ("epoch", "loss")).cut_after(2)
     log.add(epoch=3, loss=0.25)
     assert json.loads(pd.read_csv(log.file).to_json(orient="values")) == [[1, 1], [2, 0.5], [3, 0.25]]
+
+
+def test_a_precision_holds_inside_and_is_given_back_even_after_an_error():
+    with pytest.raises(KeyError), precision("mixed_bfloat16"):
+        layer = keras.layers.Dense(2)
+        raise KeyError
+    assert layer.compute_dtype == "bfloat16" and layer.variable_dtype == "float32"
+    assert keras.layers.Dense(2).compute_dtype == "float32"
+    with (
+        pytest.raises(BadArgument, match="precision='float7': one of 'float32', 'mixed_bfloat16'"),
+        precision("float7"),
+    ):
+        pass

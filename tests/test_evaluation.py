@@ -15,11 +15,13 @@ from evaluation import (
     bootstrap_accuracy,
     bootstrap_mean,
     check_pairs,
+    confusion,
     equal_error,
     error_rates,
     precision_recall,
     reliability,
     threshold_at,
+    true_accepts_at,
 )
 
 SEEDS = range(6)
@@ -354,3 +356,29 @@ def test_the_interval_of_a_mean_is_scipys():
     assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=0.01)
     with pytest.raises(BadArgument, match=r"values \(0,\)"):
         bootstrap_mean([])
+
+
+def test_the_four_outcomes_are_scikit_learns_and_a_pair_without_a_distance_is_a_mistake():
+    from sklearn.metrics import confusion_matrix
+
+    rng = np.random.default_rng(0)
+    distances, same = rng.uniform(0, 2, 60), rng.random(60) < 0.5
+    expected = confusion_matrix(same, distances < 0.7, labels=[True, False])
+    np.testing.assert_array_equal(confusion(distances, same, 0.7), expected)
+    table = confusion([np.nan, np.nan, 0.1, 1.9], [True, False, True, False], 0.7)
+    assert table.loc["one person"].tolist() == [1, 1] and table.loc["two people"].tolist() == [1, 1]
+
+
+def test_true_accepts_are_those_of_the_roc_curve_and_withheld_where_few_pairs_decide():
+    from sklearn.metrics import roc_curve
+
+    rng = np.random.default_rng(1)
+    same = np.arange(3000) < 1000
+    distances = rng.normal(size=3000) - 1.5 * same
+    false, true, _ = roc_curve(same, -distances, drop_intermediate=False)
+    for far in (0.1, 0.01):
+        assert true_accepts_at(distances, same, far) == pytest.approx(true[false <= far].max())
+    assert true_accepts_at(distances, same, 0.001) is None  # two of 2,000 would decide it
+    assert true_accepts_at(np.where(same, np.nan, distances), same, 0.1) == 0
+    with pytest.raises(BadArgument, match="far=1.5"):
+        true_accepts_at(distances, same, 1.5)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 import plotting
-from evaluation import error_rates
+from evaluation import confusion, error_rates
 
 
 @pytest.fixture
@@ -166,3 +166,46 @@ def test_the_twins_are_drawn_twice_with_their_faces_and_the_score(ax):
     assert {"|a − b|", "score\n0.83", "the same weights above and below"} <= set(texts)
     upper, lower = (image.get_extent() for image in ax.images)
     assert upper[2] > 0 > lower[3]
+
+
+# ------------------------------------------------------------------------------------------------ triplets
+HISTORY = pd.DataFrame(
+    {
+        "loss": [0.2, 0.1, 0.15],
+        "active": [0.6, 0.3, 0.3],
+        "found": [1.0, 1.0, 0.7],
+        "to_positive": [0.5, 0.4, 0.3],
+        "to_negative": [0.6, 0.9, 1.0],
+        "phase": ["random", "random", "semi-hard"],
+    }
+)
+
+
+def test_the_curves_of_a_training_show_its_numbers_and_where_a_phase_begins():
+    figure, axes = plt.subplots(1, 3)
+    plotting.triplet_curves(axes, HISTORY)
+    shown = {
+        line.get_label(): line.get_ydata().tolist() for ax in axes for line in ax.lines if len(line.get_ydata()) == 3
+    }
+    assert sorted(shown.values()) == sorted(HISTORY[column].tolist() for column in HISTORY.columns[:-1])
+    assert shown["two people"] == [0.6, 0.9, 1.0] and shown["one person"] == [0.5, 0.4, 0.3]
+    for ax in axes:
+        assert [text.get_text() for text in ax.texts] == ["random", "semi-hard"] and ax.get_xlabel() == "epoch"
+    plt.close(figure)
+    figure, axes = plt.subplots(1, 3)
+    plotting.triplet_curves(axes, HISTORY.drop(columns="phase"))
+    assert not axes[0].texts
+    plt.close(figure)
+
+
+def test_a_confusion_matrix_names_its_mistakes(ax):
+    plotting.confusion_matrix(ax, confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 0.85))
+    assert texts(ax) == ["1\n50.0%\nright", "1\n50.0%\nfalse reject", "1\n50.0%\nfalse accept", "1\n50.0%\nright"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["is one person", "is two people"]
+
+
+def test_a_map_of_people_numbers_each_and_ties_every_face_to_its_person(ax):
+    points = np.array([[0.0, 0], [2, 0], [5, 5], [5, 7]])
+    plotting.people_map(ax, points, ["zoe", "zoe", "ann", "ann"])
+    assert [(text.get_text(), text.get_position()) for text in ax.texts] == [("1", (1.0, 0.0)), ("2", (5.0, 6.0))]
+    assert len(ax.lines) == 4

@@ -94,9 +94,9 @@ class Study(NamedTuple):
 
 
 STUDIES = {
-    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 12, 80),
-    "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 12, 150),
-    "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 8, 60),
+    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 80),
+    "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 6, 150),
+    "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 5, 60),
 }
 
 

@@ -1,0 +1,338 @@
+"""Train embeddings with triplets and compare them: on people never seen, beside dumb baselines and pretrained networks.
+
+    python tools/prepare_people.py preprocess DIR --to datasets/celeba_people     # detect and align, once
+    python tools/train_triplets.py pairs                                          # fix the lists of test pairs
+    python tools/train_triplets.py train random_0                                 # or all; goes on where it was stopped
+    python tools/train_triplets.py score                                          # → results/triplets.json
+    python tools/train_triplets.py fine-tune                                      # → results/triplets_fine_tuned.json
+    python tools/train_triplets.py ship                                           # → weights/triplets/
+
+People are divided as for the twins (tools/train_siamese.py): the train people teach, the validation people say when to
+stop and where the threshold lies, the test people are scored. Of the test people every photo counts: a photo in which
+no face is found makes each of its pairs a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from baselines import SIDE, fit_whitened_pca, pixel_baseline  # noqa: E402
+from errors import BadArgument, run  # noqa: E402
+from evaluation import (  # noqa: E402
+    accuracy,
+    area_under_roc,
+    best_threshold,
+    bootstrap_accuracy,
+    confusion,
+    true_accepts_at,
+)
+from face_datasets import PairFaces, PersonFaces, make_pairs, open_faces, split_within_identity  # noqa: E402
+from fr_utils import faces_to_encodings, in_project, load_facenet, save_network  # noqa: E402
+from quiet import quietly  # noqa: E402
+from tools.prepare_people import read_report  # noqa: E402
+from tools.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, read_list, split  # noqa: E402
+from triplets import TripletPlan, digest_of, fine_tune, train_triplets  # noqa: E402
+from whole_files import write_json, write_table  # noqa: E402
+
+with quietly():
+    import keras
+
+SHIPPED = "weights/triplets"
+
+
+# -------------------------------------------------------------------------------------------------- the runs
+class Run(NamedTuple):
+    """One training.
+
+    Attributes:
+        plan: How.
+        study: Of which study's train people.
+        people: So many of them; None for all.
+        start: The run whose network it starts from; None for random weights.
+        why: What it is compared with.
+    """
+
+    plan: TripletPlan
+    study: str = "celeba_people"
+    people: int | None = None
+    start: str | None = None
+    why: str = ""
+
+
+EPOCHS, SEEDS = 12, (0, 1, 2)
+#: A rate that suits each optimizer: steps of plain gradients have to be longer.
+RATES = {"rmsprop": 1e-4, "adam": 1e-4, "sgd": 1e-2, "adagrad": 1e-2}
+SHORT = TripletPlan(epochs=EPOCHS, patience=EPOCHS)  # no early stop: what is compared learns for as many steps
+
+RUNS: dict[str, Run] = {
+    f"{mining.replace('-', '_')}_{seed}": Run(replace(SHORT, mining=mining, seed=seed), why="mining")
+    for mining in ("random", "semi-hard")
+    for seed in SEEDS
+}
+RUNS |= {f"people_{count}": Run(SHORT, people=count, why="number of people") for count in (15, 30, 61)}
+RUNS |= {
+    optimizer: Run(replace(SHORT, optimizer=optimizer, rate=RATES[optimizer]), why="optimizer")
+    for optimizer in RATES
+    if optimizer != "rmsprop"
+}
+RUNS |= {
+    "phase_one": Run(TripletPlan(epochs=40, rate=3e-4), why="the long one"),
+    "phase_two": Run(TripletPlan(epochs=40, rate=3e-4, mining="semi-hard"), start="phase_one", why="the long one"),
+    "invented_one": Run(TripletPlan(epochs=30, rate=3e-4), "people", why="across data sets"),
+    "invented_two": Run(
+        TripletPlan(epochs=20, rate=1e-4, mining="semi-hard"), "people", start="invented_one", why="across data sets"
+    ),
+}
+
+
+def folder_of(name: str) -> Path:
+    """Where a training is kept."""
+    return ROOT / "checkpoints" / "triplets" / name
+
+
+def trained(name: str) -> keras.Model:
+    """The best network of a run."""
+    best = folder_of(name) / "best.keras"
+    if not best.is_file():
+        raise BadArgument(f"{best} is not there: python tools/train_triplets.py train {name}")
+    return keras.models.load_model(best, compile=False)
+
+
+def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
+    """Do a run, or go on with it; its history goes to results/triplets_history.csv."""
+    chosen = RUNS[name]
+    people = split(STUDIES[chosen.study])[0]
+    if chosen.people:
+        people = people[people.identity.isin(people.identity.unique()[: chosen.people])].reset_index(drop=True)
+    plan = replace(chosen.plan, precision=precision)
+    learned = PersonFaces(people, plan.side, progress=True)
+    if chosen.people:  # as many steps as with everybody
+        plan = replace(plan, epochs=round(plan.epochs * len(split(STUDIES[chosen.study])[0]) / len(people)))
+        plan = replace(plan, patience=plan.epochs)
+    validation = PairFaces(read_list(chosen.study, "validation"), plan.side)
+    start = trained(chosen.start) if chosen.start else None
+    _, history = train_triplets(learned, validation, plan, folder_of(name), start)
+    note_history(name, history)
+    return history
+
+
+def note_history(name: str, history: pd.DataFrame) -> None:
+    """Put a run's history into the table of all, instead of what was there of it."""
+    file = RESULTS / "triplets_history.csv"
+    before = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+    others = before[before.run != name] if len(before) else before
+    table = pd.concat([others, history.assign(run=name)])
+    order = {run: number for number, run in enumerate(RUNS)}
+    table = table.sort_values(
+        ["run", "epoch"], key=lambda column: column.map(order) if column.name == "run" else column
+    )
+    write_table(file, table[["run", *history.columns]])
+
+
+# ---------------------------------------------------------------------------------------------- test photos
+LISTS_OF_PHOTOS = {"pairs": 2000, "protocol": 380}  # 190 same and 190 different ones, as published
+
+
+def test_photos() -> pd.DataFrame:
+    """Every photo of the test people, never cleaned: ``identity``, ``picture``, and ``face``, empty where none is."""
+    report = read_report(in_project(STUDIES["celeba_people"].source) / "report.csv")
+    test_people = split(STUDIES["celeba_people"])[2].identity.unique()
+    return report[report.identity.isin(test_people)].reset_index(drop=True)
+
+
+def write_lists() -> None:
+    """Fix the pairs of test photos, in results/pairs/."""
+    photos = test_photos()
+    forty = photos[photos.identity.isin(photos.identity.unique()[:40])].groupby("identity").head(5)
+    for number, (label, count) in enumerate(LISTS_OF_PHOTOS.items()):
+        table = (photos if label == "pairs" else forty).reset_index(drop=True)
+        pairs = make_pairs(table, count, seed=10 + number)
+        write_table(LISTS / f"celeba_photos_{label}.csv", pairs[["picture_1", "picture_2"]])
+    missing = (photos.face == "").sum()
+    print(f"{photos.identity.nunique()} people, {len(photos)} photos, {missing} of them without a face that is found")
+
+
+class PhotoSet:
+    """The test photos under one network, each encoded once.
+
+    Args:
+        photos: The table of ``test_photos``.
+    """
+
+    def __init__(self, photos: pd.DataFrame):
+        self.photos = photos
+        self.found = np.flatnonzero(photos.face != "")
+        base = in_project(STUDIES["celeba_people"].source)
+        self.files = [str(base / face) for face in photos.face[self.found]]
+        self.row = {picture: number for number, picture in enumerate(photos.picture)}
+
+    def encode(self, model: keras.Model) -> np.ndarray:
+        """Encodings (n, D), NaN where no face was found."""
+        encodings = np.full((len(self.photos), model.output_shape[-1]), np.nan, np.float32)
+        encodings[self.found] = faces_to_encodings(open_faces(self.files, model.input_shape[1]), model)
+        return encodings
+
+    def pairs(self, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """A fixed list as rows of the photos (n, 2), and whether each pair is one person."""
+        file = LISTS / f"celeba_photos_{label}.csv"
+        rows = pd.read_csv(file)[["picture_1", "picture_2"]].map(self.row.__getitem__).to_numpy()
+        who = self.photos.identity.to_numpy()[rows]
+        return rows, who[:, 0] == who[:, 1]
+
+    def all_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of all photos, as ``pairs`` gives a list."""
+        rows = np.stack(np.triu_indices(len(self.photos), 1), axis=1)
+        who = self.photos.identity.to_numpy()[rows]
+        return rows, who[:, 0] == who[:, 1]
+
+
+def between(encodings: np.ndarray, rows: np.ndarray, batch: int = 50_000) -> np.ndarray:
+    """Euclidean distances of pairs of encodings, (n,); NaN where one is missing."""
+    parts = (rows[i : i + batch] for i in range(0, len(rows), batch))
+    return np.concatenate([np.linalg.norm(encodings[a] - encodings[b], axis=1) for a, b in (part.T for part in parts)])
+
+
+# -------------------------------------------------------------------------------------------------- scoring
+def networks() -> Iterator[tuple[str, keras.Model, str]]:
+    """Every method: its name, its network, and the study whose validation people choose its threshold."""
+    yield "pixels", pixel_baseline(), "celeba_people"
+    faces = open_faces(list(split(STUDIES["celeba_people"])[0].picture), SIDE)
+    yield "whitened PCA", fit_whitened_pca(faces), "celeba_people"
+    for folder, label in FACENETS.items():
+        yield label, load_facenet(folder), "celeba_people"
+    for name, chosen in RUNS.items():
+        if (folder_of(name) / "best.keras").is_file():
+            yield name, trained(name), chosen.study
+
+
+def score() -> pd.DataFrame:
+    """Score every method on CelebA's test photos and across data sets; all of it goes to results/.
+
+    Returns:
+        A row per method.
+    """
+    photos = PhotoSet(test_photos())
+    lists = {study: {part: read_list(study, part) for part in ("validation", "test")} for study in STUDIES}
+    rows, scored = {}, pd.read_csv(LISTS / "celeba_photos_pairs.csv")
+    for name, model, study in networks():
+        encodings = photos.encode(model)
+        validation = lists[study]["validation"]
+        on_validation = PairFaces(validation, model.input_shape[1]).distances(model)
+        threshold = best_threshold(on_validation, validation.same)
+        rows[name] = score_one(photos, encodings, threshold)
+        rows[name]["validation_accuracy"] = accuracy(on_validation, validation.same, threshold)
+        rows[name]["across"] = {other: across(model, parts["test"], threshold) for other, parts in lists.items()}
+        rows[name]["weights"] = digest_of(model)
+        scored[name] = np.round(between(encodings, photos.pairs("pairs")[0]), 5)
+        print(f"{name}: {rows[name]['accuracy']['value']:.1%}", file=sys.stderr)
+    missing = int((photos.photos.face == "").sum())
+    people = int(photos.photos.identity.nunique())
+    result = {"people": people, "photos": len(photos.photos), "without_a_face": missing, "methods": rows}
+    write_json(RESULTS / "triplets.json", result)
+    write_table(RESULTS / "triplets_pairs.csv", scored.assign(same=photos.pairs("pairs")[1].astype(int)))
+    return pd.DataFrame(rows).T
+
+
+def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict:
+    """What the test photos say of one network."""
+    result = {"threshold": threshold}
+    for label, key in (("pairs", "accuracy"), ("protocol", "protocol")):
+        rows, same = photos.pairs(label)
+        people = photos.photos.identity.to_numpy()[rows]
+        distances = between(encodings, rows)
+        result[key] = asdict(bootstrap_accuracy(distances, same, people, threshold))
+        if label == "pairs":
+            result["confusion"] = confusion(distances, same, threshold).to_dict()
+    rows, same = photos.all_pairs()
+    distances = between(encodings, rows)
+    result["auc"] = area_under_roc(distances, same)
+    result["true_accepts"] = {str(far): true_accepts_at(distances, same, far) for far in (0.1, 0.01, 0.001)}
+    return result
+
+
+def across(model: keras.Model, pairs: pd.DataFrame, threshold: float) -> dict:
+    """Accuracy and ROC area of a network on the test pairs of a study, at a threshold from where it was trained."""
+    distances = PairFaces(pairs, model.input_shape[1]).distances(model)
+    people = pairs[["identity_1", "identity_2"]].to_numpy()
+    right = bootstrap_accuracy(distances, pairs.same, people, threshold)
+    return {"accuracy": asdict(right), "auc": area_under_roc(distances, pairs.same)}
+
+
+# ---------------------------------------------------------------------------------------------- fine-tuning
+PEOPLE, PICTURES = 20, (10, 8)  # of the test people; of each, to learn from, and to be scored (at least)
+
+
+def fine_tuned() -> dict:
+    """Let each network learn ten pictures each of twenty people, and verify other pictures of them before and after."""
+    test = split(STUDIES["celeba_people"])[2]
+    counts = test.identity.value_counts(sort=False)
+    names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
+    few = test[test.identity.isin(names)].groupby("identity", sort=False).head(sum(PICTURES))
+    learned, later = split_within_identity(few, PICTURES)
+    pairs, validation = make_pairs(later, 1000, seed=0), read_list("celeba_people", "validation")
+    rows = {}
+    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()} | {"phase_two": trained("phase_two")}
+    for label, model in networks.items():
+        side = model.input_shape[1]
+        checked = PairFaces(validation, side)
+        folder = folder_of("fine_tuned") / label.replace(", ", "_").replace(" ", "_")
+        tuned, history = fine_tune(model, PersonFaces(learned, side), checked, folder)
+        rows[label] = {"epochs": len(history)}
+        for when, network in (("before", model), ("after", tuned)):
+            threshold = best_threshold(checked.distances(network), checked.same)
+            rows[label][when] = {"threshold": threshold, **across(network, pairs, threshold)}
+    result = {"people": len(names), "pictures": list(PICTURES), "pairs": len(pairs), "networks": rows}
+    write_json(RESULTS / "triplets_fine_tuned.json", result)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------- shipping
+def ship(name: str = "phase_two") -> None:
+    """Put a run's network into weights/triplets/, with the threshold of its validation people."""
+    validation = read_list(RUNS[name].study, "validation")
+    model = trained(name)
+    distances = PairFaces(validation, model.input_shape[1]).distances(model)
+    threshold = round(best_threshold(distances, validation.same), 4)
+    calibration = {"threshold": "highest accuracy on the validation pairs", "trained_on": RUNS[name].study, "run": name}
+    save_network(
+        model, ROOT / SHIPPED, name="FaceNet trained with triplets", threshold=threshold, calibration=calibration
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("pairs", help="fix the lists of test pairs")
+    training = commands.add_parser("train", help="do a run, or go on where it was stopped")
+    training.add_argument("runs", nargs="+", choices=[*RUNS, "all"], metavar="RUN", help=f"all, or: {', '.join(RUNS)}")
+    quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
+    training.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
+    commands.add_parser("score", help="score every run, the baselines and the pretrained networks on people never seen")
+    commands.add_parser("fine-tune", help="fine-tune on ten pictures each of twenty people, and see whether it helped")
+    commands.add_parser("ship", help="put the long run's network into weights/triplets")
+    args = parser.parse_args(argv)
+    if args.command == "train":
+        for name in RUNS if "all" in args.runs else args.runs:
+            print(train_one(name, args.precision).tail(2).to_string())
+    elif args.command == "score":
+        print(score()[["threshold", "auc", "validation_accuracy"]].to_string())
+    elif args.command == "fine-tune":
+        print(pd.DataFrame(fine_tuned()["networks"]).T.to_string())
+    else:
+        {"pairs": write_lists, "ship": ship}[args.command]()
+
+
+if __name__ == "__main__":
+    run(main)
