@@ -1,7 +1,9 @@
-"""Frames from a webcam, a browser, a video or a folder of pictures, and a collector of faces.
+"""Frames from a webcam, a browser, a video or a folder of pictures; a collector of faces; who is in a film.
 
     python camera.py collect --person me                        # a window: a anchor, p positive, c automatic, q quit
     python camera.py collect --person me --source video.mp4     # or a folder of pictures; automatic, without a window
+    python camera.py demo                                       # a window: who is in front of the camera? q quit
+    python camera.py demo --source video.mp4 --output out.mp4   # the same, written into a copy of a video
 
 Collected faces lie in ``datasets/collected/<person>/``, ``anchor_0001.jpg`` and ``positive_0001.jpg`` …, 250×250
 pixels each with the face in the middle, as in LFW. ``face_datasets.find_people`` reads that folder.
@@ -10,12 +12,13 @@ pixels each with the face in the middle, as in LFW. ``face_datasets.find_people`
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import re
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +28,45 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from errors import BadArgument, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage, run
-from face_detection import detect_faces, pick_face, warp
-from fr_utils import PICTURE_ENDINGS, ROOT, load_image, save_picture
+from errors import BadArgument, EmptyDatabase, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage, run
+from face_detection import SEARCH_SIDE, Detection, align_face, check_photo, detect_faces, pick_face, warp
+from fr_utils import (
+    DEFAULT_NETWORK,
+    PICTURE_ENDINGS,
+    ROOT,
+    as_matrix,
+    build_database,
+    faces_to_encodings,
+    in_project,
+    info_of,
+    load_facenet,
+    load_image,
+    save_picture,
+    threshold_for,
+)
+from quiet import quietly
+from tracking import Box, Track, Tracker, annotate, draw_corners
+from whole_files import whole
+
+with quietly():
+    import keras
 
 #: The side of a collected picture, in pixels, and how much larger than the face it is.
 SIDE, MARGIN = 250, 2.2
 KINDS = ("anchor", "positive")
 COLLECTED = ROOT / "datasets" / "collected"
 
-Box = tuple[int, int, int, int]
+#: A face in a film counts if the detector is at least so sure of it (0..1): a ghost would stay for several frames.
+SURE = 0.9
+
+#: The first look decides unless its distance differs from the threshold by less than this part of it.
+DOUBT = 0.15
+
+#: What the demo can write.
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv")
+
+#: The width and height of a video of pictures.
+PICTURE_SIZE = (1280, 720)
 
 
 # ------------------------------------------------------------------------------------------------- frames
@@ -90,6 +122,17 @@ class Frames:
             return len(self._pictures)
         return 0 if self.is_live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of pictures."""
+        return self._capture is None
+
+    @property
+    def rate(self) -> float:
+        """Frames per second, as the video says, or 30 if it says nothing; pictures are shown one a second."""
+        rate = 1.0 if self.is_folder else self._capture.get(cv2.CAP_PROP_FPS)
+        return rate if 0 < rate < 1000 else 30.0
+
     def __enter__(self) -> Frames:
         return self
 
@@ -113,8 +156,7 @@ class Frames:
                 self.problems.append((path.name, str(error)))
 
     def _from_capture(self) -> Iterator[np.ndarray]:
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0 < rate < 1000 else 30.0
+        rate = self.rate
         step = 1.0 if self.per_second is None else max(1.0, rate / self.per_second)
         number, wanted = 0, 0.0
         while self._capture.grab():
@@ -421,10 +463,7 @@ class Session:
         colour, thickness = (255, 214, 0), max(2, frame.shape[0] // 160)
         if self.seen.sharpness >= self.collector.sharp_enough:
             return cv2.rectangle(shown, (x, y), (x + width, y + height), colour, thickness)
-        for corner_x, to_x in ((x, width // 5), (x + width, -(width // 5))):
-            for corner_y, to_y in ((y, height // 5), (y + height, -(height // 5))):
-                cv2.line(shown, (corner_x, corner_y), (corner_x + to_x, corner_y), colour, thickness)
-                cv2.line(shown, (corner_x, corner_y), (corner_x, corner_y + to_y), colour, thickness)
+        draw_corners(shown, self.seen.box, colour, thickness)
         return shown
 
     def _capture(self, now: float) -> None:
@@ -454,6 +493,20 @@ class Session:
         elif key == "q":
             self.ended = True
 
+    @property
+    def title(self) -> str:
+        """What stands over the window."""
+        return f"collecting faces: {self.collector.folder.name}"
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """What its keys do."""
+        return KEYS
+
+    def pause(self) -> int:
+        """How many milliseconds the window waits for the next frame: none to speak of, the camera sets the pace."""
+        return 1
+
     def status(self) -> str:
         """Counts and settings, in words."""
         counts = self.collector.counts()
@@ -465,6 +518,276 @@ class Session:
         self._thread.shutdown()
 
 
+# ------------------------------------------------------------------------------------------ who is in a film
+class LiveRecogniser:
+    """Says of every frame of a film where the faces are and who they are, quickly and without flicker.
+
+    Every n-th frame is searched for faces, and what is found is encoded; in between, boxes follow the pixels
+    (``tracking``). A name is decided from the last eight encodings of a track together: the root mean square of their
+    distances counts, so that a threshold means what it means for single photos. And it takes several looks in a row to
+    replace a name once it stands.
+
+    Args:
+        model: The network that made the database's encodings.
+        database: Identity → encoding, K of them.
+        threshold: Whoever is not nearer than this is unknown. None takes the network's own (0.7).
+        every: Search every n-th frame; besides, at once when a face can't be followed.
+        search_side: Search in a copy of this longest side, in pixels: smaller is quicker, and misses small faces.
+        looks: A face whose distance is near the threshold is named after so many looks, any other at once; and so many
+            looks in a row must agree before a name changes.
+        background: True searches in a second thread, so that ``see`` never waits: for a camera. What is seen then
+            depends on how quick the machine is; with False, the same film gives the same tracks.
+
+    Raises:
+        EmptyDatabase: If there is nobody to compare with.
+        BadArgument: If a number makes no sense.
+
+    Example:
+        >>> from fr_utils import img_to_encoding
+        >>> model = load_facenet("weights/resnet")
+        >>> lena = load_image("images/lena.jpg")
+        >>> with LiveRecogniser(model, {"lena": img_to_encoding(lena, model)}) as recogniser:
+        ...     [track.label for track in recogniser.see(lena)]
+        ['lena']
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        database: Mapping[str, np.ndarray],
+        threshold: float | None = None,
+        every: int = 5,
+        search_side: int = 480,
+        looks: int = 3,
+        background: bool = False,
+    ):
+        for name, value in {"every": every, "search_side": search_side, "looks": looks}.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise BadArgument(f"{name}={value!r}: a whole number, at least 1")
+        self.model, self.every, self.search_side, self.looks = model, every, search_side, looks
+        self.threshold = threshold_for(model, threshold)
+        self._names, self._known = as_matrix(database, model)
+        self._info, self._tracker = info_of(model), Tracker()
+        self._thread = ThreadPoolExecutor(1) if background else None
+        self._looking: tuple[np.ndarray, Future] | None = None
+        self._since: int | None = None  # the last search: None if it is time for another one
+
+    def see(self, frame: np.ndarray) -> list[Track]:
+        """Take the next frame, (H, W, 3) uint8 RGB.
+
+        Returns:
+            The faces that are in it, the oldest track first; a copy of each track, which will not change any more.
+
+        Raises:
+            BadArgument: If the frame is no (H, W, 3) array of uint8.
+        """
+        before = [track for track in self._tracker.tracks if not track.lost]
+        self._tracker.follow(check_photo(frame))
+        lost = any(track.lost for track in before) or not self._tracker.tracks and before
+        self._since = None if lost or self._since is None or self._since + 1 >= self.every else self._since + 1
+        self._search(frame) if self._thread is None else self._search_meanwhile(frame)
+        return [copy.copy(track) for track in self._tracker.tracks if not track.lost]
+
+    def _search(self, frame: np.ndarray) -> None:
+        """Search this frame, if it is time to."""
+        if self._since is None:
+            self._learn(*self._look(frame))
+            self._since = 0
+
+    def _search_meanwhile(self, frame: np.ndarray) -> None:
+        """Take what the other thread found in an earlier frame, and give it this one if it is time to."""
+        if self._looking is not None and self._looking[1].done():
+            grey, (boxes, encodings) = self._looking[0], self._looking[1].result()
+            self._looking = None
+            now = self._tracker.carry(grey, boxes)
+            still = [i for i, box in enumerate(now) if box is not None]
+            self._learn([now[i] for i in still], encodings[still])
+        if self._looking is None and self._since is None:
+            self._looking = (self._tracker.grey, self._thread.submit(self._look, frame.copy()))
+            self._since = 0
+
+    def _look(self, frame: np.ndarray) -> tuple[list[Box], np.ndarray]:
+        """The boxes of a frame's faces, and their encodings (n, D)."""
+        found: list[Detection] = detect_faces(frame, SURE, self.search_side)
+        faces = [align_face(frame, face["keypoints"], self._info.side, self._info.template) for face in found]
+        side = self._info.side
+        encodings = faces_to_encodings(np.array(faces, np.uint8).reshape(-1, side, side, 3), self.model)
+        return [face["box"] for face in found], encodings
+
+    def _learn(self, boxes: list[Box], encodings: np.ndarray) -> None:
+        """Correct the tracks by what was found, and decide anew who they are."""
+        for track in self._tracker.correct(boxes, encodings, self.threshold):
+            self._name(track)
+
+    def _name(self, track: Track) -> None:
+        """Compare what a track remembers with everybody."""
+        encodings = np.stack(track.encodings)  # (k, D)
+        squares = np.square(self._known).sum(axis=1) + np.square(encodings).sum(axis=1).mean()
+        distances = np.sqrt(np.maximum(0, squares - 2 * self._known @ encodings.mean(axis=0)))  # (K,)
+        nearest = int(distances.argmin())
+        clear = abs(distances[nearest] - self.threshold) > DOUBT * self.threshold
+        track.consider(self._names[nearest] if distances[nearest] < self.threshold else None, clear, self.looks)
+        shown = nearest if track.identity is None else self._names.index(track.identity)
+        track.distance = float(distances[shown])
+
+    def forget(self) -> None:
+        """Begin a new film: the next frame has nothing to do with the last."""
+        self._tracker, self._looking, self._since = Tracker(), None, None
+
+    def __enter__(self) -> LiveRecogniser:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait until the second thread is done, if there is one."""
+        if self._thread is not None:
+            self._thread.shutdown()
+
+
+@dataclass
+class Viewing:
+    """What the demo does with a film, without the window: draw what is seen, and remember who was.
+
+    Attributes:
+        recogniser: Who looks.
+        frames: The film.
+        shown: How many frames were shown.
+        seen: Label → in how many frames it was seen.
+        ended: Whether q was pressed.
+    """
+
+    recogniser: LiveRecogniser
+    frames: Frames
+    shown: int = 0
+    seen: Counter = field(default_factory=Counter)
+    ended: bool = False
+    title: str = "who is it?"
+    keys: Mapping[str, str] = field(default_factory=lambda: {"q": "quit"})
+    message: str = ""
+    last: None = None
+    _labels: list[str] = field(default_factory=list, init=False, repr=False)
+    _times: deque = field(default_factory=lambda: deque(maxlen=30), init=False, repr=False)
+    _start: tuple[float, float] | None = field(default=None, init=False, repr=False)
+
+    def show(self, frame: np.ndarray, now: float) -> np.ndarray:
+        """Take the next frame, (H, W, 3), at a time in seconds; gives the picture to show, a camera's mirrored."""
+        self._start = self._start or (now, time.process_time())
+        self._times.append(now)
+        if self.frames.is_folder:
+            self.recogniser.forget()
+        tracks = self.recogniser.see(frame)
+        self._labels = [track.label for track in tracks]
+        self.seen.update(set(self._labels))
+        self.shown += 1
+        taken = self._times[-1] - self._times[0]
+        return annotate(frame, tracks, (len(self._times) - 1) / taken if taken else None, self.frames.is_live)
+
+    def press(self, key: str) -> None:
+        """End it at q."""
+        self.ended = self.ended or key == "q"
+
+    def pause(self) -> int:
+        """How many milliseconds until the next frame is due: a video keeps its own time, a picture stays a second."""
+        if self.frames.is_live:
+            return 1
+        due = self._start[0] + self.shown / self.frames.rate
+        return max(1, round(1000 * (due - time.monotonic())))
+
+    def status(self) -> str:
+        """Who is to be seen, a line each."""
+        return "\n".join(self._labels) or "nobody"
+
+    def summary(self) -> str:
+        """How many frames, how quick, and who was seen in how many."""
+        if not self.shown:
+            return "no frames"
+        per_second = self.shown / (time.monotonic() - self._start[0])
+        work = 1000 * (time.process_time() - self._start[1]) / self.shown
+        seen = ", ".join(f"{label} in {count}" for label, count in self.seen.most_common()) or "nobody"
+        there = f"{self.shown} of {len(self.frames)}" if self.shown < len(self.frames) else f"{self.shown}"
+        return f"{there} frames, {per_second:.1f} per second, {work:.0f} ms of processor time each; seen: {seen}"
+
+
+def write_annotated(frames: Frames, viewing: Viewing, output: str | os.PathLike, progress: bool = True) -> None:
+    """Write a film with boxes and names as a video, completely or not at all (without its sound).
+
+    Args:
+        frames: A video, or a folder of pictures: a picture a second, fitted into :data:`PICTURE_SIZE`.
+        viewing: What draws on them.
+        output: Where to: a file that ends in one of :data:`VIDEO_ENDINGS`.
+        progress: True for a progress bar.
+
+    Raises:
+        BadArgument: If a video can't be written there.
+    """
+    writer, size = None, None
+    with whole(output) as unfinished, tqdm(total=len(frames) or None, unit="frame", disable=not progress) as bar:
+        try:
+            for frame in frames:
+                if writer is None:
+                    size = PICTURE_SIZE if frames.is_folder else frame.shape[1::-1]
+                    writer = _open_writer(unfinished, frames.rate, size, output)
+                shown = _fitted(viewing.show(frame, time.monotonic()), size)
+                writer.write(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+                bar.update()
+        finally:
+            if writer is not None:
+                writer.release()
+        _check_written(unfinished, viewing.shown, output)
+
+
+def _open_writer(path: Path, rate: float, size: tuple[int, int], output: str | os.PathLike) -> cv2.VideoWriter:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, size)
+    if not writer.isOpened():
+        raise BadArgument(f"{output}: a video of {size[0]}×{size[1]} can't be written there")
+    return writer
+
+
+def _check_written(path: Path, frames: int, output: str | os.PathLike) -> None:
+    """OpenCV does not say when the disk is full: count what is there."""
+    if not frames:
+        raise UnreadableImage(f"nothing was written to {output}: the source has no frame that can be opened")
+    video = cv2.VideoCapture(str(path))
+    written = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    if written != frames:
+        raise BadArgument(f"{output}: only {written} of {frames} frames could be written; is the disk full?")
+
+
+def _fitted(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame as it is if it has the size (width, height), or else as large as fits, in the middle of black."""
+    height, width = frame.shape[:2]
+    if (width, height) == size:
+        return frame
+    scale = min(size[0] / width, size[1] / height)
+    whole_of_it = (max(1, round(scale * width)), max(1, round(scale * height)))
+    small = cv2.resize(frame, whole_of_it, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    fitted = np.zeros((size[1], size[0], 3), np.uint8)
+    y, x = (size[1] - small.shape[0]) // 2, (size[0] - small.shape[1]) // 2
+    fitted[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return fitted
+
+
+def _check_output(output: Path, source: str) -> None:
+    """Refuse a place where no video can be written before the work begins."""
+    if output.suffix.lower() not in VIDEO_ENDINGS:
+        raise BadArgument(f"--output {output}: its ending must be one of {', '.join(VIDEO_ENDINGS)}")
+    if output.is_dir():
+        raise BadArgument(f"--output {output} is a folder; name a file in it")
+    if source.isdecimal():
+        raise BadArgument(f"--output {output}: a camera never ends; give a video or a folder as --source")
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise BadArgument(f"--output {output} is the source itself")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise BadArgument(f"--output {output} can't be written: {error.strerror}") from error
+
+
+# ---------------------------------------------------------------------------------------------- the window
 def collect_in_window(frames: Frames, session: Session) -> None:
     """Show a film in a window, with the face's box, the counts and the last picture, until q is pressed or it ends.
 
@@ -472,18 +795,23 @@ def collect_in_window(frames: Frames, session: Session) -> None:
         NoScreen: If no window can be opened here.
         NoCamera: If the camera goes away.
     """
-    window = _Window(_open_window(), iter(frames), session)
+    where_else = "collect with camera.CameraWidget in a notebook, or from a film with --source"
     try:
-        window.root.mainloop()
+        _show_in_window(frames, session, where_else)
     finally:
         session.close()
+
+
+def _show_in_window(frames: Frames, session: Session | Viewing, where_else: str) -> None:
+    """Show what a session makes of each frame, and give it the keys, until it has ended or the film has."""
+    window = _Window(_open_window(where_else), iter(frames), session)
+    window.root.mainloop()
     if window.problem is not None:
         raise window.problem
 
 
-def _open_window():
-    """An empty window of Tk's."""
-    where_else = "collect with camera.CameraWidget in a notebook, or from a film with --source"
+def _open_window(where_else: str):
+    """An empty window of Tk's, or an error that says what else can be done."""
     try:
         import tkinter
     except ImportError as error:
@@ -495,14 +823,14 @@ def _open_window():
 
 
 class _Window:
-    """The widgets of the collecting window, and the clock that moves them."""
+    """The widgets of a session's window, and the clock that moves them."""
 
-    def __init__(self, root, frames: Iterator[np.ndarray], session: Session):
+    def __init__(self, root, frames: Iterator[np.ndarray], session: Session | Viewing):
         import tkinter
 
         self.root, self.frames, self.session = root, frames, session
         self.problem: Exception | None = None
-        root.title(f"collecting faces: {session.collector.folder.name}")
+        root.title(session.title)
         root.bind("<Key>", lambda event: session.press(event.char))
         root.protocol("WM_DELETE_WINDOW", lambda: session.press("q"))
         self.film = tkinter.Label(root)
@@ -514,7 +842,7 @@ class _Window:
         self.last = tkinter.Label(side)
         for widget in (self.status, self.message, self.last):
             widget.pack(fill="x", pady=4)
-        for key, meaning in KEYS.items():  # for the mouse, and for who forgot the keys
+        for key, meaning in session.keys.items():  # for the mouse, and for who forgot the keys
             button = tkinter.Button(
                 side, text=f"{key}   {meaning}", anchor="w", takefocus=False, command=lambda key=key: session.press(key)
             )
@@ -529,7 +857,7 @@ class _Window:
                 self.root.destroy()
                 return
             self._draw(self.session.show(frame, time.monotonic()))
-            self.root.after(1, self.tick)
+            self.root.after(self.session.pause(), self.tick)
         except Exception as error:  # Tk would print it and go on
             self.problem = error
             self.root.destroy()
@@ -550,7 +878,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    collect = commands.add_parser("collect", help="save faces of one person")
+    _add_collect(commands.add_parser("collect", help="save faces of one person"))
+    _add_demo(commands.add_parser("demo", help="who is in front of the camera, or in a video?"))
+    args = parser.parse_args(argv)
+    args.do(args)
+
+
+def _add_collect(collect: argparse.ArgumentParser) -> None:
+    collect.set_defaults(do=_collect)
     collect.add_argument("--person", required=True, help="whose faces: the name of their folder")
     collect.add_argument("--source", default="0", help="a camera's number, a video, or a folder; by default camera 0")
     collect.add_argument("--to", type=Path, default=COLLECTED, help="where the people's folders are")
@@ -558,7 +893,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     collect.add_argument(
         "--rate", type=float, default=4.0, help="automatic pictures per second, at most; by default %(default)g"
     )
-    args = parser.parse_args(argv)
+
+
+def _collect(args: argparse.Namespace) -> None:
     if not args.person or Path(args.person).name != args.person or args.person.startswith("."):
         raise BadArgument(f"--person {args.person!r}: a name, not a path")
     if not 0 < args.rate <= 1000:
@@ -570,11 +907,54 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         with Frames(args.source, per_second=args.rate) as frames:
             results = collect_from(frames, collector)
-        for name, reason in frames.problems:
-            print(f"not opened: {name}: {reason}")
+        _print_problems(frames)
         print(", ".join(f"{count} {reason}" for reason, count in results.most_common()) or "no frames")
     counts = collector.counts()
     print(f"{collector.folder} holds {counts['anchor']} anchor and {counts['positive']} positive pictures")
+
+
+def _print_problems(frames: Frames) -> None:
+    for name, reason in frames.problems:
+        print(f"not opened: {name}: {reason}")
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.set_defaults(do=_demo)
+    demo.add_argument("--source", default="0", help="a camera's number, a video, or a folder; by default camera 0")
+    demo.add_argument("--database", type=Path, default=Path("images"), help="a folder of portraits, lena.jpg is lena")
+    demo.add_argument("--network", default=DEFAULT_NETWORK, help="by default %(default)s")
+    demo.add_argument("--threshold", type=float, help="who is not nearer is unknown; by default the network's own")
+    demo.add_argument("--every", type=int, default=5, help="search every n-th frame of a film; by default %(default)s")
+    demo.add_argument(
+        "--search-side", type=int, default=480, help="of the copy of a frame that is searched; by default %(default)s"
+    )
+    demo.add_argument("--output", type=Path, help="write a video, and open no window")
+
+
+def _demo(args: argparse.Namespace) -> None:
+    if args.output is not None:
+        _check_output(args.output, args.source)
+    with Frames(args.source) as frames, _recogniser(args, frames) as recogniser:
+        viewing = Viewing(recogniser, frames)
+        if args.output is None:
+            _show_in_window(frames, viewing, "write what it would show into a video with --output")
+        else:
+            write_annotated(frames, viewing, args.output)
+        _print_problems(frames)
+        print(viewing.summary())
+
+
+def _recogniser(args: argparse.Namespace, frames: Frames) -> LiveRecogniser:
+    """The network and the database of the command line; a picture of a folder is looked at once, and well."""
+    model, folder = load_facenet(args.network), in_project(args.database)
+    database, unusable = build_database(folder, model)
+    for file, reason in unusable.itertuples(index=False):
+        print(f"not used: {file}: {reason}")
+    if not database:
+        raise EmptyDatabase(f"--database {folder} holds no portrait that can be used")
+    looks = 1 if frames.is_folder else 3
+    side = SEARCH_SIDE if frames.is_folder else args.search_side
+    return LiveRecogniser(model, database, args.threshold, args.every, side, looks, background=frames.is_live)
 
 
 if __name__ == "__main__":

@@ -650,7 +650,7 @@ def verify(
         UnknownIdentity: If nobody of that name is in the database.
         FaceError: If the photo can't be opened or shows no face.
     """
-    threshold = _threshold_for(model, threshold)
+    threshold = threshold_for(model, threshold)
     if not isinstance(database, Mapping):
         raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
     if identity not in database:
@@ -686,8 +686,8 @@ def who_is_it(
         EmptyDatabase: If there is nobody to compare with.
         FaceError: If the photo can't be opened or shows no face.
     """
-    threshold = _threshold_for(model, threshold)
-    names, known = _as_matrix(database, model)
+    threshold = threshold_for(model, threshold)
+    names, known = as_matrix(database, model)
     distances = np.linalg.norm(known - img_to_encoding(image_path, model, aligned), axis=1)  # (K,)
     nearest = int(distances.argmin())
     distance = float(distances[nearest])
@@ -724,10 +724,10 @@ def identify(
         EmptyDatabase: If there is nobody to compare with.
         UnreadableImage: If the picture can't be opened.
     """
-    threshold = _threshold_for(model, threshold)
+    threshold = threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
-    names, known = _as_matrix(database, model)
+    names, known = as_matrix(database, model)
     info = info_of(model)
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
     encodings = faces_to_encodings(faces, model)
@@ -806,8 +806,12 @@ def build_database(
     return database, pd.DataFrame(unusable, columns=["file", "reason"])
 
 
-def _threshold_for(model: keras.Model, threshold: float | None) -> float:
-    """The threshold that was given, or else the network's own."""
+def threshold_for(model: keras.Model, threshold: float | None) -> float:
+    """The threshold that was given, or else the network's own.
+
+    Raises:
+        BadArgument: If what was given is no distance.
+    """
     if threshold is None:
         return info_of(model).threshold
     number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
@@ -837,8 +841,13 @@ def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.nda
     return encoding
 
 
-def _as_matrix(database: Mapping[str, np.ndarray], model: keras.Model) -> tuple[list[str], np.ndarray]:
-    """The database as names and a matrix (K, D)."""
+def as_matrix(database: Mapping[str, np.ndarray], model: keras.Model) -> tuple[list[str], np.ndarray]:
+    """A database, identity → encoding, as K names and a matrix (K, D).
+
+    Raises:
+        EmptyDatabase: If there is nobody in it.
+        BadArgument: If it is no mapping, or an entry is no encoding of this network.
+    """
     _check_database(database)
     names = list(database)
     return names, np.stack([_as_encoding(database[name], name, model) for name in names])

@@ -88,10 +88,10 @@ RUNS |= {
 }
 RUNS |= {
     "phase_one": Run(TripletPlan(epochs=40, rate=3e-4), why="the long one"),
-    "phase_two": Run(TripletPlan(epochs=40, rate=3e-4, mining="semi-hard"), start="phase_one", why="the long one"),
+    "phase_two": Run(TripletPlan(epochs=30, rate=5e-5, mining="semi-hard"), start="phase_one", why="the long one"),
     "invented_one": Run(TripletPlan(epochs=30, rate=3e-4), "people", why="across data sets"),
     "invented_two": Run(
-        TripletPlan(epochs=20, rate=1e-4, mining="semi-hard"), "people", start="invented_one", why="across data sets"
+        TripletPlan(epochs=20, rate=5e-5, mining="semi-hard"), "people", start="invented_one", why="across data sets"
     ),
 }
 
@@ -270,7 +270,8 @@ def across(model: keras.Model, pairs: pd.DataFrame, threshold: float) -> dict:
 
 
 # ---------------------------------------------------------------------------------------------- fine-tuning
-PEOPLE, PICTURES = 20, (10, 8)  # of the test people; of each, to learn from, and to be scored (at least)
+PEOPLE, PICTURES = 20, (10, 8)  # of the test people; of each, to learn from, and to be scored
+PAIRS = 1000
 
 
 def fine_tuned() -> dict:
@@ -280,7 +281,7 @@ def fine_tuned() -> dict:
     names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
     few = test[test.identity.isin(names)].groupby("identity", sort=False).head(sum(PICTURES))
     learned, later = split_within_identity(few, PICTURES)
-    pairs, validation = make_pairs(later, 1000, seed=0), read_list("celeba_people", "validation")
+    pairs, validation = make_pairs(later, PAIRS, seed=0), read_list("celeba_people", "validation")
     rows = {}
     networks = {label: load_facenet(folder) for folder, label in FACENETS.items()} | {"phase_two": trained("phase_two")}
     for label, model in networks.items():
