@@ -13,10 +13,11 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow test-browser bench export-network lfw siamese need-dir pins clean FORCE
+.PHONY: help run lab test test-slow test-browser bench export-network lfw siamese triplets need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
+	@echo '                  (NOTEBOOK=train_siamese.ipynb or train_facenet.ipynb: another one)'
 	@echo 'make lab          open the notebooks in JupyterLab'
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
@@ -25,11 +26,12 @@ help:
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → results/'
+	@echo 'make triplets DIR=… train and score the embeddings of the third notebook, likewise (an hour or two) → results/'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
 	@echo 'make clean        remove .venv and everything else that these commands made, except results/ and datasets/'
 
 run: .venv/.course
-	@$(PY) tools/run_notebook.py Face_Recognition.ipynb
+	@$(PY) tools/run_notebook.py $(or $(NOTEBOOK),Face_Recognition.ipynb)
 
 lab: .venv/.course
 	@$(PY) -m jupyterlab Face_Recognition.ipynb
@@ -63,6 +65,15 @@ siamese: need-dir .venv/.course
 	done
 	@$(PY) tools/train_siamese.py ship celeba_people
 	@$(PY) tools/train_siamese.py one-person
+	@$(PY) tools/readme_results.py
+
+triplets: need-dir .venv/.course
+	@$(PY) tools/prepare_people.py preprocess "$(DIR)/celeba_people" --to datasets/celeba_people
+	@$(PY) tools/prepare_people.py preprocess "$(DIR)/att_faces" --to datasets/att_faces
+	@$(PY) tools/train_triplets.py train all $(if $(PRECISION),--precision $(PRECISION))
+	@$(PY) tools/train_triplets.py score
+	@$(PY) tools/train_triplets.py ship
+	@$(PY) tools/train_triplets.py fine-tune
 	@$(PY) tools/readme_results.py
 
 lfw: need-dir .venv/.course

@@ -12,7 +12,7 @@ pixels each with the face in the middle, as in LFW. ``face_datasets.find_people`
 from __future__ import annotations
 
 import argparse
-import copy
+import contextlib
 import os
 import re
 import tempfile
@@ -114,7 +114,7 @@ class Frames:
                 raise UnreadableImage(f"{path} is no video that can be read")
             self._capture = cv2.VideoCapture(str(path))  # from its first frame
         else:
-            raise BadArgument(f"{path} is neither a video nor a folder of pictures")
+            raise BadArgument(f"{path} does not exist: give a video, a folder of pictures, or a camera's number")
 
     def __len__(self) -> int:
         """How many frames there are to come; 0 if nobody knows."""
@@ -285,8 +285,8 @@ class Collector:
         folder: The person's folder; it is created with the first picture.
         detector: A key of :data:`DETECTORS`.
         sharp_enough: Automatic capture skips faces less sharp than this.
-        different_enough: And faces nearer than this to one of the last ``memory`` saved ones: mean absolute
-            difference of 16×16 grey pixels, in units of their standard deviation.
+        different_enough: And faces nearer than this to one of the last ``memory`` saved ones, those that the folder
+            held before among them: mean absolute difference of 16×16 grey pixels, in units of their standard deviation.
         memory: How many saved faces are remembered.
     """
 
@@ -301,6 +301,9 @@ class Collector:
         if self.detector not in DETECTORS:
             raise BadArgument(f"detector={self.detector!r}: one of {', '.join(DETECTORS)}")
         self._saved = deque(maxlen=self.memory)
+        for path in sorted(self.folder.glob("*.jpg"), key=lambda path: path.stat().st_mtime)[-self.memory :]:
+            with contextlib.suppress(UnreadableImage):
+                self._saved.append(small_of(inner_part(load_image(path))))
 
     def look(self, frame: np.ndarray) -> Seen:
         """Find the largest face of a frame (H, W, 3) and cut it out."""
@@ -308,10 +311,8 @@ class Collector:
         if box is None:
             return Seen(frame, None)
         face = cv2.cvtColor(crop_around(frame, box, 1.0, 128), cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(face, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
-        small = (small - small.mean()) / (small.std() + 1.0)
         sharpness = float(cv2.Laplacian(face, cv2.CV_64F).var())
-        return Seen(frame, box, crop_around(frame, box, MARGIN, SIDE), small, sharpness)
+        return Seen(frame, box, crop_around(frame, box, MARGIN, SIDE), small_of(face), sharpness)
 
     def objection(self, seen: Seen) -> str:
         """Why automatic capture would not save this; nothing if it would."""
@@ -347,6 +348,19 @@ class Collector:
         """What automatic capture saves next: the kind of which there are fewer."""
         counts = self.counts()
         return min(KINDS, key=lambda kind: (counts[kind], kind))
+
+
+def small_of(face: np.ndarray) -> np.ndarray:
+    """A face (H, W) in grey, or (H, W, 3), as 16×16 grey pixels with the light taken out."""
+    grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return (small - small.mean()) / (small.std() + 1.0)
+
+
+def inner_part(picture: np.ndarray) -> np.ndarray:
+    """The face in the middle of a collected picture: what its box held, without the margin."""
+    edge = round(len(picture) * (1 - 1 / MARGIN) / 2)
+    return picture[edge:-edge, edge:-edge]
 
 
 def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.ndarray:
@@ -524,7 +538,7 @@ class LiveRecogniser:
 
     Every n-th frame is searched for faces, and what is found is encoded; in between, boxes follow the pixels
     (``tracking``). A name is decided from the last eight encodings of a track together: the root mean square of their
-    distances counts, so that a threshold means what it means for single photos. And it takes several looks in a row to
+    distances counts, so that strangers don't come nearer than in single photos. And it takes several looks in a row to
     replace a name once it stands.
 
     Args:
@@ -586,7 +600,7 @@ class LiveRecogniser:
         lost = any(track.lost for track in before) or not self._tracker.tracks and before
         self._since = None if lost or self._since is None or self._since + 1 >= self.every else self._since + 1
         self._search(frame) if self._thread is None else self._search_meanwhile(frame)
-        return [copy.copy(track) for track in self._tracker.tracks if not track.lost]
+        return [track.copy() for track in self._tracker.tracks if not track.lost]
 
     def _search(self, frame: np.ndarray) -> None:
         """Search this frame, if it is time to."""
@@ -910,7 +924,11 @@ def _collect(args: argparse.Namespace) -> None:
         _print_problems(frames)
         print(", ".join(f"{count} {reason}" for reason, count in results.most_common()) or "no frames")
     counts = collector.counts()
-    print(f"{collector.folder} holds {counts['anchor']} anchor and {counts['positive']} positive pictures")
+    if not counts:
+        print("nothing was saved")
+        return
+    print(f"{collector.folder}: {counts['anchor']} anchor, {counts['positive']} positive")
+    print(f"to learn from them: python tools/prepare_people.py preprocess {args.to} --to {args.to}_faces")
 
 
 def _print_problems(frames: Frames) -> None:

@@ -122,19 +122,19 @@ class Log:
 
     def cut_after(self, step: int) -> None:
         """Forget rows behind the checkpoint from which the training goes on, and a last line that was cut off."""
-        rows = []
-        if self.file.exists():
-            lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True)
-            rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
-        self._write([row for row in rows if int(row[self.columns[0]]) <= step], "w")
+        text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
+        rows = list(csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n")))
+        kept = [row for row in rows if int(row[self.columns[0]]) <= step]
+        if not text.endswith("\n") or len(kept) < len(rows):
+            with whole(self.file) as unfinished:
+                self._write(unfinished, kept, "w")
 
     def add(self, **row) -> None:
         """Add a row."""
-        self._write([row], "a")
+        self._write(self.file, [row], "a")
 
-    def _write(self, rows: list[dict], mode: str) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open(mode, newline="", encoding="utf-8") as stream:
+    def _write(self, file: Path, rows: list[dict], mode: str) -> None:
+        with file.open(mode, newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, self.columns, lineterminator="\n", extrasaction="ignore")
             if mode == "w":
                 writer.writeheader()
@@ -201,8 +201,19 @@ class Epochs:
             row: The epoch's numbers, one for each column.
             kept: The network to keep.
             every: Epochs between two named networks.
+
+        Raises:
+            TrainingFailed: If it can't be written, to a full disk, say; what was kept before is still there.
         """
-        epoch = self.done + 1
+        try:
+            self._keep(self.done + 1, row, kept, every)
+        except OSError as error:
+            raise TrainingFailed(
+                f"epoch {self.done + 1} can't be kept in {self.folder} ({error.strerror or error}): make room and run "
+                f"it again; it goes on after epoch {self.done}"
+            ) from error
+
+    def _keep(self, epoch: int, row: Mapping, kept: keras.Model, every: int) -> None:
         if self.history.empty or row[self.watched] < self.history[self.watched].min():
             save_model(kept, self.folder / "best.keras")
         if epoch % every == 0:

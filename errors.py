@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; what its user got wrong ends it with one line instead of a traceback."""
+    """Run a command; what its user got wrong, and Ctrl-C, end it with one line and no traceback."""
     try:
         main()
     except FaceError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
 
 
 class FaceError(ValueError):

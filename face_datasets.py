@@ -64,15 +64,21 @@ def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFram
     people = pd.DataFrame(rows, columns=["identity", "picture"])
     people = people[people.groupby("identity").picture.transform("size") >= min_pictures].reset_index(drop=True)
     if people.empty:
-        raise BadArgument(
-            f"{source} shows nobody in at least {min_pictures} picture(s); expected a folder per person, with pictures"
-        )
+        raise BadArgument(f"{source} shows nobody in at least {min_pictures} picture(s); {_why_nobody(source, rows)}")
     return people
 
 
-def fetch_lfw(
-    min_pictures: int = 1, data_home: str | os.PathLike | None = None, download: bool = True
-) -> pd.DataFrame:
+def _why_nobody(source: Path, rows: list) -> str:
+    """What may be wrong with a folder in which nobody has enough pictures."""
+    if rows:
+        most = pd.Series([name for name, _ in rows]).value_counts()
+        return f"the most that anybody has is {most.max()}, {most.idxmax()}"
+    if source.is_dir() and any(_is_picture(file) for file in source.iterdir()):
+        return f"pictures lie directly in it: give the folder above, {source.resolve().parent}"
+    return "expected a folder per person, with pictures"
+
+
+def fetch_lfw(min_pictures: int = 1, data_home: str | os.PathLike | None = None, download: bool = True) -> pd.DataFrame:
     """List the people of Labeled Faces in the Wild, the usual negatives; scikit-learn fetches them once (233 MB).
 
     Args:
@@ -277,7 +283,8 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
     for kind, found in (("same", same), ("different", different)):
         if len(found) < half:
             limit = "" if per_picture is None else f" with at most {per_picture} per picture"
-            raise BadArgument(f"{count} pairs take {half} of the {kind} kind; these people give {len(found)}{limit}")
+            there = f"{people.identity.nunique()} people in {len(people)} pictures"
+            raise BadArgument(f"{count} pairs take {half} of the {kind} kind; {there} give {len(found)}{limit}")
     pairs = np.array([*same, *different]).reshape(-1, 2)[rng.permutation(2 * half)]
     first, second = (people.iloc[pairs[:, side]].reset_index(drop=True) for side in (0, 1))
     table = pd.DataFrame({"picture_1": first.picture, "picture_2": second.picture})
@@ -329,6 +336,33 @@ def _different_pairs(identities: np.ndarray, wanted: int, rng, limit: int | None
                 if len(chosen) == wanted:
                     return chosen
     return chosen
+
+
+def one_person_pairs(
+    same: Sequence[tuple[str, str]], own: Sequence[str], others: Sequence[str], times: int = 1, seed: int = 0
+) -> pd.DataFrame:
+    """Pairs to learn one person from: two of their pictures, or one of theirs beside somebody else's.
+
+    Args:
+        same: Pairs of the person's pictures.
+        own: The person's pictures that others are laid beside, in turn.
+        others: Pictures of other people; as many as there are same pairs are drawn, each once.
+        times: How often each same pair comes (varied at random, it is another one each time).
+        seed: Which others.
+
+    Returns:
+        A table with ``picture_1``, ``picture_2`` and ``same``, half of it each.
+
+    Raises:
+        BadArgument: If there are too few others.
+    """
+    count = len(same) * times
+    if not 1 <= count <= len(others):
+        raise BadArgument(f"{len(same)} same pairs, {times} times each, take as many pictures of others: {len(others)}")
+    chosen = np.asarray(others)[np.random.default_rng(seed).choice(len(others), count, replace=False)]
+    different = list(zip(np.resize(own, count), chosen, strict=True))
+    table = pd.DataFrame([*same] * times + different, columns=["picture_1", "picture_2"])
+    return table.assign(same=np.arange(len(table)) < count)
 
 
 # ------------------------------------------------------------------------------------------ augmentations
@@ -567,9 +601,7 @@ class PersonFaces:
 
         return self._crowds(show, batch, augmented, seed, first_epoch, moved)
 
-    def crowds(
-        self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
-    ):
+    def crowds(self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False):
         """Batches as ``batches`` gives them, with the number of the person in each face instead of the pairs.
 
         Returns:
@@ -583,16 +615,26 @@ class PersonFaces:
             lambda faces, numbers: (faces * 255, tf.gather(who, numbers)), batch, augmented, seed, first_epoch, moved
         )
 
+    def check_batch(self, batch: int) -> int:
+        """How many people are in a batch of so many faces.
+
+        Raises:
+            BadArgument: If the batch can't be filled: not divisible by K, or fewer people or pictures than it takes.
+        """
+        there, people = int(self.who.max()) + 1, batch // self.per_person
+        if batch % self.per_person or not 2 <= people <= there or len(self) < batch:
+            fits = self.per_person * min(there, len(self) // self.per_person)
+            raise BadArgument(
+                f"batch={batch}: faces of at least 2 people, {self.per_person} of each; here are {there} people in "
+                f"{len(self)} pictures, enough for a batch of {fits}"
+            )
+        return people
+
     def _crowds(self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool):
         """Batches of faces in 0..1 and their rows, as ``show`` makes them into what is wanted."""
         import tensorflow as tf
 
-        people = batch // self.per_person
-        if batch % self.per_person or not 2 <= people <= self.who.max() + 1 or len(self) < batch:
-            raise BadArgument(
-                f"batch={batch}: it takes {self.per_person} faces of each of at least 2 people; there are "
-                f"{self.who.max() + 1} people in {len(self)} pictures"
-            )
+        people = self.check_batch(batch)
         faces = tf.constant(self.faces)
 
         def order(rng):

@@ -581,9 +581,7 @@ def photos_to_encodings(
     return encodings, problems
 
 
-def _faces_of(
-    sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str
-) -> list[np.ndarray | FaceError]:
+def _faces_of(sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str) -> list[np.ndarray | FaceError]:
     """One face of each photo, or what was wrong with it."""
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]

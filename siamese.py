@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,8 @@ from tqdm.auto import tqdm
 
 from checkpoints import Epochs, one_epoch, precision, save_model
 from errors import BadArgument, BadNetwork
-from face_datasets import PairFaces, PersonFaces
+from evaluation import threshold_at
+from face_datasets import PairFaces, PersonFaces, check_disjoint, one_person_pairs, open_faces, read_picture
 from face_detection import extract_face
 from fr_utils import Source, check_files, describe, in_project, load_image, sha256_of
 from quiet import quietly
@@ -237,6 +239,9 @@ def with_all_pairs(siamese: keras.Model, batch: int) -> keras.Model:
 class Plan:
     """All that a training depends on, besides its pairs; the same plan gives the same network.
 
+    The rate is the published one, for lists of pairs. Who learns from all pairs of a batch (``PersonFaces``) gets on
+    with a larger one, 1e-3 say, and batches of 64.
+
     Attributes:
         variant: A key of :data:`VARIANTS`.
         side: S, of the faces in pixels.
@@ -305,9 +310,12 @@ def train(
         which the network waited for its next batch.
 
     Raises:
-        BadArgument: If the folder holds a training with another plan.
+        BadArgument: If the folder holds a training with another plan, or the faces have another side.
         TrainingFailed: If a loss is no number any more.
     """
+    for what, faces in (("learned", learned.faces), ("validation", validation.faces)):
+        if faces.shape[1] != plan.side:
+            raise BadArgument(f"{what}: its faces have {faces.shape[1]} pixels, the plan says side={plan.side}")
     steps, in_batch = len(learned) // plan.batch, isinstance(learned, PersonFaces)
     if steps < 1:
         raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
@@ -406,12 +414,94 @@ def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, floa
     return keras.models.load_model(folder / "siamese.keras", compile=False), threshold
 
 
+# ---------------------------------------------------------------------------------------------- one person
+@dataclass(frozen=True)
+class Verifier:
+    """Twins that know one person, and what they are worth.
+
+    Attributes:
+        model: The network.
+        known: The person's faces that a new one is compared with, (k, S, S, 3), RGB in 0..1.
+        threshold: From this mean score on it is the person; chosen on other people than are tested here.
+        true_accepts: The share of the person's later pictures, which taught nothing, that are accepted.
+        false_accepts: The share of pictures of strangers, who taught nothing, that are.
+        later: How many later pictures there were.
+        strangers: How many strangers.
+    """
+
+    model: keras.Model
+    known: np.ndarray
+    threshold: float
+    true_accepts: float
+    false_accepts: float
+    later: int
+    strangers: int
+
+    def scores(self, faces: np.ndarray) -> np.ndarray:
+        """How much aligned faces (m, S, S, 3) in 0..1 are like the person: (m,), the mean over the known ones."""
+        return score_all(self.model, self.known, faces).mean(axis=0)
+
+
+#: Of a person's pictures, in their order: to learn from, to stop at, and to be tested with.
+OWN_SHARES = (0.6, 0.2, 0.2)
+FEWEST = 8
+
+
+def train_for_one(
+    own: Sequence[str],
+    others: Sequence[pd.DataFrame],
+    folder: str | os.PathLike,
+    plan: Plan | None = None,
+    far: float = 0.01,
+    progress: bool = True,
+) -> Verifier:
+    """Train twins for one person, and test them on that person's later pictures and on strangers.
+
+    Args:
+        own: The person's pictures as aligned faces, at least 8, in the order in which they were taken.
+        others: Three tables of other people's aligned faces (of ``split_by_identity``): to learn from, to choose the
+            threshold, and to be tested with.
+        folder: As in ``train``.
+        plan: By default twelve epochs of pairs, varied strongly, at a rate that falls from 1e-3.
+        far: The share of strangers that the threshold may let in.
+        progress: True for a progress bar.
+
+    Returns:
+        The twins with their threshold, and the shares of later pictures and of strangers that they accept.
+
+    Raises:
+        BadArgument: If there are too few pictures, or somebody is in two of the tables.
+    """
+    if len(own) < FEWEST:
+        raise BadArgument(
+            f"{len(own)} pictures of the person: at least {FEWEST}, to learn from, to stop at, and to test"
+        )
+    check_disjoint(*others)
+    ends = np.round(np.cumsum(OWN_SHARES[:2]) * len(own)).astype(int)
+    learned, stopped, later = np.split(np.asarray(own, object), ends)
+    same = list(combinations(learned, 2))
+    pairs = one_person_pairs(same, learned, others[0].picture, min(5, len(others[0]) // len(same)))
+    checked = one_person_pairs(list(product(learned, stopped)), learned, others[1].picture)
+    plan = plan or Plan(epochs=12, batch=min(32, len(pairs)), rate=1e-3, decay=0.8, moved=True)
+    model, _ = train(PairFaces(pairs, plan.side), PairFaces(checked, plan.side), plan, folder, progress)
+    known = open_faces(list(learned), plan.side).astype(np.float32) / 255
+
+    def near(pictures: Sequence[str]) -> np.ndarray:
+        faces = open_faces(list(pictures), plan.side).astype(np.float32) / 255
+        return 1 - score_all(model, known, faces).mean(axis=0)
+
+    limit = threshold_at(near(others[1].picture), far)
+    accepted, let_in = near(later) < limit, near(others[2].picture) < limit
+    strangers = others[2].identity.nunique()
+    return Verifier(model, known, 1 - limit, float(accepted.mean()), float(let_in.mean()), len(later), strangers)
+
+
 # ----------------------------------------------------------------------------------------------- verifying
 def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> np.ndarray:
     """The face of a photo as the networks here want it.
 
     Args:
-        photo: Anything that ``load_image`` takes.
+        photo: Anything that ``load_image`` takes, or a picture of a table (``find_people``), also in a zip file.
         side: S, in pixels.
         aligned: True if the picture is an aligned face already.
 
@@ -422,7 +512,8 @@ def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> n
         UnreadableImage: If it can't be opened.
         NoFaceFound: If it shows no face.
     """
-    face = extract_face(load_image(photo), side, aligned=aligned, name=describe(photo))
+    opened = read_picture(photo) if isinstance(photo, str | os.PathLike) else load_image(photo)
+    face = extract_face(opened, side, aligned=aligned, name=describe(photo))
     return face.astype(np.float32) / 255
 
 
@@ -442,12 +533,15 @@ def verify_faces(
         ``{"is_match": bool, "score": float}``, the score in 0..1.
 
     Raises:
-        BadArgument: If the threshold is no score.
+        BadArgument: If the threshold is no score, or the model no network.
         BadNetwork: If the model does not take two faces.
         FaceError: If a photo can't be opened or shows no face.
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
         raise BadArgument(f"threshold={threshold!r}: a score in 0..1")
+    if not isinstance(model, keras.Model):
+        hint = "; load_siamese() gives both: model, threshold = load_siamese()" if isinstance(model, tuple) else ""
+        raise BadArgument(f"model is a {type(model).__name__}, not a network{hint}")
     shapes = model.input_shape
     if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
         raise BadNetwork(f"{model.name} takes {shapes}; a siamese network takes two faces (m, S, S, 3)")

@@ -17,7 +17,7 @@ import functools
 import unicodedata
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -78,6 +78,10 @@ class Track:
     def label(self) -> str:
         """What to call it: its identity, ``unknown``, or ``looking …`` before that is decided."""
         return (self.identity or "unknown") if self.recognised else "looking …"
+
+    def copy(self) -> Track:
+        """The track as it is now; what the film brings next does not change it."""
+        return replace(self, place=self.place.copy(), encodings=deque(self.encodings, MEMORY))
 
     def consider(self, identity: str | None, is_clear: bool, looks: int) -> None:
         """Take note of who it seems to be, so that a single bad look changes no name.

@@ -4,7 +4,8 @@ A batch holds P people with K faces each. Every two faces of one person are an a
 goes with them decides what is learned: any (random), or one that is only just farther away (semi-hard).
 
 m is the number of faces (or of triplets), D the length of an encoding. Distances are squared Euclidean, as in the
-paper: between 0 and 4 for encodings of unit length.
+paper: between 0 and 4 for encodings of unit length. Mining looks at m·m·m numbers at once: little for a batch of 32,
+half a gigabyte for 512.
 
 Source: Schroff, Kalenichenko and Philbin, "FaceNet: A Unified Embedding for Face Recognition and
 Clustering", 2015.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from checkpoints import Epochs, one_epoch, precision
 from errors import BadArgument, TrainingFailed
 from evaluation import accuracy, area_under_roc, best_threshold
 from face_datasets import PairFaces, PersonFaces
+from fr_utils import info_of
 from inception_blocks_v2 import faceRecoModel
 from quiet import quietly
 
@@ -115,13 +117,23 @@ def squared_distances(encodings: Tensor) -> Tensor:
 
 
 def same_person(who: Tensor) -> Tensor:
-    """Which faces show the same person: (m,) → (m, m) bool; everybody is themselves, too."""
+    """Which faces show the same person: (m,) → (m, m) bool; every face shows the same person as itself.
+
+    Example:
+        >>> ops.convert_to_numpy(same_person([7, 7, 2])).tolist()
+        [[True, True, False], [True, True, False], [False, False, True]]
+    """
     who = ops.convert_to_tensor(who)
     return ops.equal(who[:, None], who[None])
 
 
 def pairs_of(who: Tensor) -> Tensor:
-    """Which faces make an anchor and a positive: two faces of one person, (m,) → (m, m) bool."""
+    """Which faces make an anchor and a positive: two faces of one person, (m,) → (m, m) bool.
+
+    Example:
+        >>> ops.convert_to_numpy(pairs_of([7, 7, 2])).tolist()
+        [[False, True, False], [True, False, False], [False, False, False]]
+    """
     same = same_person(who)
     return ops.logical_and(same, ops.logical_not(ops.eye(ops.shape(same)[0], dtype="bool")))
 
@@ -373,7 +385,7 @@ class TripletPlan:
 
     Attributes:
         network: A name that ``make_encoder`` knows; unused where the training starts from another network.
-        side: S, of the faces in pixels.
+        side: S, of the faces in pixels, the same for the people and the validation pairs.
         mining: Which negatives: one of :data:`MINING`.
         alpha: The margin.
         epochs: At most so many times as many faces are shown as there are.
@@ -442,8 +454,10 @@ def check_plan(plan: TripletPlan) -> None:
         raise BadArgument(f"alpha={plan.alpha!r}: the margin must be more than 0")
     if not 0 <= plan.frozen < 1:
         raise BadArgument(f"frozen={plan.frozen!r}: the share of layers that keep their weights, in 0..1")
-    if plan.epochs < 1 or plan.batch < 4:
-        raise BadArgument(f"epochs={plan.epochs}, batch={plan.batch}: at least 1 epoch, and 4 faces in a batch")
+    if min(plan.epochs, plan.patience) < 1:
+        raise BadArgument(f"epochs={plan.epochs}, patience={plan.patience}: at least 1 of each")
+    if not 0 < plan.rate < np.inf:
+        raise BadArgument(f"rate={plan.rate!r}: a learning rate, more than 0")
 
 
 def make_learner(encoder: keras.Model, plan: TripletPlan, steps: int) -> keras.Model:
@@ -476,6 +490,8 @@ def train_triplets(
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train an embedding with triplets, or go on where it was stopped.
 
+    (It sets Keras', NumPy's and Python's global seeds to the plan's.)
+
     Args:
         learned: The people to learn from; every batch holds some of them, several times each.
         validation: Pairs of other people: they say when to stop and which epoch was the best.
@@ -499,15 +515,20 @@ def train_triplets(
         TrainingFailed: If the loss is no number any more, or all encodings have become the same.
     """
     check_plan(plan)
-    if len(learned) < plan.batch:
-        raise BadArgument(f"{len(learned)} pictures don't fill a batch of {plan.batch}")
+    learned.check_batch(plan.batch)
+    _check_sides(plan, learned, validation, start)
     steps = len(learned) // plan.batch
     encoder, kept = _encoders(plan, start)
     learner = make_learner(encoder, plan, steps)
-    config = {**asdict(plan), "start": digest_of(start) if start else "random weights", "pictures": len(learned)}
+    config = {
+        **asdict(plan),
+        "start": digest_of(start) if start else "random weights",
+        "per_person": learned.per_person,
+    }
+    config |= {"people": _digest(learned.faces, learned.who), "validation": _digest(validation.faces, validation.rows)}
     epochs = Epochs(learner, folder, config, HISTORY, "validation_error", may_differ=["patience"])
     batches = _batches(learned, plan, epochs.done)
-    alarm = CollapseAlarm(plan.alpha)
+    alarm = CollapseAlarm(plan.alpha, min(10, steps))
     with tqdm(total=plan.epochs, initial=epochs.done, desc=plan.mining, unit="epoch", disable=not progress) as bar:
         for _ in epochs.left(plan.epochs, plan.patience):
             row = one_epoch(learner, batches, steps, bar, alarm)
@@ -532,14 +553,19 @@ def _encoders(plan: TripletPlan, start: keras.Model | None) -> tuple[keras.Model
     with precision(plan.precision):
         encoder = make_encoder(plan.network, plan.side)
     kept = make_encoder(plan.network, plan.side)
-    if start is not None and start.name != kept.name:  # of another make: it learns in its own precision
-        encoder, kept = (keras.models.clone_model(start) for _ in range(2))
     if start is not None:
+        if _shapes(start) != _shapes(kept):  # of another make: it learns in its own precision
+            encoder, kept = (keras.models.clone_model(start) for _ in range(2))
         encoder.set_weights(start.get_weights())
     learned = [layer for layer in encoder.layers if layer.weights]
     for number, layer in enumerate(learned):  # one by one: a model's own switch does not reach into a clone
         layer.trainable = number >= round(plan.frozen * len(learned))
     return encoder, kept
+
+
+def _shapes(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
+    """What tells whether weights of one network fit another: each layer's name, and the shapes of its weights."""
+    return [(layer.name, weight.shape) for layer in model.layers for weight in layer.weights]
 
 
 def _validate(model: keras.Model, pairs: PairFaces) -> dict:
@@ -550,21 +576,37 @@ def _validate(model: keras.Model, pairs: PairFaces) -> dict:
 
 def digest_of(model: keras.Model) -> str:
     """SHA-256 of a network's weights: tells whether two files hold the same ones."""
-    return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
+    return _digest(*model.get_weights())
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of the numbers in arrays."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+
+
+def _check_sides(plan: TripletPlan, learned: PersonFaces, validation: PairFaces, start: keras.Model | None) -> None:
+    """Refuse faces, or a network to start from, of another side than the plan's."""
+    sides = {"the people": learned.faces.shape[1], "the validation pairs": validation.faces.shape[1]}
+    if start is not None:
+        sides[start.name] = start.input_shape[1]
+    for what, side in sides.items():
+        if side != plan.side:
+            raise BadArgument(f"side={plan.side}: {what} have faces of {side} pixels; give all of them the same side")
 
 
 class CollapseAlarm:
-    """Ends a training in which all encodings have become the same: nothing can be learned from there.
+    """Ends a training in which all encodings become the same: nothing can be learned from there.
 
-    Two faces then are at no distance, whoever they show, and the loss is stuck at the margin.
+    Two people are then hardly any distance apart, and the margin is out of reach: the loss is stuck at it, or, where
+    only semi-hard triplets count, there are none any more and it is 0.
 
     Args:
         alpha: The margin.
-        steps: It rings after so many steps in a row.
+        steps: It rings after so many steps in a row with two people less than a quarter of the margin apart.
     """
 
     def __init__(self, alpha: float, steps: int = 10):
-        self.alpha, self.steps, self.seen = alpha, steps, 0
+        self.limit, self.alpha, self.steps, self.seen = alpha / 4, alpha, steps, 0
 
     def __call__(self, step: int, result: Mapping[str, float]) -> None:
         """Look at what a step came to.
@@ -572,12 +614,11 @@ class CollapseAlarm:
         Raises:
             TrainingFailed: If it was the last of too many such steps.
         """
-        collapsed = result["to_negative"] < 0.02 * self.alpha and abs(result["loss"] - self.alpha) < 0.05 * self.alpha
-        self.seen = self.seen + 1 if collapsed else 0
+        self.seen = self.seen + 1 if result["to_negative"] < self.limit else 0
         if self.seen >= self.steps:
             raise TrainingFailed(
-                f"at step {step} all encodings are the same (two people are {result['to_negative']:.1e} apart), and "
-                f"the loss is stuck at alpha = {self.alpha}: begin with random triplets, or a smaller learning rate"
+                f"all encodings are becoming the same: for {self.steps} steps, two people were less than "
+                f"{self.limit:.2g} apart; the margin is {self.alpha}: begin with random triplets, or a smaller rate"
             )
 
 
@@ -591,25 +632,35 @@ def fine_tune(
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Let a trained network learn a little more, from one's own people; its early layers stay as they are.
 
-    Whether it helped is seen on people, or pictures, that it did not learn from: measure before and after. A threshold
-    that was chosen before does not hold afterwards.
+    Whether it helped is seen on pictures that it did not learn from: measure before and after.
 
     Args:
         model: A network of ``load_facenet`` or ``train_triplets``; it is left as it is.
-        people: Whom to learn, as faces of the network's side.
+        people: Whom to learn, as faces of the network's side, at least two people.
         validation: Pairs of pictures that are not in ``people``.
         folder: As in ``train_triplets``.
-        plan: By default semi-hard triplets at a rate of 1e-5, with four fifths of the layers kept.
+        plan: By default ten epochs of semi-hard triplets at a rate of 1e-4, four fifths of the layers kept, in batches
+            of at most eight people.
         progress: True for a progress bar.
 
     Returns:
-        The network of the best epoch, which takes and gives what ``model`` does, and the history.
+        The network of the best epoch, or a copy of ``model`` if no epoch was better on the validation pairs; and the
+        history. The network takes and gives what ``model`` does. It carries ``model``'s notes (its ``facenet``), with
+        a threshold of its own, the best one for the validation pairs: the old one does not hold any more.
+
+    Raises:
+        BadArgument: If the sides differ, the plan makes no sense, or the people don't fill a batch.
+        TrainingFailed: If the loss is no number any more, or all encodings have become the same.
     """
-    side = model.input_shape[1]
-    plan = plan or TripletPlan(side=side, mining="semi-hard", epochs=10, rate=1e-5, frozen=0.8)
-    if plan.side != side or people.faces.shape[1] != side:
-        raise BadArgument(
-            f"{model.name} takes faces of side {side}; the plan says {plan.side}, the people have "
-            f"{people.faces.shape[1]}"
-        )
-    return train_triplets(people, validation, plan, folder, model, progress)
+    few = min(8, int(people.who.max()) + 1, len(people) // people.per_person)
+    plan = plan or TripletPlan(
+        side=model.input_shape[1], mining="semi-hard", epochs=10, rate=1e-4, frozen=0.8, batch=few * people.per_person
+    )
+    tuned, history = train_triplets(people, validation, plan, folder, model, progress)
+    if history.validation_error.min() >= _validate(model, validation)["validation_error"]:
+        tuned = keras.models.clone_model(model)
+        tuned.set_weights(model.get_weights())
+    tuned.trainable = False
+    threshold = best_threshold(validation.distances(tuned), validation.same)
+    tuned.facenet = replace(info_of(model), threshold=threshold)
+    return tuned, history

@@ -1,5 +1,6 @@
 """A checkpoint brings back everything that changes in training; a damaged or foreign one is refused by name."""
 
+import csv
 import json
 
 import keras
@@ -83,3 +84,20 @@ def test_a_precision_holds_inside_and_is_given_back_even_after_an_error():
         precision("float7"),
     ):
         pass
+
+
+def test_a_full_disk_at_the_start_costs_no_row_of_the_curve(tmp_path, monkeypatch):
+    log = Log(tmp_path / "history.csv", ["epoch", "loss"])
+    log.cut_after(0)
+    for epoch in (1, 2, 3):
+        log.add(epoch=epoch, loss=0.5)
+    before = log.file.read_bytes()
+
+    def full(self, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    log.cut_after(3)  # nothing to cut: nothing is written
+    with pytest.raises(OSError, match="No space left"):
+        log.cut_after(2)
+    assert log.file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["history.csv"]

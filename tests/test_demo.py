@@ -428,7 +428,7 @@ def test_what_can_not_be_done_is_said(two, tmp_path, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":77")  # nobody is there
     out = ("--output", tmp_path / "out.mp4")
     for error, words, args in (
-        (BadArgument, "nowhere.mp4 is neither a video nor a folder", ("--source", tmp_path / "nowhere.mp4", *out)),
+        (BadArgument, "nowhere.mp4 does not exist", ("--source", tmp_path / "nowhere.mp4", *out)),
         (UnreadableImage, "notes.mp4 is no video", ("--source", tmp_path / "notes.mp4", *out)),
         (NoCamera, "there is no camera 63", ("--source", 63)),
         (NoScreen, "into a video with --output", ("--source", two)),

@@ -13,6 +13,7 @@ from evaluation import (
     area_under_roc,
     best_threshold,
     bootstrap_accuracy,
+    bootstrap_gain,
     bootstrap_mean,
     check_pairs,
     confusion,
@@ -382,3 +383,21 @@ def test_true_accepts_are_those_of_the_roc_curve_and_withheld_where_few_pairs_de
     assert true_accepts_at(np.where(same, np.nan, distances), same, 0.1) == 0
     with pytest.raises(BadArgument, match="far=1.5"):
         true_accepts_at(distances, same, 1.5)
+
+
+def test_the_gain_of_a_method_over_itself_is_nothing_and_a_paired_interval_is_narrower():
+    rng = np.random.default_rng(0)
+    people = rng.integers(0, 20, (2000, 2))
+    same = rng.random(2000) < 0.5
+    people[same, 1] = people[same, 0]
+    hard = rng.normal(size=20)[people[:, 0]]  # some people are hard for every method
+    before = 1 - 0.6 * same + 0.3 * hard + 0.2 * rng.normal(size=2000)
+    after = before - 0.1 * same
+    nothing = bootstrap_gain(before, before, same, people, (0.7, 0.7))
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    gain = bootstrap_gain(before, after, same, people, (0.7, 0.7))
+    alone = [bootstrap_accuracy(distances, same, people, 0.7) for distances in (before, after)]
+    assert gain.value == pytest.approx(alone[1].value - alone[0].value)
+    assert 0 < gain.low < gain.value < gain.high
+    assert gain.high - gain.low < 0.6 * min(each.high - each.low for each in alone)
+    assert alone[0].high > alone[1].low  # apart they overlap

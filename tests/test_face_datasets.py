@@ -21,6 +21,7 @@ from face_datasets import (
     find_people,
     load_faces,
     make_pairs,
+    one_person_pairs,
     read_picture,
     split_by_identity,
     split_within_identity,
@@ -292,6 +293,20 @@ def test_the_distances_of_pairs_are_those_of_their_encodings(people, small_netwo
         faces, _ = load_faces([row.picture_1, row.picture_2], 8)
         first, second = np.asarray(small_network(faces.astype(np.float32)))
         assert distance == pytest.approx(np.linalg.norm(first - second), abs=1e-5)
+
+
+def test_the_pairs_of_one_person_are_balanced_and_strangers_come_once():
+    people = find_people("datasets/people.zip")
+    own, others = people.picture[:4], people.picture[8:]
+    same = [(own[0], own[1]), (own[0], own[2]), (own[1], own[3])]
+    pairs = one_person_pairs(same, own.to_numpy(), others, times=5)
+    assert len(pairs) == 30 and pairs.same.sum() == 15
+    assert pairs[pairs.same].groupby(["picture_1", "picture_2"]).size().tolist() == [5, 5, 5]
+    different = pairs[~pairs.same]
+    assert different.picture_2.is_unique and set(different.picture_2) <= set(others)
+    assert set(different.picture_1) == set(own)
+    with pytest.raises(BadArgument, match="3 same pairs, 999 times each, take as many pictures of others: 1928"):
+        one_person_pairs(same, own, others, times=999)
 
 
 # ----------------------------------------------------------------------------------- people in every batch

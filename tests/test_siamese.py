@@ -15,7 +15,7 @@ import pytest
 import checkpoints
 import siamese
 from errors import BadArgument, BadNetwork, NoFaceFound, UnreadableImage
-from face_datasets import PairFaces, PersonFaces, find_people, make_pairs, split_by_identity
+from face_datasets import PairFaces, PersonFaces, find_people, make_pairs, open_faces, split_by_identity
 from siamese import (
     VARIANTS,
     L1Distance,
@@ -27,6 +27,7 @@ from siamese import (
     save_siamese,
     score_all,
     train,
+    train_for_one,
     verify_faces,
     with_all_pairs,
 )
@@ -206,10 +207,56 @@ def test_a_folder_of_another_training_and_too_few_pairs_are_refused(trained, pai
         train(*pairs, Plan(side=32, batch=100), tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("which", ["learned", "validation"])
+def test_faces_of_another_side_than_the_plan_says_are_refused_before_anything_is_learned(pairs, tmp_path, which):
+    people = find_people("datasets/people.zip")
+    larger = PairFaces(make_pairs(people[people.identity < "p010"], 40), side=40)
+    parts = {"learned": pairs[0], "validation": pairs[1], which: larger}
+    with pytest.raises(BadArgument, match=f"{which}: its faces have 40 pixels, the plan says side=32"):
+        train(parts["learned"], parts["validation"], PLAN, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------------------------------- one person
+@pytest.fixture(scope="module")
+def others():
+    people = find_people("datasets/people.zip")
+    return split_by_identity(people[people.identity < "p060"], (30, 15, 15))
+
+
+def test_twins_for_one_person_are_tested_with_pictures_and_people_that_taught_nothing(others, tmp_path):
+    people = find_people("datasets/people.zip")
+    own = list(people.picture[people.identity == "p100"])
+    plan = Plan(side=32, epochs=2, batch=20, rate=1e-3)
+    twins = train_for_one(own, others, tmp_path, plan, far=0.05, progress=False)
+    assert twins.known.shape == (5, 32, 32, 3) and (twins.later, twins.strangers) == (2, 15)
+    later, strangers = (
+        twins.scores(open_faces(list(pictures), 32) / np.float32(255)) for pictures in (own[6:], others[2].picture)
+    )
+    assert twins.true_accepts == np.mean(later > twins.threshold)
+    assert twins.false_accepts == pytest.approx(np.mean(strangers > twins.threshold), abs=0.01)
+    chosen_on = twins.scores(open_faces(list(others[1].picture), 32) / np.float32(255))
+    assert np.mean(chosen_on > twins.threshold) == pytest.approx(0.05, abs=0.01)  # six of 120
+
+
+def test_twins_for_one_person_are_refused_where_they_could_not_be_tested(others, tmp_path):
+    people = find_people("datasets/people.zip")
+    own = list(people.picture[people.identity == "p100"])
+    with pytest.raises(BadArgument, match="7 pictures of the person: at least 8"):
+        train_for_one(own[:7], others, tmp_path)
+    with pytest.raises(BadArgument, match="is in part 0 and in part 2"):
+        train_for_one(own, (others[0], others[1], others[0]), tmp_path)
+
+
 # ----------------------------------------------------------------------------------------------- verifying
 def test_a_photo_becomes_the_face_that_the_network_wants(images):
     face = preprocess_image(images / "lena.jpg", 64)
     assert face.shape == (64, 64, 3) and face.dtype == np.float32 and face.min() >= 0 and 0.5 < face.max() <= 1
+
+
+def test_pictures_of_a_zip_file_can_be_verified():
+    picture = find_people("datasets/people.zip").picture[0]
+    assert preprocess_image(picture, 32, aligned=True).shape == (32, 32, 3)
 
 
 def test_verify_faces_says_whether_and_how_sure(images):
@@ -233,6 +280,8 @@ def test_bad_photos_and_networks_are_named(images, tmp_path):
         verify_faces(images / "lena.jpg", tmp_path / "nothing.jpg", model)
     with pytest.raises(NoFaceFound, match="100×100"):
         verify_faces(np.full((100, 100, 3), 90, np.uint8), images / "lena.jpg", model)
+    with pytest.raises(BadArgument, match=r"model is a tuple, not a network; load_siamese\(\) gives both"):
+        verify_faces(images / "lena.jpg", images / "lena.jpg", (model, 0.5))
     with pytest.raises(BadNetwork, match="takes two faces"):
         verify_faces(images / "lena.jpg", images / "lena.jpg", make_embedding("compact", 32))
 

@@ -1,6 +1,7 @@
 """The study of the twins: its lists keep people apart, and what it reports is what its scores say."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from errors import BadArgument
 from evaluation import accuracy, precision_recall
-from face_datasets import find_people
-from siamese import VARIANTS, load_siamese
+from face_datasets import find_people, read_picture
+from fr_utils import save_picture
+from siamese import VARIANTS, Plan, load_siamese
 from tools import train_siamese
 from tools.train_siamese import (
     FACENETS,
@@ -21,7 +23,6 @@ from tools.train_siamese import (
     RESULTS,
     STUDIES,
     digest_of,
-    one_person_pairs,
     plan_for,
     read_list,
 )
@@ -58,18 +59,6 @@ def test_a_study_without_its_lists_or_pictures_says_what_is_missing(tmp_path, mo
     monkeypatch.setitem(STUDIES, "att_faces", STUDIES["att_faces"]._replace(source=str(tmp_path / "nowhere")))
     with pytest.raises(BadArgument, match="nowhere is no folder and no zip file"):
         train_siamese.main(["pairs", "att_faces"])
-
-
-def test_the_pairs_of_one_person_are_balanced_and_strangers_come_once():
-    people = find_people("datasets/people.zip")
-    own, others = people.picture[:4], people.picture[8:]
-    same = [(own[0], own[1]), (own[0], own[2]), (own[1], own[3])]
-    pairs = one_person_pairs(same, own.to_numpy(), others, times=5)
-    assert len(pairs) == 30 and pairs.same.sum() == 15
-    assert pairs[pairs.same].groupby(["picture_1", "picture_2"]).size().tolist() == [5, 5, 5]
-    different = pairs[~pairs.same]
-    assert different.picture_2.is_unique and set(different.picture_2) <= set(others)
-    assert set(different.picture_1) == set(own)
 
 
 # ------------------------------------------------------------------------------------------------- results
@@ -144,6 +133,28 @@ def test_the_one_person_job_was_done_for_enough_people_and_adds_up():
 
 
 # ------------------------------------------------------------------------------------------------ the whole way
+def test_somebodys_own_pictures_become_a_verifier_that_is_kept(tmp_path, monkeypatch, capsys):
+    people = find_people("datasets/people.zip")
+    monkeypatch.setattr(
+        train_siamese, "find_people", lambda source: people if "zip" in str(source) else find_people(source)
+    )
+    for picture in people.picture[people.identity == "p100"]:
+        (tmp_path / "faces" / "me").mkdir(parents=True, exist_ok=True)
+        save_picture(tmp_path / "faces" / "me" / Path(picture).name, read_picture(picture))
+    people = people[people.identity < "p080"].reset_index(drop=True)
+    monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(40, 20, 20)))
+    monkeypatch.setattr(
+        train_siamese, "train_for_one", partial(train_siamese.train_for_one, plan=Plan(epochs=1, batch=20))
+    )
+    train_siamese.main(["own", str(tmp_path / "faces" / "me"), "--to", str(tmp_path / "mine")])
+    out = capsys.readouterr().out
+    assert "of 2 later pictures, which taught nothing," in out and "of 20 strangers" in out
+    model, threshold = load_siamese(tmp_path / "mine")
+    assert f"its threshold is {threshold:.2f}" in out and model.count_params() == 340_705
+    with pytest.raises(BadArgument, match="pictures lie directly in it: give the folder above"):
+        find_people(tmp_path / "faces" / "me")
+
+
 def test_a_small_study_goes_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
     small = STUDIES["people"]._replace(shares=(30, 12, 12), pairs=(64, 60, 80), large=1, compact=8)
     monkeypatch.setitem(STUDIES, "people", small)

@@ -68,8 +68,8 @@ def exported(result: dict) -> str:
     return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.2f} times the original's time"
 
 
-def twin(method: str) -> Callable[[dict], str]:
-    """How many pairs of people never seen a method of the Siamese study gets right."""
+def right(method: str) -> Callable[[dict], str]:
+    """How many pairs of people never seen a method of a study gets right."""
 
     def say(study: dict) -> str:
         row = study["methods"][method]
@@ -79,8 +79,23 @@ def twin(method: str) -> Callable[[dict], str]:
 
 
 def job(method: str) -> Callable[[dict], str]:
-    """How many later pictures of a person are accepted where one stranger in a hundred is."""
-    return lambda result: interval(result["methods"][method]["true_accepts"])
+    """How many later pictures of a person are accepted, and of strangers."""
+
+    def say(result: dict) -> str:
+        row = result["methods"][method]
+        return f"{interval(row['true_accepts'])}, and {100 * row['false_accepts']:.1f} % of strangers' pictures"
+
+    return say
+
+
+def tuned(network: str) -> Callable[[dict], str]:
+    """What fine-tuning did to a network."""
+
+    def say(study: dict) -> str:
+        row = study["networks"][network]
+        return f"{interval(row['before']['accuracy'])} before, {interval(row['after']['accuracy'])} after"
+
+    return say
 
 
 ROWS = (
@@ -108,18 +123,32 @@ ROWS = (
     Row(
         "pairs of 41 people of CelebA, never seen: compact twin, trained here from nothing",
         "siamese_celeba_people.json",
-        twin("twin, compact"),
+        right("twin, compact"),
         "make siamese DIR=…",
     ),
-    Row("the same: whitened PCA", "siamese_celeba_people.json", twin("whitened PCA"), "make siamese DIR=…"),
-    Row("the same: residual network", "siamese_celeba_people.json", twin("FaceNet, residual"), "make siamese DIR=…"),
+    Row("the same: whitened PCA", "siamese_celeba_people.json", right("whitened PCA"), "make siamese DIR=…"),
+    Row("the same: residual network", "siamese_celeba_people.json", right("FaceNet, residual"), "make siamese DIR=…"),
     Row(
-        "one person's other pictures accepted, with one stranger in a hundred: twin trained for this person",
+        "one person's other pictures accepted, where about one stranger in a hundred is: twin for this person",
         "siamese_one_person.json",
         job("twin, for this person"),
         "make siamese DIR=…",
     ),
     Row("the same: residual network", "siamese_one_person.json", job("FaceNet, residual"), "make siamese DIR=…"),
+    Row(
+        "pairs of photos of 41 people of CelebA, never seen: embedding trained here with triplets, from nothing",
+        "triplets.json",
+        right("phase_two"),
+        "make triplets DIR=…",
+    ),
+    Row("the same: whitened PCA", "triplets.json", right("whitened PCA"), "make triplets DIR=…"),
+    Row("the same: residual network", "triplets.json", right("FaceNet, residual"), "make triplets DIR=…"),
+    Row(
+        "twenty people of CelebA, ten pictures each fine-tuned on, eight others verified: Inception FaceNet",
+        "triplets_fine_tuned.json",
+        tuned("FaceNet, Inception"),
+        "make triplets DIR=…",
+    ),
     Row("encoding faces one by one", "bench.json", speed(1), "make bench"),
     Row("encoding faces in batches of 64", "bench.json", speed(64), "make bench"),
     Row("a photo file with one face, to its name", "bench.json", latency(1), "make bench"),

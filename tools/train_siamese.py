@@ -6,6 +6,7 @@
     python tools/train_siamese.py score celeba_people                             # → results/siamese_celeba_people.json
     python tools/train_siamese.py one-person                                      # → results/siamese_one_person.json
     python tools/train_siamese.py ship celeba_people                              # → weights/siamese/
+    python tools/train_siamese.py own datasets/collected_faces/me                 # a verifier for one person: you
 
 ``celeba_people`` and ``att_faces`` are real people (see datasets/README.md), ``people`` are those who do not exist.
 People are divided by identity: the train people teach, the validation people say when to stop and where the threshold
@@ -51,6 +52,7 @@ from face_datasets import (  # noqa: E402
     drop_copies,
     find_people,
     make_pairs,
+    one_person_pairs,
     open_faces,
     split_by_identity,
 )
@@ -64,6 +66,7 @@ from siamese import (  # noqa: E402
     score_all,
     score_pairs,
     train,
+    train_for_one,
 )
 from whole_files import write_json, write_table  # noqa: E402
 
@@ -294,16 +297,6 @@ def one_person() -> dict:
     return result
 
 
-def one_person_pairs(same: list[tuple[str, str]], own: Sequence[str], others: pd.Series, times: int) -> pd.DataFrame:
-    """The same pairs, ``times`` times, and as many of the person's pictures beside somebody else's, who comes once."""
-    rng = np.random.default_rng(0)
-    count = len(same) * times
-    chosen = others.to_numpy()[rng.choice(len(others), count, replace=False)]
-    different = list(zip(np.resize(own, count), chosen, strict=True))
-    table = pd.DataFrame([*same] * times + different, columns=["picture_1", "picture_2"])
-    return table.assign(same=np.arange(len(table)) < count)
-
-
 class Nearness:
     """How far pictures are from a person's known ones, on average, for several methods; each is encoded once."""
 
@@ -348,6 +341,31 @@ def ship(name: str) -> None:
     save_siamese(model, ROOT / SHIPPED, round(1 - row["threshold"], 4), **notes)
 
 
+def train_own(faces: Path, to: Path | None = None) -> str:
+    """Train twins for one person, against people who do not exist; say what they are worth, and keep them.
+
+    Args:
+        faces: The person's aligned faces (``prepare_people.py preprocess`` makes them), in the order of their names.
+        to: Where the network goes; by default ``checkpoints/own/<person>``.
+
+    Returns:
+        What to tell the person.
+    """
+    people = find_people(faces.resolve().parent)
+    own = people.picture[people.identity == faces.resolve().name]
+    if own.empty:
+        raise BadArgument(f"{faces} holds no pictures")
+    to = to or ROOT / "checkpoints" / "own" / faces.resolve().name
+    others = split_by_identity(find_people("datasets/people.zip"), STUDIES["people"].shares)
+    twins = train_for_one(list(own), others, to / "training")
+    save_siamese(twins.model, to, round(twins.threshold, 4), trained_on=faces.name, far=FAR, later=twins.later)
+    return (
+        f"of {twins.later} later pictures, which taught nothing, {twins.true_accepts:.0%} are accepted; of pictures "
+        f"of {twins.strangers} strangers {twins.false_accepts:.1%}\nthe network is in {to}, its threshold is "
+        f"{twins.threshold:.2f}; chapter 10 of train_siamese.ipynb says what to expect of it on photographs"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -368,8 +386,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             sub.add_argument("--epochs", type=int, help="stop there for now; by default what STUDIES says")
             quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
             sub.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
+    own = commands.add_parser("own", help="train twins for one person, you, against people who do not exist")
+    own.add_argument("faces", type=Path, help="a folder of aligned faces, as prepare_people.py preprocess makes them")
+    own.add_argument("--to", type=Path, help="where the network goes; by default checkpoints/own/<person>")
     args = parser.parse_args(argv)
-    if args.command == "pairs":
+    if args.command == "own":
+        print(train_own(args.faces, args.to))
+    elif args.command == "pairs":
         write_lists(args.study)
     elif args.command == "train":
         print(train_one(args.study, args.variant, args.epochs, args.precision).tail(3).to_string())
