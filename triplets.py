@@ -350,7 +350,14 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 
 def mined_loss(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of what ``TripletMining`` gives: the mean over its valid triplets of max(d(a,p) − d(a,n) + α, 0)."""
+    """The loss of what ``TripletMining`` gives: the mean over its valid triplets of max(d(a,p) − d(a,n) + α, 0).
+
+    Args:
+        alpha: The margin.
+
+    Returns:
+        A function of two arguments, as Keras calls a loss: who (m,), which it ignores, and what was mined (m, m, 4).
+    """
 
     def loss(y_true, mined):
         to_positive, to_negative, valid = mined[..., 0], mined[..., 1], mined[..., 2]
@@ -360,22 +367,22 @@ def mined_loss(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def active(who: Tensor, mined: Tensor) -> Tensor:
-    """The share of all possible triplets of a batch that still cost something."""
+    """The share of all possible triplets of a batch that still cost something: who (m,), mined (m, m, 4) → a number."""
     return _mean(mined[..., 3], ops.cast(pairs_of(who), "float32"))
 
 
 def found(who: Tensor, mined: Tensor) -> Tensor:
-    """The share of anchors and positives for which a negative was found."""
+    """The share of anchors and positives for which a negative was found: who (m,), mined (m, m, 4) → a number."""
     return _mean(mined[..., 2], ops.cast(pairs_of(who), "float32"))
 
 
 def to_positive(who: Tensor, mined: Tensor) -> Tensor:
-    """The mean squared distance of two faces of one person."""
+    """The mean squared distance of two faces of one person: who (m,), mined (m, m, 4) → a number."""
     return _mean(mined[..., 0], ops.cast(pairs_of(who), "float32"))
 
 
 def to_negative(who: Tensor, mined: Tensor) -> Tensor:
-    """The mean squared distance of two faces of two people."""
+    """The mean squared distance of two faces of two people: who (m,), mined (m, m, 4) → a number."""
     return _mean(mined[..., 0], ops.cast(ops.logical_not(same_person(who)), "float32"))
 
 

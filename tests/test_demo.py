@@ -519,4 +519,4 @@ def test_it_is_quicker_than_fifteen_frames_per_second_on_two_cores(two, network,
     start = time.process_time()
     for frame in frames:
         annotate(frame, recogniser.see(frame), 25.0)
-    assert (time.process_time() - start) / len(frames) < 2 / 15  # of all the cores' time, whoever else uses them
+    assert (time.process_time() - start) / len(frames) < 1 / 15  # of one core's time, whoever else uses it

@@ -353,7 +353,7 @@ CANDIDATES = ("phase_one", "phase_two")
 
 
 def ship() -> None:
-    """Put the better of two runs, for its validation people, into weights/triplets/, with the threshold best for them."""
+    """Put the better of two runs, for its validation people, into weights/triplets/, with its threshold for them."""
     validation = read_list("celeba_people", "validation")
     pairs = PairFaces(validation, trained(CANDIDATES[0]).input_shape[1])
     on_validation = {name: pairs.distances(trained(name)) for name in CANDIDATES}
