@@ -283,7 +283,8 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
     for kind, found in (("same", same), ("different", different)):
         if len(found) < half:
             limit = "" if per_picture is None else f" with at most {per_picture} per picture"
-            there = f"{people.identity.nunique()} people in {len(people)} pictures"
+            many = people.identity.nunique()
+            there = f"{len(people)} pictures of {many} {'person' if many == 1 else 'people'}"
             raise BadArgument(f"{count} pairs take {half} of the {kind} kind; {there} give {len(found)}{limit}")
     pairs = np.array([*same, *different]).reshape(-1, 2)[rng.permutation(2 * half)]
     first, second = (people.iloc[pairs[:, side]].reset_index(drop=True) for side in (0, 1))

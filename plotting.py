@@ -436,15 +436,8 @@ def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
         for phase, rows in history.groupby("phase", sort=False) if "phase" in history else ():
             ax.axvline(rows.index[0] + 0.5, color=NEUTRAL, linewidth=0.8)
-            ax.text(
-                rows.index[0] + 0.7,
-                0.02,
-                phase,
-                rotation=90,
-                fontsize=8,
-                color=NEUTRAL,
-                transform=ax.get_xaxis_transform(),
-            )
+            style = {"rotation": 90, "fontsize": 8, "color": NEUTRAL, "zorder": 1}
+            ax.text(rows.index[0] + 0.9, 0.02, phase, transform=ax.get_xaxis_transform(), **style)
     return axes
 
 

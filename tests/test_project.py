@@ -83,8 +83,10 @@ def test_the_readmes_results_are_the_measured_ones():
 
 
 def test_the_readmes_python_runs_as_it_stands(capsys):
-    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    exec(snippet, {})
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        exec(snippet, {})
     assert capsys.readouterr().out == "It's lena, welcome in!\nNot in the database.\n"
 
 
