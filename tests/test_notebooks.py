@@ -48,6 +48,18 @@ def test_the_readers_inception_block_is_the_modules():
     np.testing.assert_allclose(theirs(face), ours(face), rtol=1e-4)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0])
+def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
+    written = {"np": np}
+    exec(cell_with_tag("train_facenet.ipynb", "semi-hard"), written)
+    rng = np.random.default_rng(0)
+    encodings, who = rng.normal(size=(24, 4)).astype("float32"), np.repeat(np.arange(6), 4)
+    encodings /= np.linalg.norm(encodings, axis=1, keepdims=True)
+    expected = triplets.semi_hard_triplets(encodings, who, alpha).triplets()
+    assert len(expected) > 5
+    np.testing.assert_array_equal(written["semi_hard"](encodings, who, alpha), expected)
+
+
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])
 def test_a_model_card_quotes_what_was_measured(folder):
     result = json.loads((ROOT / f"results/lfw_{Path(folder).name}.json").read_text())

@@ -22,10 +22,10 @@ from tools.train_siamese import (
     PARTS,
     RESULTS,
     STUDIES,
-    digest_of,
     plan_for,
     read_list,
 )
+from triplets import digest_of
 
 STUDY_RESULTS = [name for name in STUDIES if (RESULTS / f"siamese_{name}.json").is_file()]
 

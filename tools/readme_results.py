@@ -138,7 +138,7 @@ ROWS = (
     Row(
         "pairs of photos of 41 people of CelebA, never seen: embedding trained here with triplets, from nothing",
         "triplets.json",
-        right("phase_two"),
+        right("phase_one"),
         "make triplets DIR=…",
     ),
     Row("the same: whitened PCA", "triplets.json", right("whitened PCA"), "make triplets DIR=…"),

@@ -16,7 +16,6 @@ lies, the test people are scored once. The lists of pairs in results/pairs/ belo
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -68,6 +67,7 @@ from siamese import (  # noqa: E402
     train,
     train_for_one,
 )
+from triplets import digest_of  # noqa: E402
 from whole_files import write_json, write_table  # noqa: E402
 
 with quietly():
@@ -231,11 +231,6 @@ def _facenet_distances(faces: Callable[[int], PairFaces], model: keras.Model) ->
 
 def _twin_distances(faces: Callable[[int], PairFaces], model: keras.Model) -> np.ndarray:
     return 1 - score_pairs(model, faces(model.input_shape[0][1]))
-
-
-def digest_of(model: keras.Model) -> str:
-    """SHA-256 of a network's weights: tells whether two files hold the same ones."""
-    return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
 
 
 def plan_of(name: str, variant: str) -> dict:
