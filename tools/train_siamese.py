@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -336,23 +337,35 @@ def ship(name: str) -> None:
     save_siamese(model, ROOT / SHIPPED, round(1 - row["threshold"], 4), **notes)
 
 
+def _number_of(picture: str) -> int:
+    """The number at the end of a picture's name; 0 if there is none.
+
+    Example:
+        >>> _number_of("me/positive_0012.jpg"), _number_of("me/card.jpg")
+        (12, 0)
+    """
+    digits = re.search(r"\d+$", Path(picture).stem)
+    return int(digits[0]) if digits else 0
+
+
 def train_own(faces: Path, to: Path | None = None) -> str:
     """Train twins for one person, against people who do not exist; say what they are worth, and keep them.
 
     Args:
-        faces: The person's aligned faces (``prepare_people.py preprocess`` makes them), in the order of their names.
+        faces: The person's aligned faces (``prepare_people.py preprocess`` makes them), in the order of the numbers in
+            their names: ``anchor_0001``, ``positive_0001``, ``anchor_0002`` …, about as they were taken.
         to: Where the network goes; by default ``checkpoints/own/<person>``.
 
     Returns:
         What to tell the person.
     """
     people = find_people(faces.resolve().parent)
-    own = people.picture[people.identity == faces.resolve().name]
-    if own.empty:
+    own = sorted(people.picture[people.identity == faces.resolve().name], key=_number_of)
+    if not own:
         raise BadArgument(f"{faces} holds no pictures")
     to = to or ROOT / "checkpoints" / "own" / faces.resolve().name
     others = split_by_identity(find_people("datasets/people.zip"), STUDIES["people"].shares)
-    twins = train_for_one(list(own), others, to / "training")
+    twins = train_for_one(own, others, to / "training")
     save_siamese(twins.model, to, round(twins.threshold, 4), trained_on=faces.name, far=FAR, later=twins.later)
     return (
         f"of {twins.later} later pictures, which taught nothing, {twins.true_accepts:.0%} are accepted; of pictures "
