@@ -27,6 +27,7 @@ help:
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → results/'
 	@echo 'make triplets DIR=… train and score the embeddings of the third notebook, likewise (an hour or two) → results/'
+	@echo '                  (both: PRECISION=mixed_bfloat16 is quicker where the processor can multiply such numbers)'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
 	@echo 'make clean        remove .venv and everything else that these commands made, except results/ and datasets/'
 

@@ -6,8 +6,12 @@ Everything here is made once per session and must not be changed by a test.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
@@ -67,6 +71,24 @@ def database(images, network) -> MappingProxyType:
     known, unusable = build_database(images, network, progress=False)
     assert unusable.empty, unusable.to_string()
     return MappingProxyType(known)
+
+
+@pytest.fixture
+def kill_in_training():
+    """Run a training in a process of its own, and kill it at a random moment after its first checkpoint."""
+
+    def kill(training: Callable[[str], None], folder: Path, within: float) -> int:
+        process = multiprocessing.get_context("spawn").Process(target=training, args=(str(folder),))
+        process.start()
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (folder / "checkpoint.npz").exists():
+            time.sleep(0.05)
+        time.sleep(np.random.default_rng().uniform(0, within))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        return process.exitcode
+
+    return kill
 
 
 @pytest.fixture

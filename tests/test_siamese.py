@@ -1,10 +1,6 @@
 """Twin networks: shapes, shared weights, exact resume, and decisions that say what was wrong with their input."""
 
-import multiprocessing
-import os
-import signal
 import sys
-import time
 from dataclasses import replace
 
 import keras
@@ -152,15 +148,8 @@ def run_training(folder: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained, pairs, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=run_training, args=(str(tmp_path),))
-    process.start()
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (tmp_path / "checkpoint.npz").exists():
-        time.sleep(0.05)
-    time.sleep(np.random.default_rng().uniform(0, 0.5))
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained, pairs, tmp_path, kill_in_training):
+    kill_in_training(run_training, tmp_path, within=0.5)
     assert (tmp_path / "checkpoint.npz").exists()
     _, history = train(*pairs, PLAN, tmp_path, progress=False)
     columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]

@@ -6,12 +6,10 @@ Trainings resume exactly, and say when they went wrong.
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import product
 
@@ -385,16 +383,9 @@ def run_training(folder: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained, parts, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=run_training, args=(str(tmp_path),))
-    process.start()
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (tmp_path / "checkpoint.npz").exists():
-        time.sleep(0.05)
-    time.sleep(np.random.default_rng().uniform(0, 0.1))
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+def test_killed_at_a_random_moment_it_ends_with_the_uninterrupted_curve(trained, parts, tmp_path, kill_in_training):
+    exit_code = kill_in_training(run_training, tmp_path, within=0.1)
+    assert exit_code == -signal.SIGKILL
     _, history = train_triplets(*parts, PLAN, tmp_path, progress=False)
     pd.testing.assert_frame_equal(history[COLUMNS], trained[1][COLUMNS], rtol=1e-3)
 
