@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
+from evaluation import Probability, check_share
 from face_detection import (
     TEMPLATE,
     Detection,
@@ -226,6 +227,7 @@ class FaceNetInfo:
         template: Where the keypoints of an aligned face lie, as fractions of the side.
         threshold: The distance below which two faces are said to be one person.
         calibration: How the threshold was found: free-form numbers, for the reader.
+        probability: What a distance of this network means, learned from other people; None if nobody has measured it.
     """
 
     name: str
@@ -233,6 +235,7 @@ class FaceNetInfo:
     template: Mapping[str, Point] = field(default_factory=lambda: dict(TEMPLATE))
     threshold: float = THRESHOLD
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    probability: Probability | None = None
 
 
 def info_of(model: keras.Model) -> FaceNetInfo:
@@ -301,9 +304,25 @@ def _load_ours(folder: Path) -> keras.Model:
     model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
     model.load_weights(folder / "model.h5")
     model.trainable = False
-    template = {point: tuple(xy) for point, xy in card["template"].items()}
-    model.facenet = FaceNetInfo(card["name"], card["side"], template, card["threshold"], card.get("calibration", {}))
+    model.facenet = FaceNetInfo(
+        name=card["name"],
+        side=card["side"],
+        template={point: tuple(xy) for point, xy in card["template"].items()},
+        threshold=card["threshold"],
+        calibration=card.get("calibration", {}),
+        probability=_probability_of(card, folder),
+    )
     return model
+
+
+def _probability_of(card: dict, folder: Path) -> Probability | None:
+    """What the card says a distance means, if it says anything."""
+    try:
+        return Probability.from_dict(card["probability"]) if card.get("probability") else None
+    except BadArgument as error:
+        raise BadNetwork(
+            f"{folder / 'facenet.json'} is damaged: {error}; {_bring_back(folder / 'facenet.json')}"
+        ) from error
 
 
 def _is_the_courses(folder: Path) -> bool:
@@ -393,7 +412,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
     Args:
         model: The Keras model, of standard layers.
         folder: Where to; it is created.
-        **info: ``name``, ``template``, ``threshold`` and ``calibration`` of ``FaceNetInfo``.
+        **info: ``name``, ``template``, ``threshold``, ``calibration`` and ``probability`` of ``FaceNetInfo``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -406,6 +425,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
             _quietly(model.save, workshop / "model.h5", include_optimizer=False)
         card = {
             **vars(info),
+            "probability": info.probability.to_dict() if info.probability else None,
             "sha256": {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")},
         }
         card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
@@ -702,6 +722,7 @@ def identify(
     model: keras.Model,
     threshold: float | None = None,
     top: int = 1,
+    prior: float = 0.5,
 ) -> pd.DataFrame:
     """Name every face of a photo.
 
@@ -711,12 +732,15 @@ def identify(
         model: The network that made the database's encodings.
         threshold: Whoever is not nearer than this is unknown. None takes the network's own (0.7).
         top: How many of the nearest identities to list for each face.
+        prior: How probable it is, before one looks, that a face and an entry of the database are one person: 0.5 where
+            half of those who claim a name are who they say. In a crowd it is far less, and so is the confidence.
 
     Returns:
         A table with ``top`` rows per face, the faces as one reads: ``face`` (its number), ``box`` (x, y,
         width, height in pixels), ``rank`` (1 is the nearest), ``nearest`` (the identity of that rank),
-        ``distance`` to it, ``is_unknown`` (not below the threshold), and ``identity``: ``nearest``, or None
-        where it is unknown. No rows if the photo shows no face.
+        ``distance`` to it, ``confidence``, the probability (0..1) that two pictures this far apart show one person
+        (missing where nobody has measured it for this network), ``is_unknown`` (not below the threshold), and
+        ``identity``: ``nearest``, or None where it is unknown. No rows if the photo shows no face.
 
     Raises:
         EmptyDatabase: If there is nobody to compare with.
@@ -725,6 +749,7 @@ def identify(
     threshold = threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
+    check_share("prior", prior)
     names, known = as_matrix(database, model)
     info = info_of(model)
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
@@ -738,7 +763,29 @@ def identify(
             rows.append((face, detections[i]["box"], identity, float(distances[i, j]), rank, unknown, names[j]))
     columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
-    return table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
+    table = table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
+    table.insert(columns.index("distance") + 1, "confidence", confidence(table.distance, model, prior))
+    return table
+
+
+def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) -> np.ndarray:
+    """The probability that two photos show one person, from their distance; learned from people, not made up.
+
+    Args:
+        distances: Distances between encodings of ``model``, of any shape.
+        model: A network of ``load_facenet``.
+        prior: How probable one person is before one looks, in 0..1.
+
+    Returns:
+        Probabilities in 0..1, of the same shape; NaN if nobody has measured them for this network.
+
+    Example:
+        >>> confidence([0.3, 0.7, 1.1], load_facenet("weights/resnet")).round(1).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    probability = info_of(model).probability
+    distances = np.asarray(distances, np.float64)
+    return np.full(distances.shape, np.nan) if probability is None else probability(distances, prior)
 
 
 def _reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:

@@ -564,10 +564,16 @@ def _encoders(plan: TripletPlan, start: keras.Model | None) -> tuple[keras.Model
         if _shapes(start) != _shapes(kept):  # of another make: it learns in its own precision
             encoder, kept = (keras.models.clone_model(start) for _ in range(2))
         encoder.set_weights(start.get_weights())
-    learned = [layer for layer in encoder.layers if layer.weights]
+    learned = [layer for layer in _leaves(encoder) if layer.weights]
     for number, layer in enumerate(learned):  # one by one: a model's own switch does not reach into a clone
-        layer.trainable = number >= round(plan.frozen * len(learned))
+        layer.trainable = number >= round(plan.frozen * len(learned)) and layer.name != "mirror"  # a fixed matrix
     return encoder, kept
+
+
+def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models within it, from the input on."""
+    nested = ([layer] if not isinstance(layer, keras.Model) else _leaves(layer) for layer in model.layers)
+    return [layer for layers in nested for layer in layers]
 
 
 def _shapes(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
@@ -653,7 +659,8 @@ def fine_tune(
     Returns:
         The network of the best epoch, or a copy of ``model`` if no epoch was better on the validation pairs; and the
         history. The network takes and gives what ``model`` does. It carries ``model``'s notes (its ``facenet``), with
-        a threshold of its own, the best one for the validation pairs: the old one does not hold any more.
+        a threshold of its own, the best one for the validation pairs: the old one does not hold any more, nor does the
+        old probability.
 
     Raises:
         BadArgument: If the sides differ, the plan makes no sense, or the people don't fill a batch.
@@ -669,5 +676,5 @@ def fine_tune(
         tuned.set_weights(model.get_weights())
     tuned.trainable = False
     threshold = best_threshold(validation.distances(tuned), validation.same)
-    tuned.facenet = replace(info_of(model), threshold=threshold)
+    tuned.facenet = replace(info_of(model), threshold=threshold, probability=None)
     return tuned, history

@@ -22,6 +22,7 @@ from PIL import Image
 
 import fr_utils
 from errors import BadArgument, BadNetwork, EmptyDatabase, NoFaceFound, UnknownIdentity, UnreadableImage
+from evaluation import Probability
 from face_detection import extract_face
 from fr_utils import (
     FaceNetInfo,
@@ -418,7 +419,9 @@ def test_the_shipped_network_fits_into_git():
 def test_keras_alone_opens_the_shipped_network(network, photos):
     """No Lambda, no custom object: model_from_json and load_weights are enough, and give the same numbers."""
     text = (SHIPPED / "model.json").read_text(encoding="utf-8")
-    for layer in json.loads(text)["config"]["layers"]:
+    layers = json.loads(text)["config"]["layers"]
+    (trunk,) = [layer for layer in layers if layer["class_name"] == "Functional"]
+    for layer in [layer for layer in layers if layer is not trunk] + trunk["config"]["layers"]:
         assert layer["module"] == "keras.layers" and layer["registered_name"] is None, layer["name"]
         assert layer["class_name"] != "Lambda", layer["name"]
     model = keras.models.model_from_json(text)
@@ -431,9 +434,11 @@ def test_load_facenet_gives_back_what_save_network_wrote(small_network, tmp_path
     template = {"left_eye": (0.25, 0.25), "right_eye": (0.75, 0.25)}
     calibration = {"factor": 0.5, "fitted_on": "жители", "range": [0.1, 0.2]}
     folder = tmp_path / "new" / "folder"
-    save_network(small_network, folder, name="klein", template=template, threshold=0.9, calibration=calibration)
+    probability = Probability("isotonic", 0.25, (0.3, 0.5, 0.9), (4.0, 1.5, -3.0))
+    info = {"template": template, "threshold": 0.9, "calibration": calibration, "probability": probability}
+    save_network(small_network, folder, name="klein", **info)
     loaded = load_facenet(folder)
-    assert info_of(loaded) == FaceNetInfo("klein", 8, template, 0.9, calibration) and not loaded.trainable
+    assert info_of(loaded) == FaceNetInfo("klein", 8, template, 0.9, calibration, probability) and not loaded.trainable
     faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(faces), small_network(faces))
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILE_NAMES)
@@ -606,11 +611,11 @@ def test_a_network_that_takes_no_faces_is_refused():
 #: Euclidean distances between the encodings of committed pictures, as the shipped network gives them.
 GOLDEN_NAMES = ("lena", "camera_0", "ines", "lookalike", "otto")
 GOLDEN = [
-    [0.000, 0.366, 0.715, 0.703, 0.908],
-    [0.366, 0.000, 0.671, 0.700, 0.905],
-    [0.715, 0.671, 0.000, 0.513, 0.955],
-    [0.703, 0.700, 0.513, 0.000, 0.937],
-    [0.908, 0.905, 0.955, 0.937, 0.000],
+    [0.000, 0.388, 0.764, 0.726, 0.958],
+    [0.388, 0.000, 0.705, 0.707, 0.958],
+    [0.764, 0.705, 0.000, 0.520, 1.010],
+    [0.726, 0.707, 0.520, 0.000, 0.969],
+    [0.958, 0.958, 1.010, 0.969, 0.000],
 ]
 
 
@@ -773,7 +778,8 @@ def test_the_threshold_itself_is_too_far(images, network, database):
 def test_identify_names_everyone_of_the_video_call(images, answers, network, database):
     """The call is a grid of two rows and three columns; the answers go through it as one reads."""
     table = identify(images / "video_call.jpg", database, network)
-    assert list(table.columns) == ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
+    columns = ["face", "box", "identity", "distance", "confidence", "rank", "is_unknown", "nearest"]
+    assert list(table.columns) == columns
     assert list(table["face"]) == list(range(6)) and set(table["rank"]) == {1}
     places = [(round((y + h / 2) // 430), round((x + w / 2) // (1280 / 3))) for x, y, w, h in table.box]
     assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
@@ -781,6 +787,32 @@ def test_identify_names_everyone_of_the_video_call(images, answers, network, dat
     assert list(table.is_unknown) == [name is None for name in answers["video_call.jpg"]]
     assert ((table.distance < 0.7) == ~table.is_unknown).all()
     assert set(table.nearest) <= set(database)
+
+
+def test_identify_says_how_sure_it_is_as_learned_from_people(images, network, database):
+    """Nearer is surer; a prior of one in a thousand, as in a crowd, leaves less; both by Bayes' rule."""
+    table = identify(images / "video_call.jpg", database, network, top=3)
+    assert table.confidence.between(0, 1).all()
+    assert (table.sort_values("distance").confidence.diff().dropna() <= 0).all()
+    assert table.confidence[table.distance < 0.5].min() > 0.9 and table.confidence[table.distance > 0.85].max() < 0.1
+    crowd = identify(images / "video_call.jpg", database, network, top=3, prior=0.001)
+    odds = table.confidence / (1 - table.confidence) / 999
+    np.testing.assert_allclose(crowd.confidence, odds / (1 + odds), rtol=1e-6)
+    with pytest.raises(BadArgument, match="prior=1.5"):
+        identify(images / "video_call.jpg", database, network, prior=1.5)
+
+
+def test_a_network_whose_distances_nobody_has_measured_says_nothing_of_confidence(images, small_network):
+    known = {"eve": np.eye(128, dtype=np.float32)[0]}
+    assert identify(images / "camera_0.jpg", known, small_network).confidence.isna().all()
+
+
+def test_a_card_with_a_senseless_probability_is_damaged(small_folder):
+    card = json.loads((small_folder / "facenet.json").read_text())
+    card["probability"] = {"method": "logistic", "prior": 0.5, "distances": [0.4, 1.0], "log_odds": [-3.0, 3.0]}
+    (small_folder / "facenet.json").write_text(json.dumps(card))
+    with pytest.raises(BadNetwork, match="facenet.json is damaged: .*the farther, the less probable"):
+        load_facenet(small_folder)
 
 
 def test_identify_lists_the_nearest_few(images, network, database):

@@ -19,8 +19,7 @@ from errors import BadArgument
 from face_detection import KEYPOINTS, align_face, detect_faces
 from fr_utils import faces_to_encodings, load_facenet, load_image
 from tools import port_resnet
-from tools.calibrate import raw_model
-from tools.port_resnet import MEAN_RGB, DatReader, build_resnet, pad_to, port, residual_block
+from tools.port_resnet import MEAN_RGB, DatReader, build_resnet, build_trunk, pad_to, port, residual_block
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "data" / "resnet_raw.npy"
@@ -59,8 +58,8 @@ def faces():
 
 @pytest.fixture(scope="module")
 def raw(network, faces) -> np.ndarray:
-    """The raw 128 numbers of the shipped network: before centring, before unit length."""
-    return faces_to_encodings(faces, raw_model(network))
+    """The raw 128 numbers of the shipped network's trunk: one look, no centring, no unit length."""
+    return faces_to_encodings(faces, network.get_layer("trunk"))
 
 
 # ----------------------------------------------------------------------------------------- reading the file
@@ -193,12 +192,13 @@ def test_the_network_is_the_one_that_is_described():
     """29 convolutions; with the affine layers folded in, 5,580,000 numbers and a few; input scaled inside."""
     import keras
 
-    model = build_resnet()
+    model = build_trunk()
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert len(convolutions) == 29 and convolutions[0].kernel.shape == (7, 7, 3, 32)
     affine = sum(2 * layer.filters for layer in convolutions)
-    assert model.count_params() - 128 + affine == 5_614_592  # FACTS: with the affine layers, without our last bias
-    assert model.output_shape == (None, 128)
+    assert model.count_params() + affine == 5_614_592  # FACTS: with the affine layers
+    assert build_resnet().count_params() == model.count_params() + 150**2 + 128**2 + 128  # what mirrors and centres
+    assert model.output_shape == build_resnet().output_shape == (None, 128)
     mean = np.broadcast_to(np.float32(MEAN_RGB), (1, 150, 150, 3))
     np.testing.assert_allclose(model.get_layer("scaling")(mean), 0, atol=1e-6)
     np.testing.assert_allclose(model.get_layer("scaling")(mean + 256), 1, atol=1e-6)
@@ -229,10 +229,26 @@ def test_the_golden_numbers_are_a_networks_and_not_noise():
     assert distances[~np.eye(8, dtype=bool)].min() > 0.4
 
 
-def test_the_encoding_is_the_raw_numbers_centred_and_at_unit_length(network, faces, raw):
-    centred = raw + np.asarray(network.get_layer("centred").bias)
-    expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+def unit(x: np.ndarray) -> np.ndarray:
+    """Encodings (m, D) at unit length."""
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def test_the_encoding_is_the_mean_of_both_looks_centred_between_two_unit_lengths(network, faces, raw):
+    mirrored = faces_to_encodings(np.asarray(faces)[:, :, ::-1], network.get_layer("trunk"))
+    assert np.abs(raw - mirrored).max() > 0.01  # a face is not its mirror image
+    expected = unit(unit((raw + mirrored) / 2) + np.asarray(network.get_layer("centred").bias))
     np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-6)
+
+
+def test_the_mirror_turns_round_a_picture_to_the_last_bit(network, faces):
+    turned = network.get_layer("mirror")(np.float32(faces))
+    np.testing.assert_array_equal(turned, np.asarray(faces)[:, :, ::-1])
+
+
+def test_a_face_and_its_mirror_image_have_one_encoding(network, faces):
+    turned = np.asarray(faces)[:, :, ::-1]
+    np.testing.assert_allclose(faces_to_encodings(turned, network), faces_to_encodings(faces, network), atol=1e-6)
 
 
 @pytest.mark.engine

