@@ -13,11 +13,11 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow test-browser bench export-network lfw siamese triplets need-dir pins clean FORCE
+.PHONY: help run lab test test-slow test-browser bench export-network lfw steps evaluate groups quality siamese triplets need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
-	@echo '                  (NOTEBOOK=train_siamese.ipynb or train_facenet.ipynb: another one)'
+	@echo '                  (NOTEBOOK=train_siamese.ipynb, train_facenet.ipynb or evaluate.ipynb: another one)'
 	@echo 'make lab          open the notebooks in JupyterLab'
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
@@ -25,6 +25,10 @@ help:
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
+	@echo 'make steps DIR=…  what each step from a photo to an encoding gains, on LFW training people (half an hour) → results/'
+	@echo 'make evaluate DIR=…  strangers, probabilities, damage: what the fourth notebook quotes of LFW → results/; NETWORK=…'
+	@echo 'make groups DIR=… false accepts between groups of people, on pictures named <age>_<sex>_<race>_… → results/'
+	@echo 'make quality DIR=… LFW=…  does face_quality foretell failure? → results/'
 	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → results/'
 	@echo 'make triplets DIR=… train and score the embeddings of the third notebook, likewise (an hour or two) → results/'
 	@echo '                  (both: PRECISION=mixed_bfloat16 is quicker where the processor can multiply such numbers)'
@@ -79,6 +83,24 @@ triplets: need-dir .venv/.course
 
 lfw: need-dir .venv/.course
 	@$(PY) tools/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
+	@$(PY) tools/readme_results.py
+
+steps: need-dir .venv/.course
+	@$(PY) tools/steps.py "$(DIR)"
+	@$(PY) tools/readme_results.py
+
+evaluate: need-dir .venv/.course
+	@$(PY) tools/evaluate.py lfw "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
+	@$(if $(NETWORK),,$(PY) tools/evaluate.py damage "$(DIR)")
+	@$(PY) tools/readme_results.py
+
+groups: need-dir .venv/.course
+	@$(PY) tools/evaluate.py groups "$(DIR)"
+	@$(PY) tools/readme_results.py
+
+quality: need-dir .venv/.course
+	@test -n "$(LFW)" || { echo 'LFW=… is missing: the folder with the pictures and lists of LFW; DIR=… holds a folder per person'; exit 1; }
+	@$(PY) tools/quality.py score "$(DIR)" --lfw "$(LFW)"
 	@$(PY) tools/readme_results.py
 
 need-dir:

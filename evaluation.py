@@ -308,13 +308,24 @@ def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> floa
     """
     distances, same = check_pairs(distances, same)
     check_share("far", far)
-    return None if _too_few((~same).sum(), far) else _true_accepts(distances, same, None, far)
+    return None if _too_few((~same).sum(), far) else _true_accepts(distances, same, far)(np.ones(len(same)))
 
 
-def _true_accepts(distances: np.ndarray, same: np.ndarray, weight: np.ndarray | None, far: float) -> float:
-    """The share of the same pairs accepted at the last threshold that lets a share ``far`` of the others pass."""
-    false_accepts, true_accepts = _accepted(distances, same, _corners(distances), weight)
-    return float(true_accepts[np.searchsorted(false_accepts, far, side="right") - 1])
+def _true_accepts(distances: np.ndarray, same: np.ndarray, far: float) -> Callable[[np.ndarray], float]:
+    """The share of same pairs accepted where at most a share ``far`` of the others is, for any weights (n,) of them.
+
+    The pairs are sorted once: a million of them are weighed two hundred times in seconds.
+    """
+    usable = np.flatnonzero(np.isfinite(distances))
+    order = usable[np.argsort(distances[usable], kind="stable")]
+    ends = np.flatnonzero(np.diff(distances[order], append=np.inf))  # equal distances are accepted together
+
+    def share(weight: np.ndarray) -> float:
+        sums = (np.cumsum(np.where(kind, weight, 0)[order])[ends] / weight[kind].sum() for kind in (~same, same))
+        false_accepts, true_accepts = (np.append(0.0, accepted) for accepted in sums)
+        return float(true_accepts[np.searchsorted(false_accepts, far, side="right") - 1])
+
+    return share
 
 
 def check_share(name: str, share: float) -> None:
@@ -610,7 +621,8 @@ def bootstrap_true_accepts(
     """
     if true_accepts_at(distances, same, far) is None:
         return None
-    return bootstrap(lambda d, s, w: _true_accepts(d, s, w, far), distances, same, people, samples, seed)
+    share = _true_accepts(*check_pairs(distances, same), far)
+    return bootstrap(lambda _, __, weight: share(weight), distances, same, people, samples, seed)
 
 
 def verification_table(
@@ -919,10 +931,10 @@ def bootstrap_calibration_error(
 ) -> Interval:
     """``calibration_error`` with a 95 % interval over people, the two kinds of pairs in the proportion of the list.
 
-    Few pairs raise the error, and drawing them anew raises it as much again; so the interval is the basic one: it
-    goes below the value as far as the drawings went above it, and not below 0.
+    Few pairs raise the error, and drawing them anew raises it as much again. So the interval begins where the basic one
+    does, as far below the value as the drawings went above it, and ends where the drawings end: wide, to be safe.
 
-    Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 5.2.
+    Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 5.2, for the lower end.
     """
     usable = ~np.isnan(np.asarray(probability, np.float64))
     probability, same, people = (np.asarray(a)[usable] for a in (probability, same, people))
@@ -931,7 +943,7 @@ def bootstrap_calibration_error(
         return calibration_error(probability, same, bins, _in_proportion(weight, same))
 
     found = bootstrap(error, probability, same, people, samples, seed)
-    return Interval(found.value, *(max(0.0, 2 * found.value - end) for end in (found.high, found.low)))
+    return Interval(found.value, max(0.0, min(2 * found.value - found.high, found.value)), max(found.high, found.value))
 
 
 def _in_proportion(weight: np.ndarray, same: np.ndarray) -> np.ndarray:

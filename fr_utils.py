@@ -42,6 +42,7 @@ from face_detection import (
     pick_face,
     resize_face,
 )
+from face_quality import face_quality
 from inception_blocks_v2 import InceptionResNetV1
 from quiet import quietly
 
@@ -705,13 +706,12 @@ def who_is_it(
         FaceError: If the photo can't be opened or shows no face.
     """
     threshold = threshold_for(model, threshold)
-    names, known = as_matrix(database, model)
-    distances = np.linalg.norm(known - img_to_encoding(image_path, model, aligned), axis=1)  # (K,)
-    nearest = int(distances.argmin())
-    distance = float(distances[nearest])
+    search = searcher(database, model)
+    names, distances = search(img_to_encoding(image_path, model, aligned)[None])
+    distance, name = float(distances[0, 0]), names[0, 0]
     if distance < threshold:
-        print(f"It's {names[nearest]}, the distance is {distance:.2f}")
-        return distance, names[nearest]
+        print(f"It's {name}, the distance is {distance:.2f}")
+        return distance, name
     print("Not in the database.")
     return distance, None
 
@@ -750,22 +750,47 @@ def identify(
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
     check_share("prior", prior)
-    names, known = as_matrix(database, model)
-    info = info_of(model)
+    search, info = searcher(database, model), info_of(model)
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
-    encodings = faces_to_encodings(faces, model)
-    distances = np.linalg.norm(encodings[:, None] - known[None], axis=2)  # (faces, K)
+    names, distances = search(faces_to_encodings(faces, model), top)  # (faces, top)
     rows = []
     for face, i in enumerate(_reading_order([found["box"] for found in detections])):
-        for rank, j in enumerate(np.argsort(distances[i], kind="stable")[:top], 1):
-            unknown = not float(distances[i, j]) < threshold
-            identity = None if unknown else names[j]
-            rows.append((face, detections[i]["box"], identity, float(distances[i, j]), rank, unknown, names[j]))
+        for rank, (name, distance) in enumerate(zip(names[i], distances[i].tolist(), strict=True), 1):
+            unknown = not distance < threshold
+            rows.append((face, detections[i]["box"], None if unknown else name, distance, rank, unknown, name))
     columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
     table = table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
     table.insert(columns.index("distance") + 1, "confidence", confidence(table.distance, model, prior))
     return table
+
+
+def searcher(database: Mapping[str, np.ndarray], model: keras.Model) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """What finds the nearest few people in a database; one that can search by itself, as ``FaceDatabase``, is asked.
+
+    Args:
+        database: Identity → encoding, K of them.
+        model: The network that made them.
+
+    Returns:
+        A function of encodings (m, D) and how many people are wanted for each (1 unless told; at most K). It gives
+        their names (m, top) of object, the nearest first, and the distances to them (m, top).
+
+    Raises:
+        EmptyDatabase: If there is nobody to compare with.
+        BadArgument: If the database is no mapping, or an entry is no encoding of this network.
+    """
+    if hasattr(database, "nearest"):
+        _check_database(database)
+        return lambda encodings, top=1: database.nearest(encodings, min(top, len(database)))
+    names, known = as_matrix(database, model)
+
+    def search(encodings: np.ndarray, top: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        distances = np.linalg.norm(encodings[:, None] - known[None], axis=2)  # (m, K)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :top]
+        return np.array(names, object)[order], np.take_along_axis(distances, order, axis=1)
+
+    return search
 
 
 def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) -> np.ndarray:
@@ -832,11 +857,7 @@ def build_database(
     Raises:
         BadArgument: If the folder does not exist.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BadArgument(f"{folder} is not a folder")
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.suffix.lower() not in NO_PICTURE]
-    files = [f for f in files if not f.name.startswith(".") and not f.name.casefold().startswith(NO_PORTRAIT)]
+    files = _portraits_in(Path(folder))
     encodings, problems = photos_to_encodings(files, model, progress=progress)
     database: dict[str, np.ndarray] = {}
     unusable = []
@@ -849,6 +870,41 @@ def build_database(
         else:
             database[identity] = encodings[i]
     return database, pd.DataFrame(unusable, columns=["file", "reason"])
+
+
+def _portraits_in(folder: Path) -> list[Path]:
+    """The files of a folder that count as portraits."""
+    if not folder.is_dir():
+        raise BadArgument(f"{folder} is not a folder")
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.suffix.lower() not in NO_PICTURE]
+    return [f for f in files if not f.name.startswith(".") and not f.name.casefold().startswith(NO_PORTRAIT)]
+
+
+def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.DataFrame:
+    """Which portraits will make trouble at the door, and what to do about it: before they are enrolled.
+
+    Args:
+        folder: Where the portraits are, as for ``build_database``.
+        progress: False for no progress bar.
+
+    Returns:
+        A row per portrait, the worst first: ``file``, ``score`` (0..1, of ``face_quality``; 0 for one that can't be
+        used at all) and ``hints``, what is wrong and what to do, nothing if it is good.
+
+    Raises:
+        BadArgument: If the folder does not exist.
+    """
+    files, rows = _portraits_in(Path(folder)), []
+    for start in tqdm(range(0, len(files), 32), desc="judging", unit="batch", disable=not progress):
+        batch = files[start : start + 32]
+        for file, found in zip(batch, find_faces(batch), strict=True):
+            if isinstance(found, FaceError):
+                rows.append((file.name, 0.0, str(found)))
+            else:
+                quality = face_quality(*found)
+                rows.append((file.name, quality.score, "; ".join(quality.hints)))
+    table = pd.DataFrame(rows, columns=["file", "score", "hints"])
+    return table.sort_values("score", kind="stable", ignore_index=True)
 
 
 def threshold_for(model: keras.Model, threshold: float | None) -> float:

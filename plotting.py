@@ -487,3 +487,114 @@ def people_map(ax: Axes, points: np.ndarray, who: Sequence[str]) -> Axes:
         )
     ax.set(xlabel="first principal component", ylabel="second principal component", aspect="equal")
     return ax
+
+
+# -------------------------------------------------------------------------------------------- evaluation
+def distance_histogram(ax: Axes, distances: np.ndarray, same: np.ndarray, threshold: float) -> Axes:
+    """How far pairs of one person and of two lie apart; what lies on the wrong side of the threshold is hatched.
+
+    Args:
+        ax: Where to draw.
+        distances: (n,); those that are missing are left out.
+        same: (n,) bool.
+        threshold: Drawn as a line.
+    """
+    distances, same = np.asarray(distances), np.asarray(same, bool)
+    edges = np.linspace(0, 1.6, 65)
+    for kind, colour, label in ((same, SAME, "one person"), (~same, DIFFERENT, "two people")):
+        values = distances[kind & np.isfinite(distances)]
+        share = 100 * np.histogram(values, edges)[0] / len(values)
+        ax.stairs(share, edges, fill=True, color=colour, alpha=0.35)
+        ax.stairs(share, edges, color=colour, label=label, linestyle="-" if label == "one person" else "--")
+        wrong = edges[:-1] >= threshold if label == "one person" else edges[1:] <= threshold
+        ax.stairs(np.where(wrong, share, 0), edges, fill=True, facecolor="none", edgecolor=colour, hatch="////", lw=0)
+    ax.axvline(threshold, color=ACCENT)
+    ax.annotate(f"threshold {threshold:g}", (threshold, ax.get_ylim()[1]), xytext=(4, -10), textcoords="offset points")
+    ax.set(xlabel="distance", ylabel="share of the pairs (%)", xlim=(0, 1.6))
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 1.18), ncols=2)
+    return ax
+
+
+def interval_chart(
+    ax: Axes, labels: Sequence[str], intervals: Sequence[Sequence[float]], zero: float | None = 0
+) -> Axes:
+    """Estimates with their intervals, a row each: filled where the interval leaves ``zero`` out, hollow where not.
+
+    Args:
+        ax: Where to draw.
+        labels: What each row is called; the first row is on top.
+        intervals: (value, low, high) of each.
+        zero: Where "no difference" lies; None if there is no such place.
+    """
+    for row, (value, low, high) in enumerate(intervals):
+        sure = zero is None or low > zero or high < zero
+        ax.plot([low, high], [row, row], color=SAME if sure else NEUTRAL, linewidth=1.6)
+        ax.plot(value, row, "o", color=SAME if sure else NEUTRAL, markerfacecolor=None if sure else "white")
+    if zero is not None:
+        ax.axvline(zero, color="#BBBBBB", linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    return ax
+
+
+def group_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
+    """False accepts between groups, in per cent of the pairs: the darker, the more; within a group on the diagonal.
+
+    Args:
+        ax: Where to draw.
+        table: Rows of ``evaluation.false_accepts_by_group``.
+    """
+    names = list(dict.fromkeys(table.group))
+    shares = pd.DataFrame(np.nan, names, names)
+    for row in table.itertuples():
+        shares.loc[row.group, row.other] = shares.loc[row.other, row.group] = 100 * row.false_accepts
+    ax.imshow(np.log10(shares.clip(lower=1e-3)), cmap="Blues", vmin=-2, vmax=2.2)
+    for (i, j), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            text = f"{share:.1f}" if share >= 1 else f"{share:.2g}"
+            ax.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if share > 8 else "black")
+    ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def open_set_curves(ax: Axes, curves: Mapping[str, pd.DataFrame]) -> Axes:
+    """Known people named, against strangers named, a line per method.
+
+    Args:
+        ax: Where to draw.
+        curves: What to call a method → its table of ``evaluation.dir_curve``.
+    """
+    styles = zip(("-", "--", ":", "-."), (SAME, DIFFERENT, ACCENT, NEUTRAL), strict=True)
+    for (name, curve), (style, colour) in zip(curves.items(), styles, strict=False):
+        ax.step(100 * curve.fpir.clip(lower=1e-4), 100 * curve.dir, style, where="post", color=colour, label=name)
+    ax.set(xscale="log", xlabel="strangers who are given a name (%)", ylabel="known people named rightly (%)")
+    ax.set_xlim(0.1, 100)
+    ax.set_ylim(0, 101)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def damage_curves(axes: Sequence[Axes], table: pd.DataFrame, units: Mapping[str, str]) -> Sequence[Axes]:
+    """How many pairs are still decided rightly when one photo gets worse, a picture per way.
+
+    Args:
+        axes: One per way.
+        table: Columns ``damage``, ``level``, ``accuracy``, ``low``, ``high``, in shares; ``nothing`` is drawn as
+            a line through all.
+        units: Way → what its levels say.
+    """
+    untouched = 100 * float(table[table.damage == "nothing"].accuracy.iloc[0])
+    ways = [name for name in dict.fromkeys(table.damage) if name != "nothing"]
+    for ax, name in zip(np.ravel(axes), ways, strict=False):
+        rows = table[(table.damage == name) & (table.level > 0)]
+        place = np.arange(len(rows))
+        ax.axhline(untouched, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        ax.fill_between(place, 100 * rows.low, 100 * rows.high, color=SAME, alpha=0.2, linewidth=0)
+        ax.plot(place, 100 * rows.accuracy, "o-", color=SAME)
+        ax.set_xticks(place, [f"{level:g}" for level in rows.level])
+        ax.set(title=name, ylim=(45, 101))
+        ax.set_xlabel(units.get(name, ""), fontsize=8)
+    return axes

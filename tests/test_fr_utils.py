@@ -32,6 +32,7 @@ from fr_utils import (
     identify,
     img_to_encoding,
     info_of,
+    judge_portraits,
     load_facenet,
     load_image,
     photos_to_encodings,
@@ -813,6 +814,20 @@ def test_a_card_with_a_senseless_probability_is_damaged(small_folder):
     (small_folder / "facenet.json").write_text(json.dumps(card))
     with pytest.raises(BadNetwork, match="facenet.json is damaged: .*the farther, the less probable"):
         load_facenet(small_folder)
+
+
+def test_portraits_that_will_make_trouble_are_named_before_they_are_enrolled(images, photos, tmp_path):
+    """The worst first; one that can't be used says why; the camera's pictures are no portraits."""
+    shutil.copy(images / "lena.jpg", tmp_path)
+    shutil.copy(images / "camera_3.jpg", tmp_path)
+    Image.fromarray(cv2.GaussianBlur(photos["otto"], (0, 0), 9)).save(tmp_path / "otto.jpg")
+    (tmp_path / "eve.jpg").write_bytes(b"no picture")
+    table = judge_portraits(tmp_path, progress=False)
+    assert list(table.file) == ["eve.jpg", "otto.jpg", "lena.jpg"] and table.score.is_monotonic_increasing
+    assert table.score[0] == 0 and "eve.jpg is not a picture" in table.hints[0]
+    assert "blurred" in table.hints[1] and table.hints[2] == "" and table.score[2] > 0.9
+    with pytest.raises(BadArgument, match="is not a folder"):
+        judge_portraits(tmp_path / "nowhere")
 
 
 def test_identify_lists_the_nearest_few(images, network, database):

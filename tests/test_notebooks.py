@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import evaluation
 import inception_blocks_v2
 import triplets
 
@@ -58,6 +59,18 @@ def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
     expected = triplets.semi_hard_triplets(encodings, who, alpha).triplets()
     assert len(expected) > 5
     np.testing.assert_array_equal(written["semi_hard"](encodings, who, alpha), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_readers_ten_fold_protocol_is_the_modules(seed):
+    written = {"np": np, "evaluation": evaluation}
+    exec(cell_with_tag("evaluate.ipynb", "ten-fold"), written)
+    rng = np.random.default_rng(seed)
+    same, folds = rng.random(400) < 0.5, rng.integers(10, size=400)
+    distances = np.where(same, 0.6, 0.9) + rng.normal(0, 0.2, 400)
+    protocol = evaluation.lfw_protocol(distances, same, folds)
+    assert 0.6 < protocol.accuracy < 0.95
+    assert written["ten_fold"](distances, same, folds) == pytest.approx((protocol.accuracy, protocol.standard_error))
 
 
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])

@@ -1,4 +1,4 @@
-"""Write the table of results in README.md from the files in results/: ``python tools/readme_results.py``.
+"""Write the tables of results in README.md and in a model card from results/: ``python tools/readme_results.py``.
 
 Each row names what was measured, the number, and the command that makes it. A row whose file is not there is
 left out. The test suite checks that the README holds exactly this table.
@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -78,6 +80,50 @@ def right(method: str) -> Callable[[dict], str]:
     return say
 
 
+def strangers(evaluation: dict) -> str:
+    """How many known people are named among many, where one stranger in a hundred may get a name."""
+    row = evaluation["open_set"][-1]
+    named = {"value": row["named_at_fpir_0.01"], "low": row["low"], "high": row["high"]}
+    return f"{interval(named)} of {row['known_probes']:,} pictures; nearest is right {100 * row['rank_1']:.1f} %"
+
+
+def off(kind: str) -> Callable[[dict], str]:
+    """By how much a confidence is off on average."""
+
+    def say(evaluation: dict) -> str:
+        error = evaluation["confidence"][kind]["expected_calibration_error"]
+        value, low, high = (100 * error[key] for key in ("value", "low", "high"))
+        return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+
+    return say
+
+
+def steps(result: dict) -> str:
+    """The rate at which both errors are equal, before the steps that are kept and after them."""
+    first = result["steps"][0]
+    kept = next(row for row in result["steps"] if row["kept"])
+    return f"{interval(first['equal_error_rate'])} before, {interval(kept['equal_error_rate'])} after"
+
+
+def group(place: str) -> Callable[[dict], str]:
+    """False accepts of a group, with its name."""
+
+    def say(result: dict) -> str:
+        row = result["networks"]["weights/resnet"][place]
+        name = f"{row['group']}: " if place.startswith("adults") else ""
+        share, low, high = (100 * row[key] for key in ("false_accepts", "low", "high"))
+        return f"{name}{share:.2f} % [{low:.2f}, {high:.2f}]"
+
+    return say
+
+
+def foretold(quality: dict) -> str:
+    """How often a pair that is rejected has the lower score, beside what the width of the face alone would say."""
+    area = quality["pairs_of_celeba"]["area"]
+    of = {name: "{value:.2f} [{low:.2f}, {high:.2f}]".format(**area[name]) for name in ("score", "width")}
+    return f"ROC area {of['score']}; the width of the face alone: {of['width']}"
+
+
 def job(method: str) -> Callable[[dict], str]:
     """How many later pictures of a person are accepted, and of strangers."""
 
@@ -123,6 +169,43 @@ ROWS = (
         "make lfw DIR=… NETWORK=keras-facenet-h5",
     ),
     Row("the same: plain pixels", "lfw_pixels.json", at_trained, "make lfw DIR=… NETWORK=pixels"),
+    Row("3,443 photos of other people (LFW training list), both errors equal", "steps.json", steps, "make steps DIR=…"),
+    Row(
+        "LFW people named rightly among 2,000 where 1 % of strangers get a name: residual network",
+        "evaluation_resnet.json",
+        strangers,
+        "make evaluate DIR=…",
+    ),
+    Row(
+        "the same: Inception FaceNet",
+        "evaluation_keras-facenet-h5.json",
+        strangers,
+        "make evaluate DIR=… NETWORK=keras-facenet-h5",
+    ),
+    Row(
+        "LFW development test pairs, by how much `confidence` is off on average (ECE)",
+        "evaluation_resnet.json",
+        off("ours"),
+        "make evaluate DIR=…",
+    ),
+    Row(
+        "the same: DeepFace's formula on these weights",
+        "evaluation_resnet.json",
+        off("DeepFace's way"),
+        "make evaluate DIR=…",
+    ),
+    Row("strangers accepted at 0.7, any two of UTKFace", "groups.json", group("any"), "make groups DIR=…"),
+    Row(
+        "… two adults of the labels' group with the fewest", "groups.json", group("adults_fewest"), "make groups DIR=…"
+    ),
+    Row("… two adults of the group with the most", "groups.json", group("adults_most"), "make groups DIR=…"),
+    Row("… two children under ten, the worst of all groups", "groups.json", group("most"), "make groups DIR=…"),
+    Row(
+        "does `face_quality` foretell which owners are rejected? Pairs of photos of 41 people of CelebA",
+        "quality.json",
+        foretold,
+        "make quality DIR=… LFW=…",
+    ),
     Row("Inception FaceNet in 8 bits, at 0.7", "export_keras-facenet-h5.json", exported, "make export-network DIR=…"),
     Row(
         "pairs of 41 people of CelebA, never seen: compact twin, trained here from nothing",
@@ -171,17 +254,49 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def filled(readme: str) -> str:
-    """The README's text with the table of today between its two marks."""
-    before, rest = readme.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{table()}\n{END}{after}"
+#: The groups that a model card names: by what, which, and how to say it.
+GROUPS = (
+    ("all", "everybody", "any two people"),
+    *(("race of adults", race, f"adults, {race}") for race in ("White", "Black", "Asian", "Indian", "other")),
+    ("sex of adults", "male", "adults, male"),
+    ("sex of adults", "female", "adults, female"),
+    ("age", "60 and older", "60 and older"),
+    ("age", "10–19", "10 to 19 years old"),
+    ("age", "0–9", "children under ten"),
+)
+
+
+def groups_table(network: str) -> str:
+    """For whom a network is worse, as Markdown: false accepts between two people of one group."""
+    found = pd.read_csv(ROOT / "results" / f"groups_{network}.csv")
+    inside = found[found.group == found.other].set_index(["by", "group"])
+    lines = ["| two different people of one group | how many | taken for one person |", "|---|---|---|"]
+    for by, group, label in GROUPS:
+        row = inside.loc[by, group]
+        share, low, high = (100 * row[key] for key in ("false_accepts", "low", "high"))
+        lines.append(f"| {label} | {row.people:,.0f} | {share:.1f} % [{low:.1f}, {high:.1f}] |")
+    return "\n".join(lines)
+
+
+def filled(text: str, between: str, marks: tuple[str, str] = (START, END)) -> str:
+    """A page's text with the table of today between its two marks."""
+    before, rest = text.split(marks[0])
+    _, after = rest.split(marks[1])
+    return f"{before}{marks[0]}\n{between}\n{marks[1]}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """Every page that quotes results, as it should read today."""
+    texts = {ROOT / "README.md": (table(), (START, END))}
+    marks = ("<!-- groups -->", "<!-- /groups -->")
+    texts[ROOT / "weights" / "resnet" / "MODEL_CARD.md"] = (groups_table("resnet"), marks)
+    return {path: filled(path.read_text(encoding="utf-8"), *args) for path, args in texts.items()}
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    """Rewrite README.md and the model card."""
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -194,8 +194,8 @@ class Rates:
         weight = count[self.first] * np.where(self.same, 1.0, count[self.second])
         accepted = [np.cumsum(weight * kind) for kind in (self.same, ~self.same)]
         true, false = (sums / sums[-1] for sums in accepted)
-        equal = int(np.argmax(false >= 1 - true))
-        return np.array([(false[equal] + 1 - true[equal]) / 2, true[np.searchsorted(false, FAR, side="right") - 1]])
+        equal, allowed = int(np.argmax(false >= 1 - true)), np.searchsorted(false, FAR, side="right")
+        return np.array([(false[equal] + 1 - true[equal]) / 2, true[allowed - 1] if allowed else 0.0])
 
 
 def measure(held: Mapping[str, HeldOut], people: int) -> list[dict]:
