@@ -412,7 +412,7 @@ def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> 
         >>> print(lfw_protocol([0.3, 0.9, 0.4, 1.0, 0.8, 0.7], 3 * [True, False], [0, 0, 1, 1, 2, 2]))
         0.8333 ± 0.1667
 
-    Source: Huang et al., "Labeled Faces in the Wild", 2007, section III.
+    Source: Huang et al., "Labeled Faces in the Wild", 2007: view 2.
     """
     distances, same = check_pairs(distances, same)
     folds = np.asarray(folds)
@@ -778,7 +778,7 @@ def open_set(
     Raises:
         BadArgument: If no probe shows a known person.
 
-    Source: Grother, Ngan and Hanaoka, NISTIR 8271, "FRVT Part 2: Identification", 2019, section 3, with rank 1;
+    Source: Grother, Ngan and Hanaoka, NISTIR 8271, "FRVT Part 2: Identification", 2019, at rank 1;
     ISO/IEC 19795-1.
     """
     check_share("fpir", fpir)
@@ -825,7 +825,7 @@ def dir_curve(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BadArgument: If no probe shows a known person, or none a stranger.
 
-    Source: Grother, Ngan and Hanaoka, NISTIR 8271, 2019, section 3: its FNIR is 1 − ``dir``.
+    Source: Grother, Ngan and Hanaoka, NISTIR 8271, 2019: its FNIR is 1 − ``dir``.
     """
     known, strangers = _known(table), table[~table.is_known]
     if strangers.empty:

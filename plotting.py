@@ -586,7 +586,7 @@ def damage_curves(axes: Sequence[Axes], table: pd.DataFrame, units: Mapping[str,
             a line through all.
         units: Way → what its levels say.
     """
-    untouched = 100 * float(table[table.damage == "nothing"].accuracy.iloc[0])
+    untouched, lowest = 100 * float(table[table.damage == "nothing"].accuracy.iloc[0]), 100 * table.low.min()
     ways = [name for name in dict.fromkeys(table.damage) if name != "nothing"]
     for ax, name in zip(np.ravel(axes), ways, strict=False):
         rows = table[(table.damage == name) & (table.level > 0)]
@@ -595,6 +595,6 @@ def damage_curves(axes: Sequence[Axes], table: pd.DataFrame, units: Mapping[str,
         ax.fill_between(place, 100 * rows.low, 100 * rows.high, color=SAME, alpha=0.2, linewidth=0)
         ax.plot(place, 100 * rows.accuracy, "o-", color=SAME)
         ax.set_xticks(place, [f"{level:g}" for level in rows.level])
-        ax.set(title=name, ylim=(45, 101))
+        ax.set(title=name, ylim=(min(45, lowest - 1), 101))
         ax.set_xlabel(units.get(name, ""), fontsize=8)
     return axes

@@ -1,5 +1,7 @@
 """Figures say in words and shapes what they say in colour, and show the numbers they were given."""
 
+import warnings
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -10,7 +12,7 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 import plotting
-from evaluation import confusion, error_rates
+from evaluation import confusion, dir_curve, error_rates, identification
 
 
 @pytest.fixture
@@ -209,3 +211,132 @@ def test_a_map_of_people_numbers_each_and_ties_every_face_to_its_person(ax):
     plotting.people_map(ax, points, ["zoe", "zoe", "ann", "ann"])
     assert [(text.get_text(), text.get_position()) for text in ax.texts] == [("1", (1.0, 0.0)), ("2", (5.0, 6.0))]
     assert len(ax.lines) == 4
+
+
+# ---------------------------------------------------------------------------------------------- evaluation
+@pytest.fixture
+def no_warnings():
+    """Whatever a figure complains of, also while it is drawn, is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_the_histogram_shows_each_kinds_shares_and_hatches_the_mistakes(ax, no_warnings):
+    """Edges are 0.025 apart; two of three same pairs and one of four different ones are on the wrong side of 0.7."""
+    distances = [0.31, 0.81, 0.96, np.nan, 0.41, 0.91, 0.91, 1.21]
+    same = [True, True, True, True, False, False, False, False]
+    plotting.distance_histogram(ax, distances, same, 0.7)
+    ax.figure.canvas.draw()
+    fills = [patch for patch in ax.patches if patch.get_hatch() is None]
+    shares = [patch.get_data() for patch in fills[::2]]
+    for data, places, expected in zip(
+        shares, ((0.31, 0.81, 0.96), (0.41, 0.91, 1.21)), ([100 / 3] * 3, [25, 50, 25]), strict=True
+    ):
+        np.testing.assert_allclose(data.values[np.searchsorted(data.edges, places) - 1], expected)
+        assert data.values.sum() == pytest.approx(100)
+    hatched = [patch.get_data() for patch in ax.patches if patch.get_hatch()]
+    assert [data.values.sum() for data in hatched] == [pytest.approx(200 / 3), 25]
+    assert (
+        hatched[0].edges[:-1][hatched[0].values > 0].min() >= 0.7 >= hatched[1].edges[1:][hatched[1].values > 0].max()
+    )
+    assert "threshold 0.7" in texts(ax) and ax.lines[0].get_xdata() == [0.7, 0.7]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["one person", "two people"]
+    assert fills[1].get_linestyle() != fills[3].get_linestyle()  # told apart without colour, too
+
+
+def test_intervals_are_filled_where_they_leave_zero_out_and_hollow_where_not(ax, no_warnings):
+    intervals = [(0.2, 0.1, 0.3), (0.1, -0.1, 0.3), (-0.2, -0.4, -0.1), (0.1, 0.0, 0.2)]
+    plotting.interval_chart(ax, ["better", "perhaps", "worse", "at zero"], intervals)
+    ax.figure.canvas.draw()
+    bars, dots = ax.lines[0:8:2], ax.lines[1:8:2]
+    for row, (value, low, high) in enumerate(intervals):
+        assert bars[row].get_xydata().tolist() == [[low, row], [high, row]]
+        assert dots[row].get_xydata().tolist() == [[value, row]]
+    hollow = [dot.get_markerfacecolor() == "white" for dot in dots]
+    assert hollow == [False, True, False, True]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["better", "perhaps", "worse", "at zero"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is on top
+    assert ax.lines[8].get_xdata() == [0, 0]
+
+
+def test_intervals_of_what_has_no_zero_are_all_filled(ax, no_warnings):
+    plotting.interval_chart(ax, ["a", "b"], [(0.5, -0.1, 0.9), (0.2, 0.1, 0.3)], zero=None)
+    assert len(ax.lines) == 4 and all(dot.get_markerfacecolor() != "white" for dot in ax.lines[1::2])
+
+
+def test_another_zero_may_be_given(ax, no_warnings):
+    plotting.interval_chart(ax, ["a", "b"], [(0.6, 0.55, 0.7), (0.6, 0.4, 0.7)], zero=0.5)
+    assert [dot.get_markerfacecolor() == "white" for dot in ax.lines[1:4:2]] == [False, True]
+
+
+GROUPS = pd.DataFrame(
+    [("a", "a", 0.002), ("a", "b", 0.0003), ("b", "b", 0.123), ("a", "c", 0.0), ("c", "c", np.nan), ("b", "c", 0.05)],
+    columns=["group", "other", "false_accepts"],
+)
+
+
+def test_the_group_matrix_shows_each_share_on_both_sides_in_per_cent(ax, no_warnings):
+    plotting.group_matrix(ax, GROUPS)
+    ax.figure.canvas.draw()
+    shown = {text.get_position(): text.get_text() for text in ax.texts}
+    assert shown == {
+        (0, 0): "0.2",
+        (1, 0): "0.03",
+        (0, 1): "0.03",
+        (1, 1): "12.3",
+        (2, 0): "0",
+        (0, 2): "0",
+        (2, 1): "5.0",
+        (1, 2): "5.0",
+    }  # two people of one group of one: nothing to show
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [tick.get_text() for tick in ax.get_yticklabels()]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    image = ax.images[0].get_array()
+    assert image[1, 1] > image[1, 2] == image[2, 1] > image[0, 0] > image[0, 1] > image[0, 2]  # the darker, the more
+    dark = [text.get_position() for text in ax.texts if text.get_color() == "white"]
+    assert dark == [(1, 1)]
+
+
+def test_open_set_curves_are_the_tables_and_differ_without_colour(ax, no_warnings):
+    distances = [[0.3, 0.9], [0.8, 0.5], [0.6, 0.9], [1.0, 0.7]]
+    curve = dir_curve(identification(distances, ["ada", "bob"], ["ada", "bob", "eve", "eva"]))
+    plotting.open_set_curves(ax, {"twins": curve, "pixels": curve.assign(dir=curve["dir"] / 2)})
+    ax.figure.canvas.draw()
+    one, other = ax.lines
+    np.testing.assert_allclose(one.get_ydata(), 100 * curve["dir"])
+    np.testing.assert_allclose(other.get_ydata(), 50 * curve["dir"])
+    np.testing.assert_allclose(one.get_xdata(), (100 * curve.fpir).clip(lower=0.01))  # zero has no place on a log scale
+    assert one.get_drawstyle() == "steps-post" and one.get_linestyle() != other.get_linestyle()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
+    assert ax.get_xscale() == "log" and "%" in ax.get_xlabel() and "%" in ax.get_ylabel()
+
+
+def test_damage_curves_show_every_way_with_its_interval_and_the_untouched_photo(no_warnings):
+    rows = [("nothing", 0, 0.98, 0.97, 0.99)]
+    rows += [("darker", level, 0.98 - level / 50, 0.9 - level / 50, 1 - level / 50) for level in (0, 2, 4)]
+    rows += [("noisy", level, 0.9, 0.85, 0.95) for level in (0, 12.5)]
+    table = pd.DataFrame(rows, columns=["damage", "level", "accuracy", "low", "high"])
+    figure, axes = plt.subplots(1, 2)
+    plotting.damage_curves(axes, table, {"darker": "stops less light"})
+    figure.canvas.draw()
+    assert [ax.get_title() or ax.get_title("left") for ax in axes] == ["darker", "noisy"]
+    assert [ax.get_xlabel() for ax in axes] == ["stops less light", ""]
+    for ax, part in zip(axes, ([94, 90], [90]), strict=True):
+        untouched, line = ax.lines
+        np.testing.assert_allclose(untouched.get_ydata(), 98)
+        np.testing.assert_allclose(line.get_ydata(), part)
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["2", "4"]  # 0 is the line through all
+    assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["12.5"]
+    band = axes[0].collections[0].get_paths()[0].vertices
+    assert {(x, round(y, 6)) for x, y in band} == {(0, 86), (0, 96), (1, 82), (1, 92)}
+    plt.close(figure)
+
+
+def test_damage_that_leaves_nothing_right_is_still_in_the_picture(ax):
+    """A photo in which no face is found any more makes mistakes of both kinds of pairs: it can be worse than chance."""
+    rows = [("nothing", 0, 0.98, 0.97, 0.99), ("darker", 8, 0.2, 0.1, 0.3)]
+    table = pd.DataFrame(rows, columns=["damage", "level", "accuracy", "low", "high"])
+    plotting.damage_curves([ax], table, {})
+    bottom, top = ax.get_ylim()
+    assert bottom < 10 and top > 100

@@ -355,7 +355,7 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
     known = dict(zip(pictures, encode_found(pictures, keypoints, model), strict=True))
     first = np.stack([known[name] for name in test.files[:, 0]])
     rows = []
-    ways = [("nothing", 0.0), *((kind, level) for kind, levels in DAMAGES.items() for level in levels)]
+    ways = [("nothing", 0.0), *((kind, level) for kind, levels in DAMAGES.items() for level in levels if level)]
     for kind, level in tqdm(ways, desc="damage", unit="level"):
         worse = [
             damaged(photos[name], keypoints[name], kind, level, seed=i) if level and keypoints[name] else photos[name]
