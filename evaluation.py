@@ -274,13 +274,17 @@ def choose_threshold(distances: np.ndarray, same: np.ndarray, far: float | None 
         accepted (``threshold_at``).
 
     Raises:
-        BadArgument: If fewer than 10 false accepts would decide it.
+        BadArgument: If fewer than 10 false accepts would decide it, or same pairs are not nearer than different ones.
 
     Example:
         >>> choose_threshold([0.2, 0.4, 0.8, 1.0], [True, True, False, False])
         0.6
     """
     distances, same = check_pairs(distances, same)
+    if not area_under_roc(distances, same) > 0.5:
+        raise BadArgument(
+            f"the same pairs of these {len(same)} are not nearer than the different ones: are they distances?"
+        )
     if far is None:
         return best_threshold(distances, same)
     check_share("far", far)
@@ -330,8 +334,14 @@ def _true_accepts(distances: np.ndarray, same: np.ndarray, far: float) -> Callab
 
 def check_share(name: str, share: float) -> None:
     """Refuse what is no share between 0 and 1."""
-    if not 0 < share < 1:
-        raise BadArgument(f"{name}={share}: a share in 0..1")
+    if not _are_numbers([share]) or not 0 < share < 1:
+        raise BadArgument(f"{name}={share!r}: a share in 0..1")
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuse what is no distance: with NaN nothing is ever accepted, which looks safe and is not."""
+    if not _are_numbers([threshold]):
+        raise BadArgument(f"threshold={threshold!r}: a distance")
 
 
 def _too_few(negatives: float, share: float) -> bool:
@@ -782,6 +792,8 @@ def open_set(
     ISO/IEC 19795-1.
     """
     check_share("fpir", fpir)
+    if threshold is not None:
+        check_threshold(threshold)
     known, strangers = _known(table), table[~table.is_known].sort_values("distance")
     if threshold is None and _too_few(len(strangers), fpir):
         return None
@@ -921,6 +933,26 @@ def calibration_error(
     return round(float(np.average((table.score - table.share).abs(), weights=table.pairs)), 12)
 
 
+def calibration_error_by_chance(
+    probability: np.ndarray, bins: int = 10, samples: int = 1000, seed: int = 0
+) -> Interval:
+    """What ``calibration_error`` would be if every probability were right: the mean, and where 95 % of the cases lie.
+
+    Whatever lies within is as good as can be seen with so many pairs.
+
+    Args:
+        probability: (n,) in 0..1; NaN is left out.
+        bins: As in ``calibration_error``.
+        samples: How often the truth is drawn, pair by pair, with just these probabilities.
+        seed: Of the drawing.
+    """
+    probability = np.asarray(probability, np.float64)
+    probability, rng = probability[~np.isnan(probability)], np.random.default_rng(seed)
+    draws = (rng.random(len(probability)) < probability for _ in range(samples))
+    errors = [calibration_error(probability, same, bins) for same in draws if same.any() and not same.all()]
+    return _interval(float(np.mean(errors)), errors)
+
+
 def bootstrap_calibration_error(
     probability: np.ndarray,
     same: np.ndarray,
@@ -1038,7 +1070,10 @@ METHODS = tuple(MOST)
 
 def _are_numbers(values: Iterable[Any]) -> bool:
     """Finite, and numbers, not True or "0.5"."""
-    return all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    return all(
+        isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) and math.isfinite(v)
+        for v in values
+    )
 
 
 def _logit(share: float) -> float:
@@ -1135,9 +1170,10 @@ def false_accepts_by_group(
     Returns:
         A row per pair of groups, a group with itself first of all: ``group``, ``other``, ``people`` in the two,
         ``pairs``, ``false_accepts``, the share of them that is accepted, and its 95 % interval over people, ``low`` and
-        ``high``. Where none was accepted, ``high`` is the share at which as many independent pairs would show one with
-        97.5 %. Where there are no pairs the shares are NaN.
+        ``high``. Where none was accepted, ``high`` is the share at which as many independent cases as there are people
+        in the smaller group would show one with 97.5 %. Where there are no pairs the shares are NaN.
     """
+    check_threshold(threshold)
     encodings, (labels, group), (names, person) = _pictures(encodings, groups, people)
     pictures = np.zeros((len(names), len(labels)))
     np.add.at(pictures, (person, group), 1)
@@ -1148,7 +1184,8 @@ def false_accepts_by_group(
         count = _count(rng, len(names))
         drawn.append(_ratio(_found(accepted, len(labels), count), _possible(pictures * count[:, None])))
     low, high = _quantiles(np.array(drawn))
-    high = np.where((found == 0) & (possible > 0), _unseen(possible), high)
+    people_in = np.minimum.outer(*2 * [(pictures > 0).sum(axis=0)])  # in the smaller of two groups
+    high = np.where((found == 0) & (possible > 0), _unseen(people_in), high)
     g, h = np.triu_indices(len(labels))
     return pd.DataFrame(
         {
@@ -1247,6 +1284,7 @@ def rates_by_group(
         ``accuracy``; None where a group has no such pairs. Where no mistake was seen, the interval ends at the rate at
         which as many independent people would show one with 97.5 %.
     """
+    check_threshold(threshold)
     distances, same = check_pairs(distances, same)
     groups, (_, person) = np.asarray(groups), _people(people, len(same))
     if groups.shape != same.shape:

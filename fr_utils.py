@@ -9,6 +9,7 @@ any mapping from identity (a person's name) to encoding: a dict works.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import io
 import json
@@ -572,6 +573,7 @@ def photos_to_encodings(
     aligned: bool = False,
     which: str = "largest",
     progress: bool = False,
+    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
 ) -> tuple[np.ndarray, dict[int, FaceError]]:
     """Encode one face of each of many photos; one bad photo does not sink the others.
 
@@ -581,6 +583,7 @@ def photos_to_encodings(
         aligned: True if the pictures are aligned faces already.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
         progress: True for a progress bar.
+        seen: What is called with the number of each photo in which a face was found, the photo, and the detection.
 
     Returns:
         encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
@@ -593,7 +596,8 @@ def photos_to_encodings(
     with tqdm(total=len(sources), desc="encoding", unit="photo", disable=not progress) as bar:
         for start in chunks:
             chunk = range(start, min(start + 32, len(sources)))
-            faces = _faces_of([sources[i] for i in chunk], info, aligned, which)
+            note = functools.partial(_note, seen, start) if seen else None
+            faces = _faces_of([sources[i] for i in chunk], info, aligned, which, note)
             good = [i for i, face in zip(chunk, faces, strict=True) if isinstance(face, np.ndarray)]
             problems |= {i: face for i, face in zip(chunk, faces, strict=True) if isinstance(face, FaceError)}
             if good:
@@ -602,15 +606,25 @@ def photos_to_encodings(
     return encodings, problems
 
 
-def _faces_of(sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str) -> list[np.ndarray | FaceError]:
+def _note(seen: Callable, start: int, number: int, photo: np.ndarray, detection: Detection) -> None:
+    """Pass on what was found in a photo of a chunk, by its number among all."""
+    seen(start + number, photo, detection)
+
+
+def _faces_of(
+    sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str, seen: Callable | None = None
+) -> list[np.ndarray | FaceError]:
     """One face of each photo, or what was wrong with it."""
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]
         return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
-    return [
-        found if isinstance(found, FaceError) else align_face(found[0], found[1]["keypoints"], info.side, info.template)
-        for found in find_faces(sources, which)
-    ]
+    faces: list[np.ndarray | FaceError] = find_faces(sources, which)
+    for i, found in enumerate(faces):
+        if not isinstance(found, FaceError):
+            if seen:
+                seen(i, *found)
+            faces[i] = align_face(found[0], found[1]["keypoints"], info.side, info.template)
+    return faces
 
 
 def find_faces(
@@ -722,7 +736,7 @@ def identify(
     model: keras.Model,
     threshold: float | None = None,
     top: int = 1,
-    prior: float = 0.5,
+    prior: float | None = None,
 ) -> pd.DataFrame:
     """Name every face of a photo.
 
@@ -732,15 +746,16 @@ def identify(
         model: The network that made the database's encodings.
         threshold: Whoever is not nearer than this is unknown. None takes the network's own (0.7).
         top: How many of the nearest identities to list for each face.
-        prior: How probable it is, before one looks, that a face and an entry of the database are one person: 0.5 where
-            half of those who claim a name are who they say. In a crowd it is far less, and so is the confidence.
+        prior: How probable it is, before one looks, that the face shows this or that person of the database. None takes
+            1 / (K + 1): each of the K people, and a stranger, are as probable. At a door where nearly everybody is
+            known it is more; in a street, far less; and so is the confidence.
 
     Returns:
-        A table with ``top`` rows per face, the faces as one reads: ``face`` (its number), ``box`` (x, y,
-        width, height in pixels), ``rank`` (1 is the nearest), ``nearest`` (the identity of that rank),
-        ``distance`` to it, ``confidence``, the probability (0..1) that two pictures this far apart show one person
-        (missing where nobody has measured it for this network), ``is_unknown`` (not below the threshold), and
-        ``identity``: ``nearest``, or None where it is unknown. No rows if the photo shows no face.
+        A table with ``top`` rows per face, the faces as one reads: ``face`` (its number), ``box`` (x, y, width, height
+        in pixels), ``rank`` (1 is the nearest), ``nearest`` (the identity of that rank), ``distance`` to it,
+        ``confidence``, the probability (0..1) that a face this far away is that person (missing where nobody has
+        measured it for this network), ``is_unknown`` (not below the threshold), and ``identity``: ``nearest``, or None
+        where it is unknown. No rows if the photo shows no face.
 
     Raises:
         EmptyDatabase: If there is nobody to compare with.
@@ -749,7 +764,6 @@ def identify(
     threshold = threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
-    check_share("prior", prior)
     search, info = searcher(database, model), info_of(model)
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
     names, distances = search(faces_to_encodings(faces, model), top)  # (faces, top)
@@ -761,6 +775,7 @@ def identify(
     columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
     table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
     table = table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
+    prior = 1 / (len(database) + 1) if prior is None else prior
     table.insert(columns.index("distance") + 1, "confidence", confidence(table.distance, model, prior))
     return table
 
@@ -809,6 +824,7 @@ def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) ->
         [1.0, 0.5, 0.0]
     """
     probability = info_of(model).probability
+    check_share("prior", prior)
     distances = np.asarray(distances, np.float64)
     return np.full(distances.shape, np.nan) if probability is None else probability(distances, prior)
 
@@ -837,13 +853,18 @@ NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 NO_PICTURE = (".md", ".txt", ".json", ".csv", ".ini", ".db")
 
 
+class PoorPortrait(UserWarning):
+    """A portrait can be used, but is likely to fail at the door; ``build_database`` warns of it and says why."""
+
+
 def build_database(
     folder: str | os.PathLike, model: keras.Model, progress: bool = True
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
 
     Every file counts as a portrait but notes (``.md``, ``.json`` and the like), hidden files, and those whose name
-    begins with ``camera_``, ``video_call`` or ``lookalike``. Of several faces in a portrait the largest counts.
+    begins with ``camera_``, ``video_call`` or ``lookalike``. Of several faces in a portrait the largest counts. A poor
+    portrait is used, with a warning that says what is wrong and what to do (``PoorPortrait``; ``face_quality`` judges).
 
     Args:
         folder: Where the portraits are.
@@ -858,7 +879,12 @@ def build_database(
         BadArgument: If the folder does not exist.
     """
     files = _portraits_in(Path(folder))
-    encodings, problems = photos_to_encodings(files, model, progress=progress)
+
+    def judge(number: int, photo: np.ndarray, detection: Detection) -> None:
+        if hints := face_quality(photo, detection).hints:
+            warnings.warn(f"{files[number].name} is used, but {'; '.join(hints)}", PoorPortrait, stacklevel=2)
+
+    encodings, problems = photos_to_encodings(files, model, progress=progress, seen=judge)
     database: dict[str, np.ndarray] = {}
     unusable = []
     for i, file in enumerate(files):

@@ -578,23 +578,24 @@ def open_set_curves(ax: Axes, curves: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def damage_curves(axes: Sequence[Axes], table: pd.DataFrame, units: Mapping[str, str]) -> Sequence[Axes]:
-    """How many pairs are still decided rightly when one photo gets worse, a picture per way.
+    """Owners who stay outside, strangers who get in, and faces that are not found when one photo gets worse.
 
     Args:
-        axes: One per way.
-        table: Columns ``damage``, ``level``, ``accuracy``, ``low``, ``high``, in shares; ``nothing`` is drawn as
-            a line through all.
+        axes: One per way; the first has the legend.
+        table: Columns ``damage``, ``level``, ``false_rejects``, ``false_accepts`` in shares, ``no_face`` and ``pairs``;
+            the row ``nothing``, of untouched photos, is drawn first in each.
         units: Way → what its levels say.
     """
-    untouched, lowest = 100 * float(table[table.damage == "nothing"].accuracy.iloc[0]), 100 * table.low.min()
+    untouched = table[table.damage == "nothing"]
+    lines = {"owners outside": (SAME, "o-"), "strangers in": (DIFFERENT, "s--"), "no face found": (NEUTRAL, ":")}
     ways = [name for name in dict.fromkeys(table.damage) if name != "nothing"]
     for ax, name in zip(np.ravel(axes), ways, strict=False):
-        rows = table[(table.damage == name) & (table.level > 0)]
-        place = np.arange(len(rows))
-        ax.axhline(untouched, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        ax.fill_between(place, 100 * rows.low, 100 * rows.high, color=SAME, alpha=0.2, linewidth=0)
-        ax.plot(place, 100 * rows.accuracy, "o-", color=SAME)
-        ax.set_xticks(place, [f"{level:g}" for level in rows.level])
-        ax.set(title=name, ylim=(min(45, lowest - 1), 101))
+        rows = pd.concat([untouched, table[(table.damage == name) & (table.level > 0)]])
+        shares = (rows.false_rejects, rows.false_accepts, rows.no_face / rows.pairs)
+        for (label, (colour, style)), share in zip(lines.items(), shares, strict=True):
+            ax.plot(range(len(rows)), 100 * share, style, color=colour, label=label, markersize=4)
+        ax.set_xticks(range(len(rows)), ["–", *(f"{level:g}" for level in rows.level[1:])])
+        ax.set(title=name, ylim=(-3, 101))
         ax.set_xlabel(units.get(name, ""), fontsize=8)
+    np.ravel(axes)[0].legend(loc="upper left", fontsize=8)
     return axes

@@ -195,9 +195,7 @@ def test_a_shipped_network_says_what_a_distance_means(folder):
     info = info_of(load_facenet(folder))
     surely, even, hardly = confidence([0.4, info.threshold, 1.0], load_facenet(folder))
     assert surely > 0.98 and 0.3 < even < 0.75 and hardly < 0.02
-    assert (
-        confidence(0.7, load_facenet(folder), prior=0.01) < 0.05
-    )  # one pair in a hundred: it says less
+    assert confidence(0.7, load_facenet(folder), prior=0.01) < 0.05  # one pair in a hundred: it says less
 
 
 def test_the_command_writes_the_calibration_into_the_network(cone_network, tmp_path, monkeypatch, capsys):

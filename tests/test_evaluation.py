@@ -557,7 +557,7 @@ def test_a_threshold_that_few_pairs_decide_is_refused_and_how_many_it_takes_is_s
 def test_where_each_pair_that_has_a_distance_may_be_accepted_each_is():
     """Half of the different pairs have none: at a share of 0.8 the other half may all pass."""
     distances, same = np.concatenate([np.linspace(0, 1, 20), np.full(20, np.nan)]), np.arange(40) < 1
-    assert (distances < choose_threshold(distances, same, 0.8)).sum() == 20
+    assert (distances < threshold_at(distances[~same], 0.8)).sum() == 20
     assert threshold_at(np.full(50, np.nan), 0.5) == 0
 
 
@@ -574,10 +574,22 @@ def test_a_weight_of_three_is_a_pair_three_times(seed):
     assert auc == pytest.approx(roc_auc_score(same, -ranks, sample_weight=weight))
     rate = evaluation._meeting(*evaluation._accepted(distances, same, corners, weight))[1]
     assert rate == pytest.approx(equal_error(*again)[1])
-    assert evaluation._true_accepts(distances, same, weight, 0.2) == pytest.approx(true_accepts_at(*again, 0.2))
+    assert evaluation._true_accepts(distances, same, 0.2)(weight) == pytest.approx(true_accepts_at(*again, 0.2))
     scores = np.nan_to_num(np.exp(-distances), nan=0.1)
     weighted, listed = reliability(scores, same, 1, weight), reliability(np.repeat(scores, weight), again[1], 1)
     np.testing.assert_allclose(weighted, listed)
+
+
+def test_a_perfect_probability_has_the_calibration_error_of_chance():
+    """The mean over truths that are drawn anew; a probability that is too sure lies far above."""
+    rng = np.random.default_rng(5)
+    probability = rng.beta(0.3, 0.3, 800)
+    chance = evaluation.calibration_error_by_chance(probability, samples=300)
+    perfect = [evaluation.calibration_error(probability, rng.random(800) < probability) for _ in range(200)]
+    assert chance.value == pytest.approx(np.mean(perfect), rel=0.06)
+    assert np.mean([chance.low < error < chance.high for error in perfect]) > 0.9
+    too_sure = np.where(probability > 0.5, 0.99, 0.01)
+    assert evaluation.calibration_error(too_sure, rng.random(800) < probability) > chance.high
 
 
 READY = {
@@ -993,7 +1005,9 @@ def test_where_no_pair_is_accepted_the_rate_is_not_said_to_be_nothing():
     encodings, groups, _ = crowd(2)
     table = false_accepts_by_group(encodings, groups, 0.01, samples=20)
     assert (table.false_accepts == 0).all() and (table.low == 0).all()
-    upper = [binomtest(0, n).proportion_ci(method="exact").high for n in table.pairs]
+    counts = pd.Series(groups).value_counts()  # one picture each
+    fewer = [min(counts[row.group], counts[row.other]) for row in table.itertuples()]
+    upper = [binomtest(0, int(n)).proportion_ci(method="exact").high for n in fewer]
     np.testing.assert_allclose(table.high, upper)
     alone = false_accepts_by_group(encodings[:2], ["a", "b"], 1, samples=20).set_index(["group", "other"])
     assert alone.loc[("a", "a"), ["false_accepts", "low", "high"]].isna().all() and alone.pairs.tolist() == [0, 1, 0]
@@ -1041,3 +1055,28 @@ def test_a_group_of_one_kind_has_no_rate_of_the_other_and_no_group_is_without_do
     upper = binomtest(0, 3).proportion_ci(method="exact").high
     assert astuple(table.loc["x", "false_rejects"]) == pytest.approx((0, 0, upper))
     assert astuple(table.loc["y", "accuracy"]) == pytest.approx((1, 1 - upper, 1))
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, None, "0.7", True])
+def test_a_threshold_that_is_no_distance_is_refused_where_nothing_would_be_accepted(threshold):
+    """NaN accepts nobody, which looks like a safe door."""
+    table = identification([[0.3, 0.9], [0.5, 0.4]], ["ada", "bob"], ["ada", "eve"])
+    calls = [lambda: false_accepts_by_group(np.eye(4), list("aabb"), threshold)]
+    calls.append(
+        lambda: evaluation.rates_by_group([0.1, 0.9], [True, False], ["a", "a"], [["x", "x"], ["x", "y"]], threshold)
+    )
+    calls += [lambda: open_set(table, 0.5, threshold)] if threshold is not None else []
+    for call in calls:
+        with pytest.raises(BadArgument, match="threshold="):
+            call()
+
+
+def test_similarities_are_not_taken_for_distances():
+    distances, same = pairs(0, n=400)
+    with pytest.raises(BadArgument, match="not nearer than the different ones: are they distances"):
+        choose_threshold(2 - distances, same)
+    with pytest.raises(BadArgument, match="not nearer"):
+        choose_threshold(np.full(400, np.nan), same)
+    for share in ("a", None, np.nan):
+        with pytest.raises(BadArgument, match="prior="):
+            fit_probability(distances, same, prior=share)

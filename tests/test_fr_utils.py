@@ -26,7 +26,9 @@ from evaluation import Probability
 from face_detection import extract_face
 from fr_utils import (
     FaceNetInfo,
+    PoorPortrait,
     build_database,
+    confidence,
     describe,
     faces_to_encodings,
     identify,
@@ -791,14 +793,15 @@ def test_identify_names_everyone_of_the_video_call(images, answers, network, dat
 
 
 def test_identify_says_how_sure_it_is_as_learned_from_people(images, network, database):
-    """Nearer is surer; a prior of one in a thousand, as in a crowd, leaves less; both by Bayes' rule."""
+    """Nearer is surer; unless told, everybody in the database and a stranger are as probable; by Bayes' rule."""
     table = identify(images / "video_call.jpg", database, network, top=3)
     assert table.confidence.between(0, 1).all()
     assert (table.sort_values("distance").confidence.diff().dropna() <= 0).all()
-    assert table.confidence[table.distance < 0.5].min() > 0.9 and table.confidence[table.distance > 0.85].max() < 0.1
-    crowd = identify(images / "video_call.jpg", database, network, top=3, prior=0.001)
-    odds = table.confidence / (1 - table.confidence) / 999
-    np.testing.assert_allclose(crowd.confidence, odds / (1 + odds), rtol=1e-6)
+    assert table.confidence[table.distance < 0.5].min() > 0.9 and table.confidence[table.distance > 0.8].max() < 0.1
+    even = identify(images / "video_call.jpg", database, network, top=3, prior=0.5)
+    np.testing.assert_allclose(even.confidence, confidence(table.distance, network))
+    odds = even.confidence / (1 - even.confidence) / len(database)
+    np.testing.assert_allclose(table.confidence, odds / (1 + odds), rtol=1e-6)
     with pytest.raises(BadArgument, match="prior=1.5"):
         identify(images / "video_call.jpg", database, network, prior=1.5)
 
@@ -828,6 +831,16 @@ def test_portraits_that_will_make_trouble_are_named_before_they_are_enrolled(ima
     assert "blurred" in table.hints[1] and table.hints[2] == "" and table.score[2] > 0.9
     with pytest.raises(BadArgument, match="is not a folder"):
         judge_portraits(tmp_path / "nowhere")
+
+
+def test_a_poor_portrait_is_used_with_a_warning_and_a_good_one_without(images, photos, network, tmp_path):
+    shutil.copy(images / "lena.jpg", tmp_path)
+    Image.fromarray(cv2.GaussianBlur(photos["otto"], (0, 0), 9)).save(tmp_path / "otto.jpg")
+    with pytest.warns(PoorPortrait) as warned:
+        known, unusable = build_database(tmp_path, network, progress=False)
+    assert set(known) == {"lena", "otto"} and unusable.empty
+    assert [str(w.message).split(" is used, but ")[0] for w in warned] == ["otto.jpg"]
+    assert "the face is blurred: hold still" in str(warned[0].message)
 
 
 def test_identify_lists_the_nearest_few(images, network, database):

@@ -85,10 +85,7 @@ def conv(name: str, *inputs: str, padding: str = "SAME", **attributes) -> dict:
 def write_model(folder: Path, nodes: list[dict], weights: dict[str, np.ndarray], shards: int = 3) -> Path:
     """Write a TensorFlow.js graph model; its weights lie in several shards, cut without regard to arrays."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        name: np.asarray(a, "<f4" if np.asarray(a).dtype.kind == "f" else "<i4")
-        for name, a in weights.items()
-    }
+    arrays = {name: np.asarray(a, "<f4" if np.asarray(a).dtype.kind == "f" else "<i4") for name, a in weights.items()}
     data = b"".join(array.tobytes() for array in arrays.values())
     paths = [f"group1-shard{k + 1}of{shards}.bin" for k in range(shards)]
     size = -(-len(data) // shards)
@@ -215,10 +212,7 @@ def test_the_operations_of_the_enlarger_compute_what_numpy_computes(tmp_path):
         node("halved", "Mul", "half", "both"),
         node("sum", "AddV2", "halved", "both"),
         node("shape", "Shape", "sum"),
-        *(
-            node(f"size{k}", "StridedSlice", "shape", f"at{k}", f"at{k + 1}", "at1", **masks)
-            for k in range(3)
-        ),
+        *(node(f"size{k}", "StridedSlice", "shape", f"at{k}", f"at{k + 1}", "at1", **masks) for k in range(3)),
         node("height", "Mul", "size1", "two", T={"type": "DT_INT32"}),
         node("width", "Mul", "size2", "two", T={"type": "DT_INT32"}),
         node("target", "Pack", "size0", "height", "width", "two", axis=0),
@@ -265,12 +259,8 @@ def test_cropped_doubles_are_computed_the_long_way(tmp_path):
     latent = RNG.standard_normal((2, 6)).astype("float32")
     weights_before = read_graph(write_model(tmp_path / "before", SMALL_PROGAN, SMALL_PROGAN_WEIGHTS))
     normal = compile_graph(weights_before, "normal", "float32")(latent).numpy()
-    answer = compile_graph(read_graph(write_model(tmp_path, SMALL_PROGAN, weights)), "conv2", "float32")(
-        latent
-    )
-    np.testing.assert_allclose(
-        answer, numpy_conv(double(normal)[:, 1:-1, :-2], weights["kernel2"]), atol=1e-4
-    )
+    answer = compile_graph(read_graph(write_model(tmp_path, SMALL_PROGAN, weights)), "conv2", "float32")(latent)
+    np.testing.assert_allclose(answer, numpy_conv(double(normal)[:, 1:-1, :-2], weights["kernel2"]), atol=1e-4)
 
 
 def test_nodes_come_after_those_that_they_need(tmp_path):
@@ -545,9 +535,7 @@ def test_a_tree_of_pictures_is_enlarged(tmp_path, photos):
     written = enlarge_pictures(four_times, tmp_path / "in", tmp_path / "out", side=160)
     assert [str(p.relative_to(tmp_path)) for p in written] == ["out/a/0.png", "out/a/1.png", "out/b/0.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(written[0])), small.repeat(2, 0).repeat(2, 1))
-    camera = [
-        enlarge_pictures(four_times, tmp_path / "in", tmp_path / f"{k}", 160, camera_seed=5) for k in "xy"
-    ]
+    camera = [enlarge_pictures(four_times, tmp_path / "in", tmp_path / f"{k}", 160, camera_seed=5) for k in "xy"]
     assert camera[0][0].read_bytes() == camera[1][0].read_bytes() != written[0].read_bytes()
     assert camera[0][0].read_bytes() != camera[0][1].read_bytes()  # every picture is taken anew
 
@@ -580,9 +568,7 @@ def fake_package(folder: Path) -> Path:
     nodes = [
         placeholder("input", -1, 16, 16, 3),
         node("target", "Pack", "one", "sixtyfour", "sixtyfour", "three", axis=0),
-        node(
-            "larger", "Conv2DBackpropInput", "target", "kernel", "input", strides=[1, 4, 4, 1], padding="SAME"
-        ),
+        node("larger", "Conv2DBackpropInput", "target", "kernel", "input", strides=[1, 4, 4, 1], padding="SAME"),
         node("Identity", "Identity", "larger"),
     ]
     sizes = {"one": np.array(1), "sixtyfour": np.array(64), "three": np.array(3)}
@@ -609,9 +595,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
         make_people.main()
 
     package = fake_package(tmp_path / "package")
-    run(
-        "faces", "--count", 12, "--seed", 9, "--out", tmp_path / "out", "--per-shard", 8, "--package", package
-    )
+    run("faces", "--count", 12, "--seed", 9, "--out", tmp_path / "out", "--per-shard", 8, "--package", package)
     assert "12 faces in 2 shards" in capsys.readouterr().out
     assert np.load(tmp_path / "out" / "faces_s00009_00001.npy").shape == (4, 8, 8, 3)
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "small.png")

@@ -16,6 +16,7 @@ labels are its authors'. (Not for ``keras-facenet-h5``: it has learned from UTKF
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from sklearn.metrics import log_loss  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from errors import BadArgument, FaceError, run  # noqa: E402
@@ -36,10 +38,12 @@ from evaluation import (  # noqa: E402
     bootstrap_accuracy,
     bootstrap_auc,
     bootstrap_calibration_error,
+    calibration_error_by_chance,
     cmc,
     dir_curve,
     error_rates,
     false_accepts_by_group,
+    fit_probability,
     identification,
     lfw_protocol,
     open_set,
@@ -193,19 +197,27 @@ def deepface_confidence(distances: np.ndarray) -> np.ndarray:
     return np.where(same, spread.clip(51, 100), spread.clip(0, 49)) / 100
 
 
-def confidences(pairs: Pairs, encodings: Mapping, model, raw: Mapping | None) -> tuple[dict, pd.DataFrame]:
-    """How far each kind of confidence is off, and the table of its reliability; a pair without a distance has none."""
-    distances = distances_of(pairs, encodings)
+def confidences(test: Pairs, train: Pairs, encodings: Mapping, model, raw: Mapping | None) -> tuple[dict, pd.DataFrame]:
+    """How far each kind of confidence is off, and the table of its reliability; a pair without a distance has none.
+
+    Three kinds where there are raw numbers: what the network carries; DeepFace's formula on the raw distances; and a
+    line that is learned from the raw distances of the training pairs, to tell the formula from its constants.
+    """
+    distances = distances_of(test, encodings)
     usable = np.isfinite(distances)
-    same, people = pairs.same[usable], pairs.people[usable]
+    same, people = test.same[usable], test.people[usable]
     said = {"ours": info_of(model).probability(distances[usable])}
     if raw is not None:
-        said["DeepFace's way"] = deepface_confidence(distances_of(pairs, raw)[usable])
+        d = distances_of(test, raw)[usable]
+        said["DeepFace's way"] = deepface_confidence(d)
+        said["a line on the same distances"] = fit_probability(distances_of(train, raw), train.same)(d)
     off, tables = {}, []
     for name, probability in said.items():
         off[name] = {
             "expected_calibration_error": asdict(bootstrap_calibration_error(probability, same, people)),
+            "by_chance": asdict(calibration_error_by_chance(probability)),
             "brier": float(np.mean((probability - same) ** 2)),
+            "log_loss": float(log_loss(same, probability)),
         }
         tables.append(reliability(probability, same).assign(confidence=name))
     return off, pd.concat(tables)
@@ -262,25 +274,45 @@ def search(encodings: Mapping[str, np.ndarray], size: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def strangers_at_the_door(encodings: Mapping, threshold: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def priors(size: int) -> dict[str, float]:
+    """What one may believe before one looks: that half of all pairs are one person, or what ``identify`` assumes."""
+    return {"at_even_odds": 0.5, "as_identify": 1 / (size + 1)}
+
+
+def sure_answers(table: pd.DataFrame, info, prior: float) -> dict[str, float]:
+    """Of the answers that are 90 % sure or more, how many are right, and how many of all they are.
+
+    Known people and strangers count half each, whatever their numbers are.
+    """
+    sure = info.probability(table.distance, prior) >= 0.9
+    right = table.is_known & (table["rank"] == 1).fillna(False)
+    weight = np.where(table.is_known, 0.5 / table.is_known.sum(), 0.5 / (~table.is_known).sum())
+    share = float(weight[sure].sum())
+    return {"right": float(weight[sure & right].sum() / share) if share else None, "of_all": share}
+
+
+def strangers_at_the_door(encodings: Mapping, info) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per size of the gallery, and the curve of the largest."""
     rows = []
     for size in tqdm(GALLERIES, desc="galleries", unit="size"):
         table = search(encodings, size)
-        at_fpir, shipped = (open_set(table, FPIR, at, samples=200) for at in (None, threshold))
+        strangers = table[~table.is_known].identity.nunique()
+        at_fpir, shipped = (open_set(table, FPIR, at, samples=200) for at in (None, info.threshold))
         rows.append(
             {
                 "gallery": size,
-                "galleries": int((~table.is_known).sum() / STRANGERS),
+                "galleries": int((~table.is_known).sum() / strangers),
                 "known_probes": at_fpir.known,
+                "strangers": strangers,
                 "rank_1": float(cmc(table, 1).share.iloc[0]),
                 "rank_10": float(cmc(table, min(10, size)).share.iloc[-1]),
                 f"named_at_fpir_{FPIR:g}": at_fpir.detected.value,
                 "low": at_fpir.detected.low,
                 "high": at_fpir.detected.high,
                 "threshold": at_fpir.threshold,
-                f"named_at_{threshold:g}": shipped.detected.value,
-                f"strangers_named_at_{threshold:g}": shipped.false_alarms.value,
+                f"named_at_{info.threshold:g}": shipped.detected.value,
+                f"strangers_named_at_{info.threshold:g}": shipped.false_alarms.value,
+                **{f"sure_{name}": sure_answers(table, info, prior) for name, prior in priors(size).items()},
             }
         )
     curve = dir_curve(table)
@@ -303,11 +335,11 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
     trunk = "trunk" in {layer.name for layer in model.layers}
     ways, shipped = encode(pictures, model), "with the mirror image" if trunk else "one look"
     encodings, tested = ways[shipped], {str(file) for file in test.files.flat}
-    raw = raw_encodings({name: pictures[name] for name in tested}, model) if trunk else None
-    off, bins = confidences(test, encodings, model, raw)
+    raw = raw_encodings(pictures, model) if trunk else None
+    off, bins = confidences(test, train, encodings, model, raw)
     distances = distances_of(test, encodings)
     every = all_pairs({name: encodings[name] for name in tested})
-    sizes, curve = strangers_at_the_door(encodings, info_of(model).threshold)
+    sizes, curve = strangers_at_the_door(encodings, info_of(model))
     name = Path(network).name
     result = {
         "command": f"make evaluate DIR=…{'' if network == DEFAULT_NETWORK else f' NETWORK={network}'}",
@@ -420,7 +452,8 @@ def evaluate_groups(folder: Path, networks: Sequence[str], to: Path) -> dict[str
     """False accepts within and between groups, at each network's own threshold."""
     if not folder.is_dir():
         raise BadArgument(f"{folder} is not a folder")
-    labels = read_labels(sorted(folder.glob("*.jpg")))
+    files = sorted(folder.glob("*.jpg"))
+    labels = read_labels(without_copies(files))
     models = [load_facenet(network) for network in networks]
     encodings = [np.full((len(labels), model.output_shape[-1]), np.nan, np.float32) for model in models]
     for start in tqdm(range(0, len(labels), 64), desc="finding and encoding", unit="batch"):
@@ -436,8 +469,15 @@ def evaluate_groups(folder: Path, networks: Sequence[str], to: Path) -> dict[str
         result[network] = by_group(known, labels, info_of(model).threshold)
         write_table(to / f"groups_{Path(network).name}.csv", result[network].round(7))
     summary = {network: extremes(table) for network, table in result.items()}
-    write_json(to / "groups.json", {"command": "make groups DIR=…", "people": len(labels), "networks": summary})
+    counted = {"people": len(labels), "copies_left_out": len(files) - len(without_copies(files))}
+    write_json(to / "groups.json", {"command": "make groups DIR=…", **counted, "networks": summary})
     return result
+
+
+def without_copies(files: Sequence[Path]) -> list[Path]:
+    """The files, those that equal one before them to the last byte left out: they are no other person."""
+    first = {hashlib.sha256(file.read_bytes()).digest(): file for file in reversed(files)}
+    return sorted(first.values())
 
 
 def by_group(encodings: np.ndarray, labels: pd.DataFrame, threshold: float) -> pd.DataFrame:
