@@ -29,6 +29,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from errors import BadArgument, EmptyDatabase, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage, run
+from face_database import FaceDatabase
 from face_detection import SEARCH_SIDE, Detection, align_face, check_photo, detect_faces, pick_face, warp
 from fr_utils import (
     DEFAULT_NETWORK,
@@ -939,7 +940,8 @@ def _print_problems(frames: Frames) -> None:
 def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.set_defaults(do=_demo)
     demo.add_argument("--source", default="0", help="a camera's number, a video, or a folder; by default camera 0")
-    demo.add_argument("--database", type=Path, default=Path("images"), help="a folder of portraits, lena.jpg is lena")
+    known = "a folder of portraits, lena.jpg is lena, or a FaceDatabase's file"
+    demo.add_argument("--database", type=Path, default=Path("images"), help=known)
     demo.add_argument("--network", default=DEFAULT_NETWORK, help="by default %(default)s")
     demo.add_argument("--threshold", type=float, help="who is not nearer is unknown; by default the network's own")
     demo.add_argument("--every", type=int, default=5, help="search every n-th frame of a film; by default %(default)s")
@@ -962,14 +964,23 @@ def _demo(args: argparse.Namespace) -> None:
         print(viewing.summary())
 
 
-def _recogniser(args: argparse.Namespace, frames: Frames) -> LiveRecogniser:
-    """The network and the database of the command line; a picture of a folder is looked at once, and well."""
-    model, folder = load_facenet(args.network), in_project(args.database)
-    database, unusable = build_database(folder, model)
+def _database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
+    """Who is known: a folder of portraits, or the file of a ``FaceDatabase``."""
+    if path.is_file():
+        with FaceDatabase(path, network=model) as lasting:
+            return dict(lasting)
+    database, unusable = build_database(path, model)
     for file, reason in unusable.itertuples(index=False):
         print(f"not used: {file}: {reason}")
     if not database:
-        raise EmptyDatabase(f"--database {folder} holds no portrait that can be used")
+        raise EmptyDatabase(f"--database {path} holds no portrait that can be used")
+    return database
+
+
+def _recogniser(args: argparse.Namespace, frames: Frames) -> LiveRecogniser:
+    """The network and the database of the command line; a picture of a folder is looked at once, and well."""
+    model = load_facenet(args.network)
+    database = _database(in_project(args.database), model)
     looks = 1 if frames.is_folder else 3
     side = SEARCH_SIDE if frames.is_folder else args.search_side
     return LiveRecogniser(model, database, args.threshold, args.every, side, looks, background=frames.is_live)

@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import camera
 import fr_utils
 from errors import BadArgument, BadNetwork, EmptyDatabase, NoFaceFound, UnknownIdentity, UnreadableImage
 from evaluation import Probability
+from face_database import FaceDatabase
 from face_detection import extract_face
 from fr_utils import (
     FaceNetInfo,
@@ -1048,3 +1050,37 @@ def test_files_that_are_no_notes_are_reported_and_letters_are_composed(images, n
     database, unusable = build_database(tmp_path, network, progress=False)
     assert list(database) == [unicodedata.normalize("NFC", "josé")]
     assert unusable.file.tolist() == ["otto.heic"] and "save HEIC pictures as JPEG" in unusable.reason[0]
+
+
+# ------------------------------------------------------------------------------------ a database that lasts
+def test_a_database_in_a_file_is_taken_as_a_dict_is(images, network, database, tmp_path, capsys):
+    """verify, who_is_it and identify give the same answers; the file is asked to search by itself."""
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        lasting.update(database)
+        for photo in ("camera_0.jpg", "camera_5.jpg"):
+            said = [who_is_it(images / photo, known, network) for known in (database, lasting)]
+            assert said[0][1] == said[1][1] and said[0][0] == pytest.approx(said[1][0], abs=1e-5)
+        assert verify(images / "camera_0.jpg", "lena", lasting, network)[1]
+        with pytest.raises(UnknownIdentity, match="did you mean lena"):
+            verify(images / "camera_0.jpg", "leena", lasting, network)
+        tables = [identify(images / "video_call.jpg", known, network, top=3) for known in (database, lasting)]
+        for column in ("face", "identity", "nearest", "rank", "is_unknown"):
+            assert list(tables[0][column]) == list(tables[1][column]), column
+        np.testing.assert_allclose(tables[0].confidence, tables[1].confidence, rtol=1e-3)
+        assert len(identify(images / "camera_0.jpg", lasting, network, top=99)) == len(database)
+
+
+def test_an_empty_database_in_a_file_is_named(images, network, tmp_path):
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        for ask in (who_is_it, identify):
+            with pytest.raises(EmptyDatabase):
+                ask(images / "camera_0.jpg", lasting, network)
+
+
+def test_the_demo_takes_a_database_that_lasts(network, database, tmp_path):
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        lasting.update(database)
+    known = camera._database(tmp_path / "door.db", network)
+    assert list(known) == list(database)
+    for name, encoding in known.items():
+        np.testing.assert_array_equal(encoding, database[name])

@@ -341,3 +341,14 @@ def test_the_kept_step_is_what_the_shipped_network_does(network):
     x = combine([looks], kept) + np.asarray(centred.bias)
     expected = x / np.linalg.norm(x, axis=1, keepdims=True)
     np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-5)
+
+
+def test_encodings_of_other_pictures_points_or_weights_are_not_taken_for_these(small_network):
+    """Each has a folder of its own in the cache."""
+    points = [{"nose": (1.0, 2.0)}, {"nose": (3.0, 4.0)}]
+    digests = {steps._digest(["a", "b"], points, small_network), steps._digest(["a", "c"], points, small_network)}
+    digests.add(steps._digest(["a", "b"], points[::-1], small_network))
+    assert steps._digest(["a", "b"], points, small_network) in digests
+    small_network.set_weights([weight + 1 for weight in small_network.get_weights()])
+    digests.add(steps._digest(["a", "b"], points, small_network))
+    assert len(digests) == 4

@@ -71,6 +71,9 @@ GALLERIES = (10, 30, 100, 300, 1000, 2000)
 #: People with a single picture who are never in a gallery.
 STRANGERS = 1095
 
+#: Fewer people say too little about groups for what the README quotes.
+FEWEST_PEOPLE = 1000
+
 #: Ages in years, upper ends excluded, as they are called in the table.
 AGES = {"0–9": (0, 10), "10–19": (10, 20), "20–39": (20, 40), "40–59": (40, 60), "60 and older": (60, 200)}
 SEXES = ("male", "female")
@@ -517,8 +520,11 @@ def main() -> None:
     parser.add_argument("part", choices=("lfw", "damage", "groups"))
     parser.add_argument("dir", type=Path, help="the folder with the pictures")
     parser.add_argument("--network", default=DEFAULT_NETWORK, help="a folder; by default %(default)s")
-    parser.add_argument("--to", type=Path, default=ROOT / "results", help="where to write; by default results/")
+    parser.add_argument("--to", type=Path, help="where to write; by default results/, which the README quotes")
     args = parser.parse_args()
+    if args.part == "groups" and args.to is None and (count := len(list(args.dir.glob("*.jpg")))) < FEWEST_PEOPLE:
+        raise BadArgument(f"{args.dir} holds {count} pictures: too few for results/, give a folder of yours with --to")
+    args.to = args.to or ROOT / "results"
     if args.part == "lfw":
         print(json.dumps(evaluate_lfw(args.dir, args.network, args.to), indent=1, ensure_ascii=False))
     elif args.part == "damage":
