@@ -13,7 +13,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow test-browser bench export-network lfw steps evaluate groups quality siamese triplets need-dir pins clean FORCE
+.PHONY: help run lab test test-slow test-browser bench bench-database export-network lfw steps evaluate groups quality siamese triplets need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
 	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
+	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (minutes, 3 GB) → results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make steps DIR=…  what each step from a photo to an encoding gains, on LFW training people (half an hour) → results/'
@@ -52,6 +53,10 @@ test-browser: .venv/.dev
 
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)
+	@$(PY) tools/readme_results.py
+
+bench-database: .venv/.course
+	@$(PY) tools/bench_database.py $(ARGS)
 	@$(PY) tools/readme_results.py
 
 export-network: .venv/.dev

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import re
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import unicodedata
@@ -16,10 +19,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import face_database
+import database_search
+import database_sqlite
 from errors import BadArgument, FaceError, NoFaceFound, UnknownIdentity, UnreadableImage
 from face_database import BadDatabase, FaceDatabase, NotForgottenYet, OtherNetwork, fingerprint_of
 
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = (
+    "database_entries",
+    "database_search",
+    "database_sqlite",
+    "database_milvus",
+    "database_archive",
+    "face_database",
+)
 D = 16
 HOSTILE = [
     "Robert'); DROP TABLE people;--",
@@ -646,7 +659,7 @@ def crowd(database: FaceDatabase, count: int = 400) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("vacuum", [True, False])
 def test_whom_it_forgets_leaves_no_trace_in_any_file(tmp_path, path, monkeypatch, vacuum):
-    monkeypatch.setattr(face_database, "INDEX_FROM", 300)
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
     with FaceDatabase(path) as other, FaceDatabase(path) as database:
         wanted = crowd(database)
         assert database.settle()
@@ -703,9 +716,9 @@ def test_forgetting_that_was_interrupted_is_completed_at_the_next_opening(tmp_pa
         assert len(keeps_the_wal) == 400
 
 
-@pytest.mark.parametrize("slow_at", [(face_database._Index, "build"), (face_database._IndexFile, "_write_rows")])
+@pytest.mark.parametrize("slow_at", [(database_search.Index, "build"), (database_search.IndexFile, "_write_rows")])
 def test_an_index_that_was_read_before_somebody_was_forgotten_is_not_written(tmp_path, path, monkeypatch, slow_at):
-    monkeypatch.setattr(face_database, "INDEX_FROM", 300)
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
     with FaceDatabase(path) as database, FaceDatabase(path) as slow:
         wanted = crowd(database)
         step, may_go_on = getattr(*slow_at), threading.Event()
@@ -734,7 +747,7 @@ def test_milvus_forgets_in_its_files_too(tmp_path):
 @pytest.fixture
 def indexed(path, monkeypatch):
     """A database of 2,000 people that has an index, which is meant for more."""
-    monkeypatch.setattr(face_database, "INDEX_FROM", 1000)
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 1000)
     with FaceDatabase(path) as database:
         database.update({str(i): encoding for i, encoding in enumerate(unit(3000, 1))})
         yield database
@@ -788,7 +801,7 @@ def test_a_database_opens_with_its_index_file(indexed, path, monkeypatch):
     indexed.settle()
     indexed["late"] = unit(1, 9)[0]
     indexed.remove("17")
-    monkeypatch.setattr(face_database._SQLite, "_from_database", lambda *_: pytest.fail("everything was read anew"))
+    monkeypatch.setattr(database_sqlite.SQLite, "_from_database", lambda *_: pytest.fail("everything was read anew"))
     with FaceDatabase(path) as again:
         assert again.nearest(unit(1, 9))[0][0, 0] == "late"
         assert again.nearest(unit(18, 1)[17])[0][0, 0] != "17"
@@ -851,8 +864,8 @@ def test_a_stale_index_is_built_anew_in_the_background(indexed, path):
 
 
 def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch):
-    build, may_go_on = face_database._Index.build, threading.Event()
-    monkeypatch.setattr(face_database._Index, "build", lambda *args: may_go_on.wait(20) and build(*args))
+    build, may_go_on = database_search.Index.build, threading.Event()
+    monkeypatch.setattr(database_search.Index, "build", lambda *args: may_go_on.wait(20) and build(*args))
     assert indexed.nearest(unit(1, 1))[0][0, 0] == "0"
     assert indexed._engine.builder is not None
     indexed["late"] = unit(1, 9)[0]
@@ -866,7 +879,7 @@ def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch):
 
 @pytest.mark.parametrize("represent", ["mean", "nearest"])
 def test_several_encodings_per_person_are_indexed_too(monkeypatch, path, represent):
-    monkeypatch.setattr(face_database, "INDEX_FROM", 800)
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 800)
     encodings = unit(6000, 3).reshape(1500, 4, D)
     for where in (path, ":memory:"):
         with FaceDatabase(where, represent=represent) as database:
@@ -1159,10 +1172,32 @@ def test_a_file_with_random_damage_is_refused_whole_or_means_the_same(archive, s
             ]
 
 
-def test_there_is_no_pickle_in_it():
-    source = Path(face_database.__file__).read_text(encoding="utf-8")
+@pytest.mark.parametrize("room", ROOMS)
+def test_there_is_no_pickle_in_it(room):
+    source = (ROOT / f"{room}.py").read_text(encoding="utf-8")
     assert "import pickle" not in source
     assert "allow_pickle" not in source  # arrays are read by their bytes
+
+
+# ------------------------------------------------------------------------------------------------- its rooms
+def test_the_rooms_stand_on_the_ground_floor_and_no_arrow_runs_up():
+    ours = {path.stem for path in ROOT.glob("*.py")}
+    below = {"errors", "whole_files"}
+    for room in ROOMS:  # from the bottom to the top
+        source = (ROOT / f"{room}.py").read_text(encoding="utf-8")
+        imported = set(re.findall(r"^\s*(?:from|import) (\w+)", source, re.MULTILINE)) & ours
+        assert imported <= below, f"{room} imports {sorted(imported - below)}"
+        below.add(room)
+
+
+def test_importing_it_and_searching_among_few_load_no_index_and_no_milvus():
+    code = (
+        "import sys, numpy as np; from face_database import FaceDatabase; d = FaceDatabase(':memory:');"
+        "d['lena'] = np.eye(8)[0]; print(d.nearest(np.eye(8)[0])[0][0, 0]);"
+        "print({'faiss', 'pymilvus', 'keras'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "lena\nset()\n"
 
 
 # ------------------------------------------------------------------------------------------------- Milvus

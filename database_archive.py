@@ -1,0 +1,322 @@
+"""People in a file to take elsewhere: a ZIP of open formats, written by ``export_to`` and read by ``import_from``.
+
+    manifest.json    who: name, how many encodings, times, and a checksum of everything
+    encodings.npy    (n, D) float32, all encodings one below the other
+    photos/1.jpg …   numbered: nobody's name is a file's
+
+A file that is read may come from anybody: it is refused whole, or taken in whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from database_entries import Picture, check_encodings, check_name, other_network, pack, short
+from errors import BadArgument, UnreadableImage
+from whole_files import whole
+
+FORMAT, VERSION = "face-database", 1
+MAX_PEOPLE = 5_000_000
+MAX_MANIFEST = 2_000_000_000  # bytes
+MAX_ARRAY = 20_000_000_000  # bytes
+MAX_RATIO = 100  # how far a member may be compressed; JSON of names and digests comes nowhere near
+MAX_JPEG = 20_000_000  # bytes
+PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
+
+
+def write_archive(engine: Any, path: Path) -> None:
+    """As ``FaceDatabase.export_to``."""
+    if path.is_dir():
+        raise BadArgument(f"path={str(path)!r} is a folder; a file is needed")
+    with engine.at_rest(), whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+        people, rows = _write_encodings(engine, archive)
+        numbers = itertools.count(1)
+        for person in people:
+            person["photos"] = [
+                _write_photo(archive, next(numbers), jpeg) for jpeg, _ in engine.pictures(person["identity"])
+            ]
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "network": engine.network,
+            "dimension": engine.dimension,
+            "encodings": rows,
+            "people": people,
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=0)
+        archive.writestr("manifest.json", text.encode(), zipfile.ZIP_DEFLATED)
+
+
+def _write_encodings(engine: Any, archive: zipfile.ZipFile) -> tuple[list[dict], int]:
+    """Write all encodings as one array; who has how many of its rows, and how many there are."""
+    total = sum(len(encodings) for _, encodings, _, _ in engine.entries())
+    header = io.BytesIO()
+    shape = (total, engine.dimension or 0)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    people = []
+    with archive.open("encodings.npy", "w", force_zip64=True) as stream:
+        stream.write(header.getvalue())
+        for identity, encodings, added, changed in engine.entries():
+            data = encodings.astype("<f4").tobytes()
+            stream.write(data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            people.append(
+                {
+                    "identity": identity,
+                    "encodings": len(encodings),
+                    "sha256": sha256,
+                    "added": added,
+                    "changed": changed,
+                }
+            )
+    return people, total
+
+
+def _write_photo(archive: zipfile.ZipFile, number: int, jpeg: bytes) -> dict[str, str]:
+    name = f"photos/{number}.jpg"
+    archive.writestr(name, jpeg)
+    return {"file": name, "sha256": hashlib.sha256(jpeg).hexdigest()}
+
+
+def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
+    """As ``FaceDatabase.import_from``."""
+    if not path.is_file():
+        raise BadArgument(f"path={str(path)!r}: there is no such file")
+    try:
+        with zipfile.ZipFile(path) as file:
+            archive = _Archive(path, file)
+            archive.check()
+            return _take_in(engine, archive, on_conflict)
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeError,
+    ) as error:
+        raise BadArgument(f"{path} is damaged, or no ZIP file: {error}") from error
+
+
+def _take_in(engine: Any, archive: _Archive, on_conflict: str) -> int:
+    count = 0
+    with engine.change() as change:
+        archive.check_network(engine)
+        for person in archive.people:
+            if change.has(person.identity):
+                if on_conflict == "refuse":
+                    raise archive.error(f"{person.identity!r} is in the database already (on_conflict='refuse')")
+                if on_conflict == "skip":
+                    continue
+            pictures = [archive.picture(photo) for photo in person.photos]
+            change.put(person.identity, archive.encodings_of(person), pictures, True, (person.added, person.changed))
+            count += 1
+        if count:
+            change.note(archive.network, None)
+    return count
+
+
+@dataclass(frozen=True)
+class _Person:
+    """What a manifest says about a person."""
+
+    identity: str
+    start: int
+    stop: int
+    sha256: str
+    added: float
+    changed: float
+    photos: list[dict]
+
+
+class _Archive:
+    """A file of ``export_to`` from anybody: nothing in it is believed before it is checked, and nothing is unpacked.
+
+    Members are read by number, never written anywhere; sizes are checked before anything is unpacked, and again by what
+    comes out; arrays are read as plain numbers.
+    """
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self.path, self.file = path, file
+        self.people: list[_Person] = []
+        self.network: str | None = None
+        self.members: dict[str, zipfile.ZipInfo] = {}
+
+    def error(self, what: str) -> BadArgument:
+        """What is wrong, and where; nothing was taken in."""
+        return BadArgument(f"{self.path}: {what}; nothing was taken in")
+
+    def check(self) -> None:
+        """Check all of it."""
+        self._check_members()
+        manifest = self._manifest()
+        self._read_people(manifest["people"])
+        self._read_encodings(manifest)
+        named = [photo["file"] for person in self.people for photo in person.photos]
+        if len(set(named)) < len(named) or {*named, "manifest.json", "encodings.npy"} != set(self.members):
+            raise self.error("the photos are not those of the manifest")
+        for person in self.people:
+            check_encodings(self.encodings_of(person), None, f"{self.path}: the encoding of {person.identity!r}")
+            for photo in person.photos:
+                self.picture(photo)
+
+    def check_network(self, engine: Any) -> None:
+        """Refuse encodings of another network, or of another size."""
+        if engine.network and self.people and self.network != engine.network:
+            raise other_network(engine.where, engine.network, self.network or "an unknown network")
+        if engine.network is None and self.network and self.people and engine.count():
+            raise self.error(f"its encodings are of {short(self.network)}, and nobody said whose the database's are")
+        if engine.dimension and self.people and engine.dimension != self.array.shape[1]:
+            raise self.error(f"encodings of {self.array.shape[1]} numbers; the database has such of {engine.dimension}")
+
+    # -------------------------------------------------------------------------------------------- members
+    def _check_members(self) -> None:
+        size = self.path.stat().st_size
+        for member in self.file.infolist():
+            name = member.orig_filename
+            if name not in ("manifest.json", "encodings.npy") and not PHOTO_NAME.fullmatch(name):
+                raise self.error(f"a member is called {name!r:.80}, which none of such a file is")
+            if name in self.members:
+                raise self.error(f"{name} is in it twice")
+            self._check_member(member, size)
+            self.members[name] = member
+        if sum(member.compress_size for member in self.members.values()) > size:
+            raise self.error("its members overlap")
+        for name in ("manifest.json", "encodings.npy"):
+            if name not in self.members:
+                raise self.error(f"{name} is missing")
+
+    def _check_member(self, member: zipfile.ZipInfo, size: int) -> None:
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise self.error(f"{member.filename} is encrypted, or compressed in an unusual way")
+        if member.file_size > MAX_RATIO * max(member.compress_size, 1) or member.compress_size > size:
+            raise self.error(
+                f"{member.filename} claims {member.file_size:,} bytes packed into {member.compress_size:,}"
+            )
+        limit = {"manifest.json": MAX_MANIFEST, "encodings.npy": MAX_ARRAY}.get(member.filename, MAX_JPEG)
+        if member.file_size > limit:
+            raise self.error(f"{member.filename} has {member.file_size:,} bytes; {limit:,} at most")
+
+    def read(self, name: str) -> bytes:
+        """A member, no longer than it says, with the right checksum."""
+        member = self.members[name]
+        with self.file.open(member) as stream:
+            data = stream.read(member.file_size + 1)
+        if len(data) != member.file_size:
+            raise self.error(f"{name} has {len(data):,} bytes or more; it says {member.file_size:,}")
+        return data
+
+    def _manifest(self) -> dict:
+        try:
+            manifest = json.loads(self.read("manifest.json").decode(), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise self.error(f"manifest.json is no JSON: {error}") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise self.error(f"manifest.json does not say that its format is {FORMAT!r}")
+        if manifest.get("version") != VERSION:
+            raise self.error(f"it is of version {manifest.get('version')!r:.20}; this project reads {VERSION}")
+        network, people = manifest.get("network"), manifest.get("people")
+        if not (network is None or (isinstance(network, str) and 0 < len(network) <= 300)):
+            raise self.error(f"manifest.json: network={network!r:.80} is no fingerprint")
+        if not isinstance(people, list) or len(people) > MAX_PEOPLE:
+            raise self.error(f"manifest.json: people must be a list of at most {MAX_PEOPLE:,}")
+        self.network = network
+        return manifest
+
+    def _read_people(self, people: list) -> None:
+        names: set[str] = set()
+        start = 0
+        for number, entry in enumerate(people):
+            person = self._read_person(entry, number, start)
+            if person.identity in names:
+                raise self.error(f"people[{number}]: there is another {person.identity!r}")
+            names.add(person.identity)
+            self.people.append(person)
+            start = person.stop
+
+    def _read_person(self, entry: Any, number: int, start: int) -> _Person:
+        where = f"people[{number}]"
+        kinds = {
+            "identity": str,
+            "encodings": int,
+            "sha256": str,
+            "added": float | int,
+            "changed": float | int,
+            "photos": list,
+        }
+        for key, kind in kinds.items():
+            value = entry.get(key) if isinstance(entry, dict) else None
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise self.error(f"{where}: {key} is missing, or no {getattr(kind, '__name__', 'number')}")
+        if not 1 <= entry["encodings"] <= MAX_PEOPLE:
+            raise self.error(f"{where}: encodings={entry['encodings']!r:.40}, how many there are, must be 1 or more")
+        if not all(0 <= entry[key] < 1e11 for key in ("added", "changed")):  # seconds, until the year 5138
+            raise self.error(f"{where}: added or changed is no time")
+        for photo in entry["photos"]:
+            if not isinstance(photo, dict) or not all(isinstance(photo.get(key), str) for key in ("file", "sha256")):
+                raise self.error(f"{where}: a photo without file or sha256")
+            if photo["file"] not in self.members or not PHOTO_NAME.fullmatch(photo["file"]):
+                raise self.error(f"{where}: {photo['file']!r:.80} is missing")
+        try:
+            name = check_name(entry["identity"])
+        except BadArgument as error:
+            raise self.error(f"{where}: {error}") from error
+        stop = start + entry["encodings"]
+        times = float(entry["added"]), float(entry["changed"])
+        return _Person(name, start, stop, entry["sha256"], *times, entry["photos"])
+
+    # ---------------------------------------------------------------------------------------------- content
+    def _read_encodings(self, manifest: Mapping) -> None:
+        """The array, from a header that is checked before any memory is given to it."""
+        stream = io.BytesIO(self.read("encodings.npy"))
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+        except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+            raise self.error(f"encodings.npy is no array of NumPy: {error}") from error
+        rows = self.people[-1].stop if self.people else 0
+        if dtype.str != "<f4" or fortran or len(shape) != 2:
+            raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
+        if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != (manifest.get("dimension") or 0):
+            raise self.error(
+                f"encodings.npy has the shape {shape}; the manifest says ({rows}, {manifest.get('dimension')})"
+            )
+        data = stream.getbuffer()[stream.tell() :]
+        if len(data) != shape[0] * shape[1] * 4 or (rows and not shape[1]):
+            raise self.error(f"encodings.npy has {len(data):,} bytes for the shape {shape}")
+        self.array = np.frombuffer(data, "<f4").reshape(shape)
+
+    def encodings_of(self, person: _Person) -> np.ndarray:
+        """A person's encodings (n, D), as their checksum says."""
+        encodings = self.array[person.start : person.stop]
+        if hashlib.sha256(encodings.tobytes()).hexdigest() != person.sha256:
+            raise self.error(f"the encodings of {person.identity!r} are damaged (wrong SHA-256)")
+        return encodings.astype(np.float32)
+
+    def picture(self, photo: Mapping[str, str]) -> Picture:
+        """A photo and its thumbnail; the bytes are those of its checksum, and a picture."""
+        data = self.read(photo["file"])
+        if hashlib.sha256(data).hexdigest() != photo["sha256"]:
+            raise self.error(f"{photo['file']} is damaged (wrong SHA-256)")
+        try:
+            return pack(data, name=photo["file"])
+        except UnreadableImage as error:
+            raise self.error(str(error)) from error
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number")
