@@ -966,8 +966,12 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
     """Who is known: a folder of portraits, or the file of a ``FaceDatabase``."""
+    if not path.exists():
+        raise BadArgument(f"--database {path} is not there: give a folder of portraits, or a FaceDatabase's file")
     if path.is_file():
         with FaceDatabase(path, network=model) as lasting:
+            if not lasting:
+                raise EmptyDatabase(f"nobody is in --database {path}")
             return dict(lasting)
     database, unusable = build_database(path, model)
     for file, reason in unusable.itertuples(index=False):

@@ -17,6 +17,7 @@ import hashlib
 import itertools
 import os
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -327,9 +328,15 @@ class FaceDatabase(MutableMapping):
         """Write everybody into a ZIP file of open formats: JSON, one NumPy array, and JPEGs; nobody's name is a file's.
 
         Args:
-            path: The file to write; it is replaced whole.
+            path: The file to write; an archive that is there is replaced whole.
+
+        Raises:
+            BadArgument: If something else than an archive is there: a database, say.
         """
-        write_archive(self._engine, Path(path))
+        path = Path(path)
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise BadArgument(f"{path} is there and no archive; export to another file, or remove it first")
+        write_archive(self._engine, path)
 
     def import_from(self, path: str | os.PathLike, on_conflict: str = "refuse") -> int:
         """Take in people from a file of ``export_to``: checked whole before anything changes, and then all at once.

@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
 from evaluation import Probability, check_share
+from face_database import OtherNetwork, fingerprint_of
 from face_detection import (
     TEMPLATE,
     Detection,
@@ -681,11 +682,13 @@ def verify(
 
     Raises:
         UnknownIdentity: If nobody of that name is in the database.
+        OtherNetwork: If the database says that another network made its encodings.
         FaceError: If the photo can't be opened or shows no face.
     """
     threshold = threshold_for(model, threshold)
     if not isinstance(database, Mapping):
         raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
+    _check_network(database, model)
     if identity not in database:
         raise _unknown(identity, database)
     known = _as_encoding(database[identity], identity, model)
@@ -795,6 +798,7 @@ def searcher(database: Mapping[str, np.ndarray], model: keras.Model) -> Callable
         EmptyDatabase: If there is nobody to compare with.
         BadArgument: If the database is no mapping, or an entry is no encoding of this network.
     """
+    _check_network(database, model)
     if hasattr(database, "nearest"):
         _check_database(database)
         return lambda encodings, top=1: database.nearest(encodings, min(top, len(database)))
@@ -952,6 +956,24 @@ def _check_database(database: Mapping[str, np.ndarray]) -> None:
         raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
     if len(database) == 0:
         raise EmptyDatabase("the database is empty; build_database('images', model) fills one")
+
+
+def _check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> None:
+    """A database that knows which network made its encodings is not asked with another one's.
+
+    Raises:
+        OtherNetwork: If it was.
+    """
+    noted = getattr(database, "network", None)
+    if not isinstance(noted, str):
+        return
+    if not hasattr(model, "facenet_fingerprint"):
+        model.facenet_fingerprint = fingerprint_of(model)  # a hash of all weights: once per model
+    if noted != model.facenet_fingerprint:
+        raise OtherNetwork(
+            f"the database holds encodings of {noted:.20}…, and {model.facenet_fingerprint:.20}… asks; "
+            "open it with the network that made them, or reencode"
+        )
 
 
 def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.ndarray:

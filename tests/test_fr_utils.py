@@ -24,7 +24,7 @@ import camera
 import fr_utils
 from errors import BadArgument, BadNetwork, EmptyDatabase, NoFaceFound, UnknownIdentity, UnreadableImage
 from evaluation import Probability
-from face_database import FaceDatabase
+from face_database import FaceDatabase, OtherNetwork
 from face_detection import extract_face
 from fr_utils import (
     FaceNetInfo,
@@ -1084,3 +1084,26 @@ def test_the_demo_takes_a_database_that_lasts(network, database, tmp_path):
     assert list(known) == list(database)
     for name, encoding in known.items():
         np.testing.assert_array_equal(encoding, database[name])
+
+
+def test_a_database_of_another_network_is_not_asked(images, network, database, tmp_path):
+    """Both give 128 numbers; a dict can't tell, a database that knows its network does."""
+    other = load_facenet("keras-facenet-h5")
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        lasting.update(database)
+        for ask in (who_is_it, identify, lambda *args: verify(args[0], "lena", *args[1:])):
+            with pytest.raises(OtherNetwork, match="holds encodings of resnet:"):
+                ask(images / "camera_0.jpg", lasting, other)
+
+
+def test_an_export_never_writes_over_a_database(network, database, tmp_path):
+    """An archive may be replaced; anything else that is there is not ours to remove."""
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        lasting.update(database)
+        with pytest.raises(BadArgument, match="door.db is there and no archive"):
+            lasting.export_to(tmp_path / "door.db")
+        for _ in range(2):
+            lasting.export_to(tmp_path / "people.zip")
+        lasting.add("newcomer", database["lena"])
+    with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
+        assert set(lasting) == {*database, "newcomer"}

@@ -19,8 +19,9 @@ MANY = 100_000_000  # people, the size that the page does sums about
 def database_table(result: dict) -> str:
     """What was measured of each size, a row each, as Markdown."""
     lines = [
-        "| people | p50 | p99 | true nearest: known, strangers | the course's loop | memory | disk | cold open | add |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| people | p50 | p99 | true nearest: known, strangers | who is the right one | plain NumPy "
+        "| the course's loop | memory | disk | cold open | add |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["sizes"]:
         right, times = row["true_nearest"], row["times_as_fast_as"]["the course's loop over a dict"]
@@ -29,6 +30,8 @@ def database_table(result: dict) -> str:
             f"{row['nearest']['p50_ms']:.2g} ms",
             f"{row['nearest']['p99_ms']:.2g} ms",
             f"{100 * right['known']:.1f} %, {100 * right['strangers']:.1f} %",
+            f"{100 * row['named_rightly']:.0f} %",
+            f"{row['others']['plain NumPy']['p50_ms']:.2g} ms",
             f"{times:,.0f} times as long",
             f"{row['memory_mb']['most']:,.0f} MB",
             f"{row['disk_mb']:,.0f} MB",
