@@ -29,9 +29,10 @@ from whole_files import whole
 
 FORMAT, VERSION = "face-database", 1
 MAX_PEOPLE = 5_000_000
-MAX_MANIFEST = 2_000_000_000  # bytes
+MAX_MANIFEST = 200_000_000  # bytes, or half the file where that is more: a million people need as much
 MAX_ARRAY = 20_000_000_000  # bytes
-MAX_RATIO = 100  # how far a member may be compressed; JSON of names and digests comes nowhere near
+MAX_HEADER = 1000  # bytes before the numbers of the array
+MAX_RATIO = 30  # how far a member may be compressed; JSON of names and digests comes nowhere near
 MAX_JPEG = 20_000_000  # bytes
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
@@ -99,6 +100,8 @@ def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
             archive = _Archive(path, file)
             archive.check()
             return _take_in(engine, archive, on_conflict)
+    except MemoryError as error:
+        raise BadArgument(f"{path} needs more memory than there is; nothing was taken in") from error
     except (
         zipfile.BadZipFile,
         OSError,
@@ -169,7 +172,7 @@ class _Archive:
         if len(set(named)) < len(named) or {*named, "manifest.json", "encodings.npy"} != set(self.members):
             raise self.error("the photos are not those of the manifest")
         for person in self.people:
-            check_encodings(self.encodings_of(person), None, f"{self.path}: the encoding of {person.identity!r}")
+            self.encodings_of(person)
             for photo in person.photos:
                 self.picture(photo)
 
@@ -206,7 +209,9 @@ class _Archive:
             raise self.error(
                 f"{member.filename} claims {member.file_size:,} bytes packed into {member.compress_size:,}"
             )
-        limit = {"manifest.json": MAX_MANIFEST, "encodings.npy": MAX_ARRAY}.get(member.filename, MAX_JPEG)
+        limit = {"manifest.json": max(MAX_MANIFEST, size // 2), "encodings.npy": MAX_ARRAY}.get(
+            member.filename, MAX_JPEG
+        )
         if member.file_size > limit:
             raise self.error(f"{member.filename} has {member.file_size:,} bytes; {limit:,} at most")
 
@@ -281,31 +286,36 @@ class _Archive:
     # ---------------------------------------------------------------------------------------------- content
     def _read_encodings(self, manifest: Mapping) -> None:
         """The array, from a header that is checked before any memory is given to it."""
+        rows, dimension = self.people[-1].stop if self.people else 0, manifest.get("dimension") or 0
+        expected = rows * dimension * 4 if isinstance(dimension, int) else 0
+        if self.members["encodings.npy"].file_size > expected + 10 + MAX_HEADER:
+            raise self.error(
+                f"encodings.npy has {self.members['encodings.npy'].file_size:,} bytes; the manifest says ({rows}, "
+                f"{dimension!r:.20})"
+            )
         stream = io.BytesIO(self.read("encodings.npy"))
         try:
             if np.lib.format.read_magic(stream) != (1, 0):
                 raise ValueError("another version of the format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
         except (ValueError, TypeError, SyntaxError, RecursionError) as error:
             raise self.error(f"encodings.npy is no array of NumPy: {error}") from error
-        rows = self.people[-1].stop if self.people else 0
         if dtype.str != "<f4" or fortran or len(shape) != 2:
             raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
-        if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != (manifest.get("dimension") or 0):
-            raise self.error(
-                f"encodings.npy has the shape {shape}; the manifest says ({rows}, {manifest.get('dimension')})"
-            )
+        if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != dimension:
+            raise self.error(f"encodings.npy has the shape {shape}; the manifest says ({rows}, {dimension!r:.20})")
         data = stream.getbuffer()[stream.tell() :]
         if len(data) != shape[0] * shape[1] * 4 or (rows and not shape[1]):
             raise self.error(f"encodings.npy has {len(data):,} bytes for the shape {shape}")
         self.array = np.frombuffer(data, "<f4").reshape(shape)
 
     def encodings_of(self, person: _Person) -> np.ndarray:
-        """A person's encodings (n, D), as their checksum says."""
+        """A person's encodings (n, D): the bytes are those of their checksum, and brought to unit length if need be."""
         encodings = self.array[person.start : person.stop]
         if hashlib.sha256(encodings.tobytes()).hexdigest() != person.sha256:
             raise self.error(f"the encodings of {person.identity!r} are damaged (wrong SHA-256)")
-        return encodings.astype(np.float32)
+        what = f"{self.path}: the encoding of {person.identity!r}"
+        return check_encodings(encodings.astype(np.float32), None, what)
 
     def picture(self, photo: Mapping[str, str]) -> Picture:
         """A photo and its thumbnail; the bytes are those of its checksum, and a picture."""

@@ -168,6 +168,7 @@ class Rows:
         known = people[people <= self.last]
         if len(known):
             whose = self.people[: self.count]
+            self.alive = self.alive.copy()  # views keep theirs: what is read from them must fit together
             self.alive[: self.count][whose == known[0] if len(known) == 1 else np.isin(whose, known)] = False
             self.gone = np.flatnonzero(~self.alive[: self.count])
 

@@ -8,6 +8,7 @@ The encodings are held in memory too, to search among: ``database_search``.
 
 from __future__ import annotations
 
+import glob
 import mmap
 import os
 import sqlite3
@@ -181,6 +182,7 @@ class SQLite:
         """Make sure that these are the encodings of this network; note it if nobody has said so yet."""
         self.wanted = network
         self._check_state()
+        self._keep_to_the_network()
         if (network or self.network, dimension or self.dimension) != (self.network, self.dimension):
             with self.change() as change:
                 change.note(network, dimension)
@@ -191,6 +193,10 @@ class SQLite:
         if self.wanted and known["network"] and known["network"] != self.wanted:
             raise other_network(self.where, known["network"], self.wanted)
         self.network, self.dimension = known["network"], known["dimension"]
+
+    def _keep_to_the_network(self) -> None:
+        """Whoever named no network keeps to the noted one: when others encode anew, they are refused from then on."""
+        self.wanted = self.wanted or self.network
 
     # --------------------------------------------------------------------------------------------- changes
     @contextmanager
@@ -207,10 +213,12 @@ class SQLite:
                     change = _Change(self, db, self.state_of("change"))
                     yield change
                     db.execute("COMMIT")
+                self._keep_to_the_network()
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 self.network, self.dimension = self._noted()
+                self._keep_to_the_network()
                 if self.rows is not None and self.rows.change > self.state():
                     self.rows = None  # somebody searched within the transaction
                 raise
@@ -508,6 +516,8 @@ class SQLite:
                 traces = [identity.encode(), *(_piece(e.astype("<f4").tobytes()) for e in encodings)]
                 traces += [_piece(data, at) for both in self.pictures(identity) for data in both for at in (1, 2, 3)]
                 change.drop(identity)
+                if self.state_of("unfinished"):  # an earlier one left traces, and nobody knows which
+                    traces = None
                 change.forgets()
             self._erase(traces, self.truncate_within)
         return True
@@ -555,7 +565,7 @@ class SQLite:
 
     def _remove_index_files(self) -> None:
         for path in self._index_paths():
-            for file in (path, *path.parent.glob(f".unfinished_*_{path.name}")):
+            for file in (path, *path.parent.glob(f".unfinished_*_{glob.escape(path.name)}")):
                 file.unlink(missing_ok=True)
         if self.rows is not None:
             self.rows.saved = False

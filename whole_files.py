@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,14 +38,15 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished_{os.getpid()}_{path.name}")
+    ours = f"{os.getpid()}_{uuid.uuid4().hex[:8]}"  # two threads may write the same file
+    unfinished = path.with_name(f".unfinished_{ours}_{path.name}")
     _sweep(path)
     try:
         yield unfinished
         if unfinished.is_file():
             with unfinished.open("rb+") as stream:
                 os.fsync(stream.fileno())  # on the disk before it gets its name
-        before = path.with_name(f".before_{os.getpid()}_{path.name}")
+        before = path.with_name(f".before_{ours}_{path.name}")
         if unfinished.is_dir() and path.is_dir():  # a folder can't replace another one in one move
             os.replace(path, before)
         os.replace(unfinished, path)

@@ -602,6 +602,27 @@ def test_who_still_has_the_old_network_is_refused_after_reencoding(path):
         assert list(other) == ["lena"]
 
 
+@pytest.mark.parametrize("noted", ["before", "later", "by an import"])
+def test_who_named_no_network_is_refused_after_reencoding_too(path, archive, noted):
+    with FaceDatabase(path, "one:1" if noted == "before" else None) as first, FaceDatabase(path) as other:
+        if noted == "by an import":
+            other.import_from(archive)
+        elif noted == "later":
+            first._engine.expect("one:1", D)
+        other.update({"lena": unit(1)[0]})
+        with FaceDatabase(path) as third:
+            third.add("nina", unit(1, 6)[0], photo())
+            third.reencode("two:2", lambda photo: unit(1, 7)[0], without="remove", progress=False)
+            assert third.nearest(unit(1, 7))[1][0, 0] == 0
+            third["ivan"] = unit(1, 9)[0]
+            for attempt in (lambda: other.add("omar", unit(1)), lambda: other.nearest(unit(1))):
+                with pytest.raises(OtherNetwork):
+                    attempt()
+            assert "omar" not in third
+        with FaceDatabase(path) as again:
+            assert again.nearest(unit(1, 9))[0][0, 0] == "ivan"
+
+
 def test_people_are_encoded_anew_from_their_photos(database):
     database._engine.expect("one:1", D)
     for i in range(3):
@@ -716,6 +737,42 @@ def test_forgetting_that_was_interrupted_is_completed_at_the_next_opening(tmp_pa
         assert len(keeps_the_wal) == 400
 
 
+def test_the_next_forgetting_completes_one_that_was_interrupted(tmp_path, path, monkeypatch):
+    with FaceDatabase(path) as database, FaceDatabase(path):
+        wanted = crowd(database)
+        with monkeypatch.context() as patch:
+            patch.setattr(database._engine, "_erase", lambda *_: None)  # as if it were killed here
+            database.forget("Zacharias Forgotten")
+        db = database._engine.db  # a copy that overwriting has missed lies in a free page
+        db.execute("PRAGMA secure_delete = OFF")
+        db.execute("CREATE TABLE left_over AS SELECT ? AS data", (b"".join(wanted.values()) * 100,))
+        db.execute("DROP TABLE left_over")
+        db.execute("PRAGMA secure_delete = ON")
+        database._engine._truncate(1)
+        assert "people.db" in {entry.split(" in ")[1] for entry in traces(tmp_path, wanted)}
+        database["late"] = unit(1, 3)[0]
+        database.forget("late")  # who alone has left nothing that vacuuming would have to clear away
+        assert traces(tmp_path, wanted) == []
+        assert database._engine.state_of("unfinished") == 0
+
+
+def test_index_files_go_whatever_the_database_is_called(tmp_path, monkeypatch):
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
+    with FaceDatabase(tmp_path / "p[1].db") as database:
+        wanted = crowd(database)
+        assert database.settle()
+        index = tmp_path / "p[1].db.index"
+        left = index.with_name(f".unfinished_999999_0a1b2c3d_{index.name}")  # of a builder that was killed
+        left.write_bytes(index.read_bytes())
+        others = tmp_path / ".unfinished_999999_0a1b2c3d_p1.db.index"
+        others.write_bytes(b"another database's")
+        database.forget("Zacharias Forgotten")
+        assert not index.exists()
+        assert not left.exists()
+        assert others.exists()
+        assert traces(tmp_path, wanted) == []
+
+
 @pytest.mark.parametrize("slow_at", [(database_search.Index, "build"), (database_search.IndexFile, "_write_rows")])
 def test_an_index_that_was_read_before_somebody_was_forgotten_is_not_written(tmp_path, path, monkeypatch, slow_at):
     monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
@@ -745,8 +802,19 @@ def test_milvus_forgets_in_its_files_too(tmp_path):
 
 # -------------------------------------------------------------------------------------------------- index
 @pytest.fixture
-def indexed(path, monkeypatch):
-    """A database of 2,000 people that has an index, which is meant for more."""
+def asked(monkeypatch) -> list[int]:
+    """For how many candidates the index was asked, each time: from 8 × 256 rows on, not 8 × 2,048."""
+    depths, search = [], database_search.Index.search
+    monkeypatch.setattr(database_search, "DEPTH", 256)
+    monkeypatch.setattr(
+        database_search.Index, "search", lambda self, probes, k: depths.append(k) or search(self, probes, k)
+    )
+    return depths
+
+
+@pytest.fixture
+def indexed(path, monkeypatch, asked):
+    """A database of 3,000 people that has an index, which is meant for more."""
     monkeypatch.setattr(database_sqlite, "INDEX_FROM", 1000)
     with FaceDatabase(path) as database:
         database.update({str(i): encoding for i, encoding in enumerate(unit(3000, 1))})
@@ -761,19 +829,21 @@ def agrees(database: FaceDatabase, people: dict[str, np.ndarray], probes: np.nda
     return identities.tolist() == [[names[i] for i in row] for row in order]
 
 
-def test_an_index_finds_who_an_exact_search_finds(indexed, path):
+def test_an_index_finds_who_an_exact_search_finds(indexed, path, asked):
     people = {str(i): encoding for i, encoding in enumerate(unit(3000, 1))}
     probes = np.concatenate([unit(50, 1), unit(50, 2)])
     assert agrees(indexed, people, probes)  # before there is one
+    assert not asked
     assert indexed.settle()
     rows = indexed._engine.rows
     assert rows.index is not None
     assert len(rows.base) == 3000
     assert path.with_name("people.db.index").exists()
     assert agrees(indexed, people, probes)
+    assert asked == [256]
 
 
-def test_who_comes_and_goes_after_the_index_was_built_counts(indexed, monkeypatch):
+def test_who_comes_and_goes_after_the_index_was_built_counts(indexed, monkeypatch, asked):
     people = {str(i): encoding for i, encoding in enumerate(unit(3000, 1))}
     indexed.settle()
     monkeypatch.setattr(indexed._engine, "_build_if_due", lambda: None)
@@ -782,12 +852,14 @@ def test_who_comes_and_goes_after_the_index_was_built_counts(indexed, monkeypatc
         indexed.remove(str(i * 3))
         del people[str(i * 3)]
     indexed["4"] = people["4"] = unit(1, 77)[0]
+    asked.clear()
     assert agrees(indexed, people, np.concatenate([unit(120, 1), unit(40, 5), unit(1, 77)]))
+    assert asked
     assert indexed._engine.rows.index is not None
     assert indexed._engine.rows.late == 41
 
 
-def test_an_index_whose_candidates_are_all_gone_gives_way_to_an_exact_search(indexed):
+def test_an_index_whose_candidates_are_all_gone_gives_way_to_an_exact_search(indexed, asked):
     indexed.settle()
     probe = unit(1, 1)[0]
     order = np.argsort(exact(unit(3000, 1), probe[None])[0])
@@ -795,9 +867,10 @@ def test_an_index_whose_candidates_are_all_gone_gives_way_to_an_exact_search(ind
         for i in order[:400]:
             change.drop(str(i))
     assert indexed.nearest(probe)[0][0, 0] == str(order[400])
+    assert asked
 
 
-def test_a_database_opens_with_its_index_file(indexed, path, monkeypatch):
+def test_a_database_opens_with_its_index_file(indexed, path, monkeypatch, asked):
     indexed.settle()
     indexed["late"] = unit(1, 9)[0]
     indexed.remove("17")
@@ -806,6 +879,7 @@ def test_a_database_opens_with_its_index_file(indexed, path, monkeypatch):
         assert again.nearest(unit(1, 9))[0][0, 0] == "late"
         assert again.nearest(unit(18, 1)[17])[0][0, 0] != "17"
         assert again._engine.rows.saved
+    assert len(asked) == 2
 
 
 def damage_middle(file: Path) -> None:
@@ -836,7 +910,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_an_index_file_that_does_not_fit_is_made_anew(indexed, path, damage):
+def test_an_index_file_that_does_not_fit_is_made_anew(indexed, path, damage, asked):
     people = {str(i): encoding for i, encoding in enumerate(unit(3000, 1))}
     indexed.settle()
     indexed.close()
@@ -848,10 +922,11 @@ def test_an_index_file_that_does_not_fit_is_made_anew(indexed, path, damage):
         assert again.settle()
         assert agrees(again, people, unit(50, 2))
         assert again._engine.rows.saved
+        assert asked
     assert file.read_bytes() == before
 
 
-def test_a_stale_index_is_built_anew_in_the_background(indexed, path):
+def test_a_stale_index_is_built_anew_in_the_background(indexed, path, asked):
     indexed.settle()
     first = json.loads(path.with_name("people.db.index").read_bytes()[:4096])
     indexed.update({f"new {i}": encoding for i, encoding in enumerate(unit(1000, 8))})
@@ -860,10 +935,12 @@ def test_a_stale_index_is_built_anew_in_the_background(indexed, path):
     second = json.loads(path.with_name("people.db.index").read_bytes()[:4096])
     assert (first["rows"], second["rows"]) == (3000, 4000)
     assert indexed._engine.rows.late == 0
+    asked.clear()
     assert indexed.nearest(unit(1, 8))[0][0, 0] == "new 0"
+    assert asked
 
 
-def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch):
+def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch, asked):
     build, may_go_on = database_search.Index.build, threading.Event()
     monkeypatch.setattr(database_search.Index, "build", lambda *args: may_go_on.wait(20) and build(*args))
     assert indexed.nearest(unit(1, 1))[0][0, 0] == "0"
@@ -871,26 +948,55 @@ def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch):
     indexed["late"] = unit(1, 9)[0]
     indexed.remove("0")
     assert indexed.nearest(unit(1, 9))[0][0, 0] == "late"
+    assert not asked
     may_go_on.set()
     assert indexed.settle(20)
     assert indexed.nearest(unit(1, 9))[0][0, 0] == "late"
     assert indexed.nearest(unit(1, 1))[0][0, 0] != "0"
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_who_goes_while_the_index_is_built_takes_no_other_rows_along(path, monkeypatch, in_file):
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 1000)
+    people = {str(i): encoding for i, encoding in enumerate(unit(3000, 1))}
+    built, may_go_on = database_sqlite.SQLite._built, threading.Event()
+    with FaceDatabase(path if in_file else ":memory:") as database:
+        database.update(people)
+        views = []
+        monkeypatch.setattr(
+            database_sqlite.SQLite,
+            "_built",
+            lambda self, view, stamp: views.append(view) or may_go_on.wait(20) and built(self, view, stamp),
+        )
+        database.nearest(unit(1))
+        for gone in range(0, 300, 3):
+            database.remove(str(gone))
+            del people[str(gone)]
+        assert agrees(database, people, unit(20, 2))
+        assert views[0].alive.all()  # the builder's rows are those of its moment
+        may_go_on.set()
+        assert database.settle(20)
+        assert len(database._engine.rows.base) == 3000
+        assert agrees(database, people, unit(20, 2))
 
 
 @pytest.mark.parametrize("represent", ["mean", "nearest"])
-def test_several_encodings_per_person_are_indexed_too(monkeypatch, path, represent):
+def test_several_encodings_per_person_are_indexed_too(monkeypatch, path, represent, asked):
     monkeypatch.setattr(database_sqlite, "INDEX_FROM", 800)
-    encodings = unit(6000, 3).reshape(1500, 4, D)
+    encodings = unit(12_000, 3).reshape(3000, 4, D)
     for where in (path, ":memory:"):
         with FaceDatabase(where, represent=represent) as database:
             database.update({str(i): several for i, several in enumerate(encodings)})
             assert database.settle()
             identities, distances = database.nearest(unit(40, 4), k=3)
+            assert asked
+            asked.clear()
         means = encodings.mean(axis=1) / np.linalg.norm(encodings.mean(axis=1), axis=1, keepdims=True)
         if represent == "mean":
             oracle = exact(means, unit(40, 4))
         else:
-            oracle = exact(encodings.reshape(-1, D), unit(40, 4)).reshape(40, 1500, 4).min(axis=2)
+            oracle = exact(encodings.reshape(-1, D), unit(40, 4)).reshape(40, 3000, 4).min(axis=2)
         order = np.argsort(oracle, axis=1)[:, :3]
         assert identities.tolist() == [[str(i) for i in row] for row in order]
         assert np.allclose(distances, np.take_along_axis(oracle, order, axis=1), atol=1e-6)
@@ -923,6 +1029,27 @@ def test_an_export_comes_back_to_the_last_bit(archive, database):
     database.export_to(archive.with_name("again.zip"))
     with zipfile.ZipFile(archive) as one, zipfile.ZipFile(archive.with_name("again.zip")) as two:
         assert {name: one.read(name) for name in one.namelist()} == {name: two.read(name) for name in two.namelist()}
+
+
+def test_what_is_a_little_off_in_a_file_is_brought_to_unit_length_and_the_rest_is_not_touched(archive, database):
+    off = with_array(lambda array: array * np.float32([[1.0009], [1], [1], [1], [1.0009], [1]]))(archive)
+    database.import_from(off)
+    assert np.linalg.norm(database.encodings(HOSTILE[0])) == pytest.approx(1, abs=1e-6)
+    several = database.encodings("李小龍")
+    assert several[:3].tobytes() == unit(3, 2).tobytes()
+    assert np.linalg.norm(several[3]) == pytest.approx(1, abs=1e-6)
+    assert database.encodings("../../etc/passwd").tobytes() == unit(1, 4).tobytes()
+
+
+def test_a_file_that_needs_more_memory_than_there_is_is_refused(archive, path, monkeypatch):
+    def no_more(*args, **kwargs):
+        raise MemoryError
+
+    with FaceDatabase(path, "one:1") as database:
+        monkeypatch.setattr(json, "loads", no_more)
+        with pytest.raises(BadArgument, match="needs more memory than there is; nothing was taken in"):
+            database.import_from(archive)
+        assert list(database) == []
 
 
 def test_an_empty_database_can_be_exported(tmp_path):
@@ -1018,6 +1145,22 @@ def bomb(archive: Path) -> Path:
     return rebuilt(archive, members={"manifest.json": b"[" + b" " * 50_000_000 + b"]"}, compress=zipfile.ZIP_DEFLATED)
 
 
+def padded(archive: Path) -> Path:
+    """A manifest that says nothing wrong, and then 57,000 blanks: packed 90:1."""
+    with zipfile.ZipFile(archive) as file:
+        text = file.read("manifest.json")
+    changed = rebuilt(archive, members={"manifest.json": text + b" " * 57_000}, compress=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(changed) as file:
+        member = file.getinfo("manifest.json")
+        assert 80 < member.file_size / member.compress_size < 100
+    return changed
+
+
+def array_of_more(archive: Path) -> Path:
+    """An array of 40 MB for a manifest that speaks of six rows."""
+    return rebuilt(archive, array=np.random.default_rng(0).normal(size=(625_000, D)).astype(np.float32))
+
+
 def lying_sizes(archive: Path) -> Path:
     """The directory says that the array has 100 bytes."""
     changed = rebuilt(archive)
@@ -1075,6 +1218,9 @@ def huge_picture(archive: Path) -> Path:
 
 BAD_ARCHIVES = {
     "a bomb": (bomb, "claims"),
+    "packed 90:1": (padded, "manifest.json claims"),
+    "more rows": (array_of_more, r"encodings.npy has 40,000,128 bytes; the manifest says \(6, 16\)"),
+    "a dimension of text": (lambda a: rebuilt(a, lambda m: m.update(dimension="x" * 99)), "the manifest says"),
     "lying sizes": (lying_sizes, "damaged|bytes"),
     "overlapping": (overlapping, "damaged|overlap|differ"),
     "twice": (twice, "photos/1.jpg is in it twice"),

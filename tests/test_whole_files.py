@@ -36,6 +36,16 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "old"
 
 
+def test_two_who_write_the_same_file_at_once_do_not_meet(tmp_path):
+    path = tmp_path / "notes.txt"
+    with whole(path) as one, whole(path) as two:
+        one.write_text("one")
+        two.write_text("two")
+        assert one.read_text() == "one"
+    assert path.read_text() == "one"  # who is ready last
+    assert names(tmp_path) == ["notes.txt"]
+
+
 def test_a_folder_replaces_a_folder(tmp_path):
     for content in ("a.txt", "b.txt"):
         with whole(tmp_path / "people") as unfinished:
