@@ -22,7 +22,7 @@ help:
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
-	@echo 'make bench        time the networks here, beside the reference engine → results/bench.json'
+	@echo 'make bench        time the networks and the database here, beside other ways → results/bench.json, database.json'
 	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (minutes, 3 GB) → results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
@@ -53,6 +53,7 @@ test-browser: .venv/.dev
 
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)
+	@$(if $(ARGS),,$(PY) tools/bench_database.py)
 	@$(PY) tools/readme_results.py
 
 bench-database: .venv/.course
