@@ -9,7 +9,6 @@ any mapping from identity (a person's name) to encoding: a dict works.
 from __future__ import annotations
 
 import difflib
-import functools
 import hashlib
 import io
 import json
@@ -597,8 +596,7 @@ def photos_to_encodings(
     with tqdm(total=len(sources), desc="encoding", unit="photo", disable=not progress) as bar:
         for start in chunks:
             chunk = range(start, min(start + 32, len(sources)))
-            note = functools.partial(_note, seen, start) if seen else None
-            faces = _faces_of([sources[i] for i in chunk], info, aligned, which, note)
+            faces = _faces_of([sources[i] for i in chunk], info, aligned, which, seen, start)
             good = [i for i, face in zip(chunk, faces, strict=True) if isinstance(face, np.ndarray)]
             problems |= {i: face for i, face in zip(chunk, faces, strict=True) if isinstance(face, FaceError)}
             if good:
@@ -607,15 +605,15 @@ def photos_to_encodings(
     return encodings, problems
 
 
-def _note(seen: Callable, start: int, number: int, photo: np.ndarray, detection: Detection) -> None:
-    """Pass on what was found in a photo of a chunk, by its number among all."""
-    seen(start + number, photo, detection)
-
-
 def _faces_of(
-    sources: Sequence[Source], info: FaceNetInfo, aligned: bool, which: str, seen: Callable | None = None
+    sources: Sequence[Source],
+    info: FaceNetInfo,
+    aligned: bool,
+    which: str,
+    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
+    first: int = 0,
 ) -> list[np.ndarray | FaceError]:
-    """One face of each photo, or what was wrong with it."""
+    """One face of each photo, or what was wrong with it; ``seen`` is called with their numbers, from ``first`` on."""
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]
         return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
@@ -623,7 +621,7 @@ def _faces_of(
     for i, found in enumerate(faces):
         if not isinstance(found, FaceError):
             if seen:
-                seen(i, *found)
+                seen(first + i, *found)
             faces[i] = align_face(found[0], found[1]["keypoints"], info.side, info.template)
     return faces
 

@@ -1107,3 +1107,13 @@ def test_an_export_never_writes_over_a_database(network, database, tmp_path):
         lasting.add("newcomer", database["lena"])
     with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
         assert set(lasting) == {*database, "newcomer"}
+
+
+def test_what_was_seen_has_the_number_of_its_photo_also_in_the_second_batch(photos, network):
+    blank, small = BLANK, cv2.resize(photos["lena"], (160, 160))
+    sources = [blank] * 31 + [small, blank, small]  # 32 go through the detector at once
+    noted = []
+    photos_to_encodings(
+        sources, network, seen=lambda number, photo, face: noted.append((number, face["confidence"] > 0.9))
+    )
+    assert noted == [(31, True), (33, True)]

@@ -50,7 +50,7 @@ from evaluation import (  # noqa: E402
     reliability,
     verification_table,
 )
-from face_detection import align_face, detect_faces_batch, pick_face  # noqa: E402
+from face_detection import align_face  # noqa: E402
 from face_quality import DAMAGES, damaged  # noqa: E402
 from fr_utils import (  # noqa: E402
     DEFAULT_NETWORK,
@@ -59,6 +59,7 @@ from fr_utils import (  # noqa: E402
     info_of,
     load_facenet,
     load_image,
+    photos_to_encodings,
 )
 from tools.lfw import Pairs, aligned, distances_of, find_pictures, read_pairs  # noqa: E402
 from tools.lfw import encode as encode_found  # noqa: E402
@@ -396,7 +397,7 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
             damaged(photos[name], keypoints[name], kind, level, seed=i) if level and keypoints[name] else photos[name]
             for i, name in enumerate(test.files[:, 1])
         ]
-        second = encode_photos(worse, model)
+        second, _ = photos_to_encodings(worse, model, which="central")
         distances = np.linalg.norm(first - second, axis=1)
         right = bootstrap_accuracy(distances, test.same, test.people, info.threshold)
         at = error_rates(distances, test.same, [info.threshold]).iloc[0]
@@ -415,23 +416,6 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
         )
         write_table(to / "damage.csv", pd.DataFrame(rows).round(4))
     return pd.DataFrame(rows)
-
-
-def encode_photos(photos: Sequence[np.ndarray], model) -> np.ndarray:
-    """The encodings (m, D) of each photo's central face, NaN where none is found any more."""
-    info, encodings = info_of(model), np.full((len(photos), model.output_shape[-1]), np.nan, np.float32)
-    for start in range(0, len(photos), 32):
-        batch = photos[start : start + 32]
-        found = [
-            align_face(photo, pick_face(faces, photo, "central")["keypoints"], info.side, info.template)
-            if faces
-            else None
-            for photo, faces in zip(batch, detect_faces_batch(batch), strict=True)
-        ]
-        rows = [start + i for i, face in enumerate(found) if face is not None]
-        if rows:
-            encodings[rows] = faces_to_encodings(np.stack([face for face in found if face is not None]), model)
-    return encodings
 
 
 # ----------------------------------------------------------------------------------------------- groups
