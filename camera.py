@@ -28,8 +28,18 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from errors import BadArgument, EmptyDatabase, FaceError, NoCamera, NoFaceFound, NoScreen, UnreadableImage, run
-from face_database import FaceDatabase
+from errors import (
+    BadArgument,
+    EmptyDatabase,
+    FaceError,
+    NoCamera,
+    NoFaceFound,
+    NoScreen,
+    UnknownIdentity,
+    UnreadableImage,
+    run,
+)
+from face_database import FaceDatabase, mean_encoding
 from face_detection import SEARCH_SIDE, Detection, align_face, check_photo, detect_faces, pick_face, warp
 from fr_utils import (
     DEFAULT_NETWORK,
@@ -43,6 +53,7 @@ from fr_utils import (
     load_facenet,
     load_image,
     save_picture,
+    searcher,
     threshold_for,
 )
 from quiet import quietly
@@ -581,7 +592,7 @@ class LiveRecogniser:
                 raise BadArgument(f"{name}={value!r}: a whole number, at least 1")
         self.model, self.every, self.search_side, self.looks = model, every, search_side, looks
         self.threshold = threshold_for(model, threshold)
-        self._names, self._known = as_matrix(database, model)
+        self._gallery = _Lasting(database, model) if isinstance(database, FaceDatabase) else _Known(database, model)
         self._info, self._tracker = info_of(model), Tracker()
         self._thread = ThreadPoolExecutor(1) if background else None
         self._looking: tuple[np.ndarray, Future] | None = None
@@ -637,13 +648,13 @@ class LiveRecogniser:
     def _name(self, track: Track) -> None:
         """Compare what a track remembers with everybody."""
         encodings = np.stack(track.encodings)  # (k, D)
-        squares = np.square(self._known).sum(axis=1) + np.square(encodings).sum(axis=1).mean()
-        distances = np.sqrt(np.maximum(0, squares - 2 * self._known @ encodings.mean(axis=0)))  # (K,)
-        nearest = int(distances.argmin())
-        clear = abs(distances[nearest] - self.threshold) > DOUBT * self.threshold
-        track.consider(self._names[nearest] if distances[nearest] < self.threshold else None, clear, self.looks)
-        shown = nearest if track.identity is None else self._names.index(track.identity)
-        track.distance = float(distances[shown])
+        nearest, distance = self._gallery.nearest(encodings)
+        clear = abs(distance - self.threshold) > DOUBT * self.threshold
+        track.consider(nearest if distance < self.threshold else None, clear, self.looks)
+        track.distance = distance
+        if track.identity not in (None, nearest):
+            known = self._gallery.distance(track.identity, encodings)
+            track.identity, track.distance = (None, distance) if known is None else (track.identity, known)
 
     def forget(self) -> None:
         """Begin a new film: the next frame has nothing to do with the last."""
@@ -659,6 +670,54 @@ class LiveRecogniser:
         """Wait until the second thread is done, if there is one."""
         if self._thread is not None:
             self._thread.shutdown()
+
+
+class _Known:
+    """Who is known, as a matrix: the root mean square of the distances from several encodings of one face."""
+
+    def __init__(self, database: Mapping[str, np.ndarray], model: keras.Model) -> None:
+        self.names, self.known = as_matrix(database, model)
+
+    def nearest(self, encodings: np.ndarray) -> tuple[str, float]:
+        """Who is nearest to (k, D), and how near."""
+        distances = self._distances(encodings)
+        best = int(distances.argmin())
+        return self.names[best], float(distances[best])
+
+    def distance(self, identity: str, encodings: np.ndarray) -> float:
+        """How near somebody is to (k, D)."""
+        return float(self._distances(encodings)[self.names.index(identity)])
+
+    def _distances(self, encodings: np.ndarray) -> np.ndarray:
+        squares = np.square(self.known).sum(axis=1) + np.square(encodings).sum(axis=1).mean()
+        return np.sqrt(np.maximum(0, squares - 2 * self.known @ encodings.mean(axis=0)))  # (K,)
+
+
+class _Lasting:
+    """The same of a ``FaceDatabase``, which searches by itself, also among a million, and may change meanwhile."""
+
+    def __init__(self, database: FaceDatabase, model: keras.Model) -> None:
+        searcher(database, model)  # refuses an empty one, and another network's
+        self.database = database
+
+    def nearest(self, encodings: np.ndarray) -> tuple[str | None, float]:
+        """Who is nearest to (k, D), and how near; None if nobody is left."""
+        mean = encodings.mean(axis=0)
+        length = max(float(np.linalg.norm(mean)), 1e-9)
+        identities, distances = self.database.nearest(mean / length if length > 1e-3 else encodings[0])
+        alike = 1 - float(distances[0, 0]) ** 2 / 2  # the cosine: of all known people the greatest
+        square = 1 + float(np.square(encodings).sum(axis=1).mean()) - 2 * length * alike
+        return identities[0, 0], float(np.sqrt(max(0.0, square)))
+
+    def distance(self, identity: str, encodings: np.ndarray) -> float | None:
+        """How near somebody is to (k, D); None if they are not known any more."""
+        try:
+            known = self.database.encodings(identity)
+        except UnknownIdentity:
+            return None
+        known = known if self.database.represent == "nearest" else mean_encoding(known)[None]
+        squares = np.square(known[:, None] - encodings).sum(axis=2).mean(axis=1)
+        return float(np.sqrt(squares.min()))
 
 
 @dataclass
@@ -969,10 +1028,10 @@ def _database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
     if not path.exists():
         raise BadArgument(f"--database {path} is not there: give a folder of portraits, or a FaceDatabase's file")
     if path.is_file():
-        with FaceDatabase(path, network=model) as lasting:
-            if not lasting:
-                raise EmptyDatabase(f"nobody is in --database {path}")
-            return dict(lasting)
+        lasting = FaceDatabase(path, network=model)  # stays open: who is added meanwhile is known at once
+        if not lasting:
+            raise EmptyDatabase(f"nobody is in --database {path}")
+        return lasting
     database, unusable = build_database(path, model)
     for file, reason in unusable.itertuples(index=False):
         print(f"not used: {file}: {reason}")

@@ -18,7 +18,7 @@ import struct
 import tempfile
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
 from evaluation import Probability, check_share
-from face_database import OtherNetwork, fingerprint_of
+from face_database import FaceDatabase, OtherNetwork, fingerprint_of
 from face_detection import (
     TEMPLATE,
     Detection,
@@ -860,8 +860,8 @@ class PoorPortrait(UserWarning):
 
 
 def build_database(
-    folder: str | os.PathLike, model: keras.Model, progress: bool = True
-) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    folder: str | os.PathLike, model: keras.Model, progress: bool = True, into: FaceDatabase | None = None
+) -> tuple[MutableMapping[str, np.ndarray], pd.DataFrame]:
     """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
 
     Every file counts as a portrait but notes (``.md``, ``.json`` and the like), hidden files, and those whose name
@@ -872,32 +872,71 @@ def build_database(
         folder: Where the portraits are.
         model: A network of ``load_facenet``.
         progress: False for no progress bar.
+        into: A ``FaceDatabase`` to fill, with encodings and photos. Whoever is in it already stays as they are, and
+            their portraits are not looked at: after an interruption the same call goes on where it was.
 
     Returns:
-        database: Identity → encoding (128,), by name.
+        database: Identity → encoding (128,), by name: a dict, or ``into``.
         unusable: A table with a row (``file``, ``reason``) for every portrait that could not be used.
 
     Raises:
-        BadArgument: If the folder does not exist.
+        BadArgument: If the folder does not exist, or ``into`` is no ``FaceDatabase``.
+        OtherNetwork: If ``into`` holds encodings of another network.
     """
-    files = _portraits_in(Path(folder))
+    files, database = _portraits_in(Path(folder)), {} if into is None else into
+    if into is not None:
+        _check_lasting(into, model)
+        files = [file for file in files if _name_of(file) not in into]
+    unusable: list[tuple[str, str]] = []
+    with tqdm(total=len(files), desc="encoding", unit="photo", disable=not progress) as bar:
+        for start in range(0, len(files), 32):
+            batch = files[start : start + 32]
+            unusable += _enrol(batch, model, database)
+            bar.update(len(batch))
+    return database, pd.DataFrame(unusable, columns=["file", "reason"])
+
+
+def _enrol(files: Sequence[Path], model: keras.Model, database: MutableMapping) -> list[tuple[str, str]]:
+    """Put a few portraits into a database; those that could not be used, and why."""
+    photos: dict[int, np.ndarray] = {}
 
     def judge(number: int, photo: np.ndarray, detection: Detection) -> None:
+        photos[number] = photo
         if hints := face_quality(photo, detection).hints:
             warnings.warn(f"{files[number].name} is used, but {'; '.join(hints)}", PoorPortrait, stacklevel=2)
 
-    encodings, problems = photos_to_encodings(files, model, progress=progress, seen=judge)
-    database: dict[str, np.ndarray] = {}
+    encodings, problems = photos_to_encodings(files, model, seen=judge)
     unusable = []
     for i, file in enumerate(files):
-        identity = unicodedata.normalize("NFC", file.stem)  # é is one letter, whichever system wrote it
+        identity = _name_of(file)
         if i in problems:
             unusable.append((file.name, str(problems[i])))
         elif identity in database:
             unusable.append((file.name, f"there is another portrait of {identity}"))
         else:
-            database[identity] = encodings[i]
-    return database, pd.DataFrame(unusable, columns=["file", "reason"])
+            try:
+                _know(database, identity, encodings[i], photos[i])
+            except BadArgument as error:  # a file can have a name that nobody has
+                unusable.append((file.name, str(error)))
+    return unusable
+
+
+def _know(database: MutableMapping, identity: str, encoding: np.ndarray, photo: np.ndarray) -> None:
+    if isinstance(database, FaceDatabase):
+        database.add(identity, encoding, photo)
+    else:
+        database[identity] = encoding
+
+
+def _name_of(portrait: Path) -> str:
+    """Who is on a portrait; é is one letter, whichever system wrote it."""
+    return unicodedata.normalize("NFC", portrait.stem)
+
+
+def _check_lasting(database: FaceDatabase, model: keras.Model) -> None:
+    if not isinstance(database, FaceDatabase):
+        raise BadArgument(f"into must be a FaceDatabase; it is a {type(database).__name__}")
+    _check_network(database, model)
 
 
 def _portraits_in(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ import camera
 import tracking
 from camera import Frames, LiveRecogniser, Viewing, write_annotated
 from errors import BadArgument, EmptyDatabase, NoCamera, NoScreen, UnreadableImage
+from face_database import FaceDatabase
 from fr_utils import faces_to_encodings, identify
 from tracking import Track, Tracker, annotate, best_matches, follow_boxes, iou
 
@@ -211,6 +212,44 @@ def test_what_goes_wrong_in_the_background_is_heard(photos, network, database, m
             for _ in range(1000):
                 recogniser.see(np.array(photos["lena"]))
                 time.sleep(0.01)
+
+
+@pytest.mark.parametrize("represent", ["mean", "nearest"])
+def test_a_database_that_lasts_gives_the_same_tracks(two, network, database, seen_of_two, tmp_path, represent):
+    with FaceDatabase(tmp_path / "door.db", network, represent) as lasting:
+        lasting.update(database)
+        recogniser = LiveRecogniser(network, lasting)
+        seen = [recogniser.see(frame) for frame in Frames(two)]
+    for ours, theirs in zip(seen, seen_of_two, strict=True):
+        assert [(t.id, t.label, t.box) for t in ours] == [(t.id, t.label, t.box) for t in theirs]
+        np.testing.assert_allclose([t.distance for t in ours], [t.distance for t in theirs], atol=1e-4)
+
+
+def test_whoever_is_added_or_removed_meanwhile_counts_at_once(photos, network, database, tmp_path):
+    with FaceDatabase(tmp_path / "door.db", network) as lasting:
+        lasting["otto"] = database["otto"]
+        recogniser = LiveRecogniser(network, lasting, every=1, looks=1)
+        frame = np.array(photos["camera_0"])
+        assert [track.label for track in recogniser.see(frame)] == ["unknown"]
+        lasting["lena"] = database["lena"]
+        assert [track.label for track in recogniser.see(frame)] == ["lena"]
+        lasting.remove("lena")
+        (track,) = recogniser.see(frame)
+        assert track.label == "unknown" and track.distance > 0.7
+        lasting.clear()
+        (track,) = recogniser.see(frame)
+        assert track.label == "unknown" and track.distance == np.inf
+
+
+def test_a_name_that_stands_goes_with_its_person(photos, network, database, tmp_path):
+    """Three looks replace a name, but nobody is called by that of somebody who is not known any more."""
+    with FaceDatabase(tmp_path / "door.db", network) as lasting:
+        lasting.update(database)
+        recogniser = LiveRecogniser(network, lasting, every=1, looks=3)
+        frame = np.array(photos["camera_0"])
+        assert [track.label for track in recogniser.see(frame)] == ["lena"]
+        lasting.remove("lena")
+        assert [track.label for track in recogniser.see(frame)] == ["unknown"]
 
 
 def test_what_makes_no_sense_is_refused(network, database, recogniser):

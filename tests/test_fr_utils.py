@@ -1070,6 +1070,36 @@ def test_a_database_in_a_file_is_taken_as_a_dict_is(images, network, database, t
         assert len(identify(images / "camera_0.jpg", lasting, network, top=99)) == len(database)
 
 
+def test_a_folder_goes_into_a_database_with_its_photos_and_goes_on_where_it_was(images, network, database, tmp_path):
+    folder = portraits(
+        tmp_path / "people",
+        ("lena.jpg", images / "lena.jpg"),
+        ("otto.jpg", images / "otto.jpg"),
+        ("broken.jpg", b"no picture"),
+        ("a\tb.jpg", images / "jun.jpg"),
+    )
+    with FaceDatabase(tmp_path / "door.db", network) as lasting:
+        lasting["otto"] = database["jun"]
+        filled, unusable = build_database(folder, network, progress=False, into=lasting)
+        assert filled is lasting and list(lasting) == ["otto", "lena"]
+        np.testing.assert_allclose(lasting["lena"], database["lena"], atol=1e-5)
+        np.testing.assert_array_equal(lasting["otto"], database["jun"])  # as they were
+        assert lasting.photos("lena")[0].shape == load_image(images / "lena.jpg").shape
+        assert list(unusable.file) == ["a\tb.jpg", "broken.jpg"] and "control characters" in unusable.reason[0]
+        before = lasting.people()
+        build_database(folder, network, progress=False, into=lasting)
+        assert lasting.people().equals(before)
+
+
+def test_only_a_database_of_this_network_is_filled(images, network, tmp_path):
+    with pytest.raises(BadArgument, match="into must be a FaceDatabase; it is a dict"):
+        build_database(images, network, into={})
+    with FaceDatabase(tmp_path / "door.db", load_facenet("keras-facenet-h5")) as other:
+        with pytest.raises(OtherNetwork):
+            build_database(images, network, into=other)
+        assert len(other) == 0
+
+
 def test_an_empty_database_in_a_file_is_named(images, network, tmp_path):
     with FaceDatabase(tmp_path / "door.db", network=network) as lasting:
         for ask in (who_is_it, identify):
