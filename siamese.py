@@ -365,6 +365,11 @@ def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> n
         (m, n) in 0..1.
     """
     first, second = (embedding_of(model).predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
+    return score_embeddings(model, first, second)
+
+
+def score_embeddings(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The same from what the twins' common embedding made of the faces: (m, D) and (n, D) → (m, n) in 0..1."""
     weights, bias = model.get_layer("score").get_weights()
     logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
     return 1 / (1 + np.exp(-logits))
