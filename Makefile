@@ -13,15 +13,18 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs (a minute, mostly for modules that nobody uses): Python does, at first use.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab test test-slow test-browser bench bench-database export-network lfw steps evaluate groups quality siamese triplets need-dir pins clean FORCE
+.PHONY: help run lab app compare test test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality siamese triplets need-dir pins clean FORCE
 
 help:
 	@echo 'make run          run the first notebook: who is at the camera? Leaves it as a page in build/'
 	@echo '                  (NOTEBOOK=train_siamese.ipynb, train_facenet.ipynb or evaluate.ipynb: another one)'
 	@echo 'make lab          open the notebooks in JupyterLab'
+	@echo 'make app          the Streamlit app: verify, recognise, a database of people, live → http://localhost:8501'
+	@echo 'make compare      the Flask app: two pictures, one answer, nothing kept → http://localhost:8000'
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
+	@echo 'make test-apps    both web apps in a real Chromium, under load, with hostile uploads and kills (minutes)'
 	@echo 'make bench        time the networks and the database here, beside other ways → results/bench.json, database.json'
 	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (minutes, 3 GB) → results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
@@ -42,6 +45,12 @@ run: .venv/.course
 lab: .venv/.course
 	@$(PY) -m jupyterlab Face_Recognition.ipynb
 
+app: .venv/.apps
+	@$(PY) -m streamlit run apps/streamlit/app.py $(ARGS)
+
+compare: .venv/.apps
+	@$(PY) -m apps.flask $(ARGS)
+
 test: .venv/.dev
 	@$(PY) -m pytest $(ARGS)
 
@@ -50,6 +59,9 @@ test-slow: .venv/.dev
 
 test-browser: .venv/.dev
 	@$(PY) -m pytest -m browser tests $(ARGS)
+
+test-apps: .venv/.dev
+	@$(PY) -m pytest -m apps tests $(ARGS)
 
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)
@@ -120,14 +132,19 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------------------ the set-up
-# The files .python, .course and .dev in .venv say when each step was last done.
+# The files .python, .course, .apps and .dev in .venv say when each step was last done.
 
 .venv/.course: requirements.txt .venv/.python
 	@echo 'installing the packages of requirements.txt into .venv (a minute or two) …'
 	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.course
+.venv/.apps: requirements-apps.txt .venv/.course
+	@echo 'installing the packages of requirements-apps.txt into .venv …'
+	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-apps.txt
+	@touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.apps
 	@echo 'installing the packages of requirements-dev.txt into .venv (about a minute) …'
 	@$(PY) -m pip install -qq --no-compile --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

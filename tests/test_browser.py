@@ -3,13 +3,8 @@
 `make test-browser` runs these; they need Chromium (CHROMIUM names it, where it is not on the path).
 """
 
-import os
-import shutil
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import cv2
@@ -17,19 +12,14 @@ import nbformat
 import pytest
 
 from fr_utils import load_image
+from tests import chromium as chromium_here
+from tests.chromium import CHROMIUM, FAKE_CAMERA, NEEDED, free_port, serving, write_film
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome"))), None)
 ELSEWHERE = "jupyter.example"  # a name under which Chromium finds our server, so that it is no page of this computer
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
-]  # fmt: skip
+QUIET = [*chromium_here.QUIET, f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (or say where it is: CHROMIUM=…)"),
-]
+pytestmark = [pytest.mark.browser, NEEDED]
 
 CELLS = [
     "from camera import CameraWidget\nme = CameraWidget()\nme",
@@ -46,9 +36,7 @@ def lab(tmp_path_factory):
     cells = [nbformat.v4.new_code_cell(source) for source in ["import os\nos.chdir(os.environ['COURSE'])", *CELLS]]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), home / "me.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"COURSE": ROOT, "PYTHONPATH": ROOT, "JUPYTER_CONFIG_DIR": home / "config", "HOME": home}
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
@@ -56,39 +44,14 @@ def lab(tmp_path_factory):
         f"--ServerApp.root_dir={home}", "--IdentityProvider.token=", "--ServerApp.allow_remote_access=True",
         "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
-    log = (home / "lab.log").open("w")
-    environment = os.environ | {key: str(value) for key, value in settings.items()}
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/api", server, home / "lab.log")
+    with serving(command, f"http://127.0.0.1:{port}/api", home / "lab.log", settings):
         yield port
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5)
-            return
-        except OSError:
-            time.sleep(0.3)
-    raise RuntimeError(f"JupyterLab does not answer:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory) -> Path:
     """What the fake camera shows: Lena at the camera, 640×480, again and again."""
-    photo = load_image(ROOT / "images" / "camera_0.jpg")
-    scale = 480 / photo.shape[0]
-    photo = cv2.resize(photo, None, fx=scale, fy=scale)
-    edge = (640 - photo.shape[1]) // 2
-    photo = cv2.copyMakeBorder(photo, 0, 0, edge, 640 - photo.shape[1] - edge, cv2.BORDER_CONSTANT)
-    path = tmp_path_factory.mktemp("film") / "lena.mjpeg"
-    path.write_bytes(cv2.imencode(".jpg", photo[..., ::-1])[1].tobytes() * 30)
-    return path
+    return write_film(load_image(ROOT / "images" / "camera_0.jpg"), tmp_path_factory.mktemp("film") / "lena.mjpeg")
 
 
 @pytest.fixture
@@ -162,12 +125,9 @@ class Notebook:
         self.page.screenshot(path=ROOT / "build" / f"browser_{name}.png")
 
 
-FAKE = "--use-fake-device-for-media-stream"
-
-
 @pytest.fixture
 def notebook(lab, film, chromium) -> Notebook:
-    return chromium(FAKE, f"--use-file-for-fake-video-capture={film}", port=lab)
+    return chromium(FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}", port=lab)
 
 
 def test_the_space_bar_takes_a_picture_and_python_knows_who_it_is(notebook):
@@ -190,7 +150,7 @@ def test_the_space_bar_does_nothing_else_and_the_picture_is_not_mirrored(lab, ch
     halves = load_image(ROOT / "images" / "camera_0.jpg")[:240, :320].copy()
     halves[:, :160], halves[:, 160:] = (220, 20, 20), (20, 20, 220)  # red on the left
     (tmp_path / "halves.mjpeg").write_bytes(cv2.imencode(".jpg", halves[..., ::-1])[1].tobytes() * 30)
-    notebook = chromium(FAKE, f"--use-file-for-fake-video-capture={tmp_path / 'halves.mjpeg'}", port=lab)
+    notebook = chromium(FAKE_CAMERA, f"--use-file-for-fake-video-capture={tmp_path / 'halves.mjpeg'}", port=lab)
     widget = notebook.camera()
     cells = notebook.page.locator(".jp-Notebook .jp-Cell").count()
     widget.get_by_role("button", name="Start the camera").click()
@@ -221,7 +181,7 @@ def test_one_picture_every_second_until_the_box_is_cleared(notebook):
 
 
 def test_a_camera_that_is_refused_is_said_and_a_file_takes_its_place(lab, film, chromium):
-    options = [FAKE, f"--use-file-for-fake-video-capture={film}", "--deny-permission-prompts"]
+    options = [FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}", "--deny-permission-prompts"]
     notebook = chromium(*options, port=lab, allowed=False)
     widget = notebook.camera()
     widget.get_by_role("button", name="Start the camera").click()
@@ -252,7 +212,7 @@ def test_a_file_that_is_no_picture_is_named(lab, chromium, tmp_path):
 
 
 def test_jupyter_on_another_machine_needs_a_safe_page_and_then_works(lab, film, chromium):
-    options = [FAKE, f"--use-file-for-fake-video-capture={film}"]
+    options = [FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}"]
     notebook = chromium(*options, host=ELSEWHERE, port=lab, allowed=False)
     widget = notebook.camera()
     widget.get_by_role("button", name="Start the camera").click()

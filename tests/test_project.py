@@ -94,7 +94,7 @@ def test_the_readmes_python_runs_as_it_stands(capsys):
 
 
 # -------------------------------------------------------------------------------------------- the code at large
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-apps.txt", "requirements-dev.txt"])
 def test_every_requirement_is_pinned_and_says_who_uses_it(name):
     lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if re.match(r"[A-Za-z]", line)]
     assert lines

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("requirements.txt", "requirements-dev.txt")
+FILES = ("requirements.txt", "requirements-apps.txt", "requirements-dev.txt")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 #: The tags under which each platform's wheels may be filed.
