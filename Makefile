@@ -26,7 +26,7 @@ help:
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
 	@echo 'make test-apps    both web apps in a real Chromium, under load, with hostile uploads and kills (minutes)'
 	@echo 'make bench        time the networks and the database here, beside other ways → results/bench.json, database.json'
-	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (minutes, 3 GB) → results/'
+	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (a quarter of an hour, 3 GB) → results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
 	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
 	@echo 'make steps DIR=…  what each step from a photo to an encoding gains, on LFW training people (half an hour) → results/'
@@ -66,10 +66,12 @@ test-apps: .venv/.dev
 bench: .venv/.dev
 	@$(PY) tools/bench.py $(ARGS)
 	@$(if $(ARGS),,$(PY) tools/bench_database.py)
+	@$(if $(ARGS),,$(PY) tools/bench_index.py)
 	@$(PY) tools/readme_results.py
 
-bench-database: .venv/.course
+bench-database: .venv/.dev
 	@$(PY) tools/bench_database.py $(ARGS)
+	@$(if $(ARGS),,$(PY) tools/bench_index.py)
 	@$(PY) tools/readme_results.py
 
 export-network: .venv/.dev

@@ -14,16 +14,26 @@ import io
 import itertools
 import json
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from database_entries import Picture, check_encodings, check_name, other_network, pack, short
+from database_entries import (
+    OtherNetwork,
+    Picture,
+    check_encodings,
+    check_name,
+    is_fingerprint,
+    other_network,
+    pack,
+    short,
+)
 from errors import BadArgument, UnreadableImage
 from whole_files import whole
 
@@ -34,13 +44,21 @@ MAX_ARRAY = 20_000_000_000  # bytes
 MAX_HEADER = 1000  # bytes before the numbers of the array
 MAX_RATIO = 30  # how far a member may be compressed; JSON of names and digests comes nowhere near
 MAX_JPEG = 20_000_000  # bytes
+IN_MEMORY = 100_000_000  # bytes of packed pictures; more lie in a temporary file without a name
+KINDS = {str: "a text", int: "a whole number", float | int: "a number", list: "a list"}
+ENTRIES = {
+    "identity": str,
+    "encodings": int,
+    "sha256": str,
+    "added": float | int,
+    "changed": float | int,
+    "photos": list,
+}
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
 
 def write_archive(engine: Any, path: Path) -> None:
     """As ``FaceDatabase.export_to``."""
-    if path.is_dir():
-        raise BadArgument(f"path={str(path)!r} is a folder; a file is needed")
     with engine.at_rest(), whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
         people, rows = _write_encodings(engine, archive)
         numbers = itertools.count(1)
@@ -93,11 +111,12 @@ def _write_photo(archive: zipfile.ZipFile, number: int, jpeg: bytes) -> dict[str
 
 def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
     """As ``FaceDatabase.import_from``."""
-    if not path.is_file():
-        raise BadArgument(f"path={str(path)!r}: there is no such file")
     try:
-        with zipfile.ZipFile(path) as file:
-            archive = _Archive(path, file)
+        if not path.is_file():
+            what = "is a folder; a file is needed" if path.is_dir() else "is not there"
+            raise BadArgument(f"path={str(path)!r} {what}")
+        with zipfile.ZipFile(path) as file, tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
+            archive = _Archive(path, file, spool)
             archive.check()
             return _take_in(engine, archive, on_conflict)
     except MemoryError as error:
@@ -111,7 +130,7 @@ def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
         RuntimeError,
         UnicodeError,
     ) as error:
-        raise BadArgument(f"{path} is damaged, or no ZIP file: {error}") from error
+        raise BadArgument(f"{path} is damaged, no ZIP file, or can't be read: {error}") from error
 
 
 def _take_in(engine: Any, archive: _Archive, on_conflict: str) -> int:
@@ -149,11 +168,13 @@ class _Archive:
     """A file of ``export_to`` from anybody: nothing in it is believed before it is checked, and nothing is unpacked.
 
     Members are read by number, never written anywhere; sizes are checked before anything is unpacked, and again by what
-    comes out; arrays are read as plain numbers.
+    comes out; arrays are read as plain numbers. Pictures are packed while they are checked, before the database is
+    locked: their thumbnails, and photos that were not packed yet, wait in ``spool``.
     """
 
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
-        self.path, self.file = path, file
+    def __init__(self, path: Path, file: zipfile.ZipFile, spool: BinaryIO) -> None:
+        self.path, self.file, self.spool = path, file, spool
+        self.packed: dict[str, tuple[int, int, int]] = {}
         self.people: list[_Person] = []
         self.network: str | None = None
         self.members: dict[str, zipfile.ZipInfo] = {}
@@ -174,14 +195,21 @@ class _Archive:
         for person in self.people:
             self.encodings_of(person)
             for photo in person.photos:
-                self.picture(photo)
+                self._pack(photo)
 
     def check_network(self, engine: Any) -> None:
         """Refuse encodings of another network, or of another size."""
+        if engine.network and self.people and self.network is None:
+            raise OtherNetwork(
+                f"{self.path}: nobody said whose its encodings are, and {engine.where} holds those of "
+                f"{short(engine.network)}"
+            )
         if engine.network and self.people and self.network != engine.network:
-            raise other_network(engine.where, engine.network, self.network or "an unknown network")
+            raise other_network(engine.where, engine.network, self.network)
         if engine.network is None and self.network and self.people and engine.count():
-            raise self.error(f"its encodings are of {short(self.network)}, and nobody said whose the database's are")
+            raise self.error(
+                f"its encodings are of {short(self.network)}, and nobody said whose the database's are (label() does)"
+            )
         if engine.dimension and self.people and engine.dimension != self.array.shape[1]:
             raise self.error(f"encodings of {self.array.shape[1]} numbers; the database has such of {engine.dimension}")
 
@@ -234,7 +262,7 @@ class _Archive:
         if manifest.get("version") != VERSION:
             raise self.error(f"it is of version {manifest.get('version')!r:.20}; this project reads {VERSION}")
         network, people = manifest.get("network"), manifest.get("people")
-        if not (network is None or (isinstance(network, str) and 0 < len(network) <= 300)):
+        if not (network is None or is_fingerprint(network)):
             raise self.error(f"manifest.json: network={network!r:.80} is no fingerprint")
         if not isinstance(people, list) or len(people) > MAX_PEOPLE:
             raise self.error(f"manifest.json: people must be a list of at most {MAX_PEOPLE:,}")
@@ -254,18 +282,10 @@ class _Archive:
 
     def _read_person(self, entry: Any, number: int, start: int) -> _Person:
         where = f"people[{number}]"
-        kinds = {
-            "identity": str,
-            "encodings": int,
-            "sha256": str,
-            "added": float | int,
-            "changed": float | int,
-            "photos": list,
-        }
-        for key, kind in kinds.items():
+        for key, kind in ENTRIES.items():
             value = entry.get(key) if isinstance(entry, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise self.error(f"{where}: {key} is missing, or no {getattr(kind, '__name__', 'number')}")
+                raise self.error(f"{where}: {key} is missing, or not {KINDS[kind]}")
         if not 1 <= entry["encodings"] <= MAX_PEOPLE:
             raise self.error(f"{where}: encodings={entry['encodings']!r:.40}, how many there are, must be 1 or more")
         if not all(0 <= entry[key] < 1e11 for key in ("added", "changed")):  # seconds, until the year 5138
@@ -318,14 +338,29 @@ class _Archive:
         return check_encodings(encodings.astype(np.float32), None, what)
 
     def picture(self, photo: Mapping[str, str]) -> Picture:
-        """A photo and its thumbnail; the bytes are those of its checksum, and a picture."""
+        """A photo and its thumbnail, as they were packed."""
+        start, photo_bytes, thumbnail_bytes = self.packed[photo["file"]]
+        self.spool.seek(start)
+        jpeg = self.spool.read(photo_bytes) if photo_bytes else self._photo(photo)
+        return jpeg, self.spool.read(thumbnail_bytes)
+
+    def _photo(self, photo: Mapping[str, str]) -> bytes:
+        """The bytes of its checksum."""
         data = self.read(photo["file"])
         if hashlib.sha256(data).hexdigest() != photo["sha256"]:
             raise self.error(f"{photo['file']} is damaged (wrong SHA-256)")
+        return data
+
+    def _pack(self, photo: Mapping[str, str]) -> None:
+        """Make sure that it is a picture, and keep what can't be read from the archive again as it is."""
+        data = self._photo(photo)
         try:
-            return pack(data, name=photo["file"])
+            jpeg, thumbnail = pack(data, name=photo["file"])
         except UnreadableImage as error:
             raise self.error(str(error)) from error
+        other = b"" if jpeg == data else jpeg
+        self.packed[photo["file"]] = (self.spool.seek(0, io.SEEK_END), len(other), len(thumbnail))
+        self.spool.write(other + thumbnail)
 
 
 def _no_constant(text: str) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ PHOTO_SIDE = 1024  # kept photos are no larger
 THUMBNAIL_SIDE = 112
 MAX_PIXELS = 64_000_000
 UNIT_WITHIN = 1e-3  # encodings that are off by more are refused; less is put right
+FINGERPRINT = re.compile(r".*\S.*:[0-9a-f]+")  # what fingerprint_of gives: no path looks like it
 
 
 class BadDatabase(FaceError):
@@ -45,15 +49,54 @@ class NobodyCalled(UnknownIdentity, KeyError):
     __str__ = ValueError.__str__  # KeyError would quote the sentence
 
 
+# ------------------------------------------------------------------------------------------ paths and kinds
+def kind_of(value: Any) -> str:
+    """What something is, for a sentence.
+
+    Example:
+        >>> kind_of(5), kind_of("lena"), kind_of(None)
+        ('an int', 'a str', 'None')
+    """
+    kind = type(value).__name__
+    return "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
+def check_path(path: Any, what: str = "path") -> str:
+    """A path as it was given, with the home folder in the place of ``~``.
+
+    Args:
+        path: A str or an ``os.PathLike``.
+        what: What to call it in an error.
+
+    Raises:
+        BadArgument: If it is something else, or blank.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        hint = "; write what is in it into a file first" if hasattr(path, "read") else ""
+        raise BadArgument(f"{what} must be a path, a str or an os.PathLike; it is {kind_of(path)}{hint}")
+    if not text.strip() or "\0" in text:
+        raise BadArgument(f"{what}={text!r:.80}: the path of a file is needed")
+    return os.path.expanduser(text)
+
+
+def make_folder_of(path: Path, where: str) -> None:
+    """Make the folder in which a database shall be, if it is not there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadArgument(f"where={where!r}: its folder can't be made: {error}") from error
+
+
 # ----------------------------------------------------------------------------------- names and encodings
 def check_name(identity: Any) -> str:
-    """A name as it is kept: any text of one line, é always as one letter.
+    """A name as it is kept: any text of one line, é always as one letter, no blanks at its ends.
 
     Args:
         identity: What a person shall be called.
 
     Returns:
-        The name in Unicode's composed form (NFC).
+        The name in Unicode's composed form (NFC), without outer blanks: " lena " and "lena" are one person.
 
     Raises:
         BadArgument: If it is no text, blank, longer than 200 characters, or holds control characters.
@@ -61,16 +104,19 @@ def check_name(identity: Any) -> str:
     Example:
         >>> check_name("Robert'); DROP TABLE people;--")
         "Robert'); DROP TABLE people;--"
+        >>> check_name(" Lena  M. ")
+        'Lena  M.'
     """
     if not isinstance(identity, str):
-        raise BadArgument(f"identity={identity!r:.80}: a name is text, not a {type(identity).__name__}")
-    name = unicodedata.normalize("NFC", identity)
-    if not name.strip():
+        raise BadArgument(f"identity={identity!r:.80}: a name is text, not {kind_of(identity)}")
+    given = unicodedata.normalize("NFC", identity)
+    name = given.strip()
+    if not name:
         raise BadArgument(f"identity={identity!r:.80}: a name needs something that can be read")
     if len(name) > MAX_NAME:
         raise BadArgument(f"identity={name[:20]!r}…: {len(name)} characters; {MAX_NAME} at most")
-    if not name.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
-        raise BadArgument(f"identity={name!r:.80}: line breaks and control characters are no part of a name")
+    if not given.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in given):
+        raise BadArgument(f"identity={given!r:.80}: line breaks and control characters are no part of a name")
     return name
 
 
@@ -165,12 +211,30 @@ def network_of(network: Any) -> tuple[str | None, int | None]:
     if network is None:
         return None, None
     if isinstance(network, str):
-        if not 0 < len(network.strip()) <= 300:
-            raise BadArgument(f"network={network!r:.80}: a model, or what fingerprint_of said about one")
+        if not is_fingerprint(network):
+            raise BadArgument(
+                f"network={network!r:.80} is no fingerprint: give the network itself, as load_facenet returns it, or "
+                f"what fingerprint_of says about it"
+            )
         return network, None
     if not hasattr(network, "weights") or not hasattr(network, "output_shape"):
-        raise BadArgument(f"network must be a model or its fingerprint; it is a {type(network).__name__}")
-    return fingerprint_of(network), int(network.output_shape[-1])
+        raise BadArgument(
+            f"network must be a network, as load_facenet returns it, or its fingerprint; it is {kind_of(network)}"
+        )
+    shape = network.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2 or not isinstance(shape[1], int):
+        raise BadArgument(f"network has the output {shape}; encodings are (m, D)")
+    return fingerprint_of(network), shape[1]
+
+
+def is_fingerprint(text: Any) -> bool:
+    """Whether it looks like what ``fingerprint_of`` gives: a name, a colon, hexadecimal digits.
+
+    Example:
+        >>> is_fingerprint("resnet:0a1b2c"), is_fingerprint("weights/resnet")
+        (True, False)
+    """
+    return isinstance(text, str) and len(text) <= 300 and FINGERPRINT.fullmatch(text) is not None
 
 
 def short(fingerprint: str | None) -> str:
@@ -184,6 +248,15 @@ def other_network(where: str, known: str, given: str) -> OtherNetwork:
     return OtherNetwork(
         f"{where} holds encodings of {short(known)}, and {short(given)} can't compare them: load that network, or "
         f"open it without a network and encode everybody anew with reencode()"
+    )
+
+
+def unlabelled(where: str, given: str) -> OtherNetwork:
+    """The error that says that a database holds people, and nobody said whose encodings theirs are."""
+    return OtherNetwork(
+        f"{where} holds people, and nobody said whose encodings theirs are, so that they may not be those of "
+        f"{short(given)}: if they are, say so once, FaceDatabase({where!r}).label(network); if not, open it without a "
+        f"network and encode everybody anew with reencode()"
     )
 
 
@@ -215,7 +288,7 @@ def _open_photo(photo: Any, name: str) -> Image.Image:
             raise BadArgument(f"{name} is {photo.dtype} {photo.shape}; (H, W, 3) uint8 is what load_image gives")
         return Image.fromarray(photo)
     if not isinstance(photo, bytes):
-        raise BadArgument(f"{name} must be an array (H, W, 3) uint8 or the bytes of a JPEG, not {type(photo).__name__}")
+        raise BadArgument(f"{name} must be an array (H, W, 3) uint8 or the bytes of a JPEG, not {kind_of(photo)}")
     try:
         image = Image.open(io.BytesIO(photo), formats=("JPEG",))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

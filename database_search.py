@@ -268,6 +268,10 @@ class IndexFile:
             Abandoned: If there is no file now.
         """
         with ExitStack() as until_named, whole(self.path) as unfinished:
+            unfinished.touch()  # whoever forgets somebody from now on removes it; who did so before is seen here
+            with allowed() as up_to_date:
+                if not up_to_date:
+                    raise Abandoned
             header = {**stamp, **self._write_rows(unfinished, view, stop)}
             shape = (header["rows"], header["dimension"])
             matrix = np.memmap(unfinished, np.float32, "r", self.HEADER, shape)
@@ -287,7 +291,7 @@ class IndexFile:
 
     def _write_rows(self, unfinished: Path, view: View, stop: threading.Event) -> dict[str, int]:
         crc = 0
-        with unfinished.open("wb") as stream:
+        with unfinished.open("r+b") as stream:  # which makes none in the place of one that was removed
             stream.write(b" " * self.HEADER)
             for block, alive in self._blocks(view):
                 crc = zlib.crc32(_counted(stream, block[alive].tobytes()), crc)

@@ -9,13 +9,13 @@ The encodings are held in memory too, to search among: ``database_search``.
 from __future__ import annotations
 
 import glob
-import mmap
 import os
 import sqlite3
 import threading
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from database_entries import SCHEMA, BadDatabase, NotForgottenYet, Picture, mean_encoding, other_network
+from database_entries import (
+    SCHEMA,
+    BadDatabase,
+    NotForgottenYet,
+    Picture,
+    make_folder_of,
+    mean_encoding,
+    other_network,
+    unlabelled,
+)
 from database_search import Abandoned, Index, IndexFile, Rows, View, can_index, nobody
 from errors import BadArgument, FaceError
 
@@ -75,7 +84,10 @@ class SQLite:
 
     def __init__(self, where: str, represent: str) -> None:
         self.where, self.represent = where, represent
-        self.path = None if where == ":memory:" else Path(where)
+        self.path = None if where == ":memory:" else Path(os.path.realpath(where))  # as SQLite names what lies beside
+        self.given = os.path.abspath(where)
+        self.files: dict[str, tuple[int, int] | None] = {}
+        self.descriptors: list[int] = []
         self.lock = threading.RLock()
         self.rows: Rows | None = None
         self.seen, self.fresh = None, False
@@ -84,24 +96,31 @@ class SQLite:
         self.network = self.dimension = None
         self.db = None
         self._connect()
+        _ENGINES[id(self)] = self
         if self.state_of("unfinished"):
             with suppress(NotForgottenYet, BadDatabase):
                 self.tidy(within=0.5)
 
     # ---------------------------------------------------------------------------------------- connections
     def _connect(self) -> None:
-        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
-            what = "is a folder" if self.path.is_dir() else "can't be made: its folder does not exist"
-            raise BadArgument(f"where={self.where!r} {what}")
+        if self.path is not None:
+            make_folder_of(self.path, self.where)
+            if os.path.isdir(self.path):
+                raise BadArgument(f"where={self.where!r} is a folder; a file is needed")
+        where, before = (":memory:" if self.path is None else self.given), _file_at(self.given)
         with self._explained():  # of a file that is no database, too
-            self.db = sqlite3.connect(self.where, self.busy_after, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(where, self.busy_after, isolation_level=None, check_same_thread=False)
             self.process, self.seen, self.fresh = os.getpid(), None, False
+            self.files, self.descriptors = {}, []
             try:
                 self._set_up()
             except BaseException:
                 self.db.close()
                 self.db = None
                 raise
+        if self.path is not None:
+            self.files = {name: _file_at(name) for name in (self.given, f"{self.path}-wal", f"{self.path}-shm")}
+            self.files[self.given] = before or self.files[self.given]
 
     def _set_up(self) -> None:
         self._refuse_others()
@@ -152,9 +171,26 @@ class SQLite:
         try:
             yield
         except sqlite3.Error as error:
-            busy = "locked" in str(error) or "busy" in str(error)
-            what = f"has been busy for {self.busy_after:g} s: another process writes" if busy else "can't be used"
-            raise BadDatabase(f"{self.where} {what} ({error})") from error
+            raise BadDatabase(f"{self.where} {self._meant_by(str(error))} ({error})") from error
+
+    def _meant_by(self, error: str) -> str:
+        if "locked" in error or "busy" in error:
+            return f"has been busy for {self.busy_after:g} s: another process writes"
+        if "readonly" in error or "unable to open" in error:
+            return (
+                "can't be written, or something can't that SQLite needs beside it: change what the file and its folder "
+                "permit, or copy it into a folder of your own"
+            )
+        return "can't be used"
+
+    def _check_files(self, *names: str) -> None:
+        """Refuse to go on once a file is gone, or another one has its name: what is written would be nowhere."""
+        for name in names or self.files:
+            if _file_at(name) != self.files[name]:
+                raise BadDatabase(
+                    f"{name} was removed, moved or replaced while {self.where} was open here: nothing more is kept; "
+                    f"close it, see where the file is, and open it again"
+                )
 
     def _connection(self) -> sqlite3.Connection:
         if self.db is None:
@@ -162,7 +198,11 @@ class SQLite:
         if self.process != os.getpid() and self.path is not None:  # a fork must not use its parent's connection
             _ABANDONED.append(self.db)
             self.lock, self.builder, self.stop = threading.RLock(), None, threading.Event()
+            self.files = {self.given: self.file}  # the parent may have closed it, and taken the WAL along
+            self._check_files()
             self._connect()
+        elif self.files:
+            self._check_files(self.given)  # to write, all of them are; that takes longer
         return self.db
 
     def read(self, statement: str, values: Sequence = ()) -> list[tuple]:
@@ -178,14 +218,26 @@ class SQLite:
         """The number of the last change."""
         return self.state_of("change")
 
-    def expect(self, network: str | None, dimension: int | None) -> None:
-        """Make sure that these are the encodings of this network; note it if nobody has said so yet."""
-        self.wanted = network
-        self._check_state()
-        self._keep_to_the_network()
-        if (network or self.network, dimension or self.dimension) != (self.network, self.dimension):
-            with self.change() as change:
-                change.note(network, dimension)
+    def expect(self, network: str | None, dimension: int | None, sure: bool = False) -> None:
+        """Make sure that these are the encodings of this network; note it if nobody has said so yet.
+
+        Args:
+            network: Its fingerprint.
+            dimension: Its D.
+            sure: Whether to believe it of people who are in the database already.
+        """
+        before, self.wanted = self.wanted, network
+        try:
+            self._check_state()
+            self._keep_to_the_network()
+            if (network or self.network, dimension or self.dimension) != (self.network, self.dimension):
+                with self.change() as change:
+                    if network and not self.network and not sure and self.count():
+                        raise unlabelled(self.where, network)
+                    change.note(network, dimension)
+        except BaseException:
+            self.wanted = before
+            raise
 
     def _check_state(self) -> None:
         """Read which network it is for; another process may have encoded everybody anew."""
@@ -212,18 +264,24 @@ class SQLite:
                     db.execute("UPDATE state SET value = value + 1 WHERE key = 'change'")
                     change = _Change(self, db, self.state_of("change"))
                     yield change
+                    self._check_files()
                     db.execute("COMMIT")
+                    self._check_files()  # what came between the two is not acknowledged either
                 self._keep_to_the_network()
             except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                self.network, self.dimension = self._noted()
-                self._keep_to_the_network()
-                if self.rows is not None and self.rows.change > self.state():
-                    self.rows = None  # somebody searched within the transaction
+                with suppress(BadDatabase):
+                    self._take_back(db)
                 raise
             finally:
                 self.fresh = False
+
+    def _take_back(self, db: sqlite3.Connection) -> None:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        self.network, self.dimension = self._noted()
+        self._keep_to_the_network()
+        if self.rows is not None and self.rows.change > self.state():
+            self.rows = None  # somebody searched within the transaction
 
     def _noted(self) -> tuple[str | None, int | None]:
         known = dict(self.read("SELECT key, value FROM state WHERE key IN ('network', 'dimension')"))
@@ -480,7 +538,9 @@ class SQLite:
             if self.db is None:
                 yield False
                 return
-            self.db.execute("BEGIN IMMEDIATE")
+            self._check_files()
+            with self._explained():
+                self.db.execute("BEGIN IMMEDIATE")
             try:
                 state = dict(self.read("SELECT key, value FROM state"))
                 yield all(state[key] == stamp[key] for key in ("database", "network", "forgets"))
@@ -518,8 +578,8 @@ class SQLite:
                 change.drop(identity)
                 if self.state_of("unfinished"):  # an earlier one left traces, and nobody knows which
                     traces = None
-                change.forgets()
-            self._erase(traces, self.truncate_within)
+                number = change.forgets()
+            self._erase(traces, self.truncate_within, number)
         return True
 
     def tidy(self, within: float | None = None) -> None:
@@ -528,7 +588,8 @@ class SQLite:
         with self.lock:
             with self.change() as change:
                 change.prune()
-            self._erase(None, self.truncate_within if within is None else within)
+                number = self.state_of("forgets")
+            self._erase(None, self.truncate_within if within is None else within, number)
 
     def _halt(self) -> None:
         """Stop building an index: what it writes may be out of date in a moment."""
@@ -537,12 +598,14 @@ class SQLite:
             builder.join()
         self.stop = threading.Event()
 
-    def _erase(self, traces: list[bytes] | None, within: float) -> None:
+    def _erase(self, traces: list[bytes] | None, within: float, number: int) -> None:
         """Leave nothing behind of what was deleted.
 
         Args:
             traces: Bytes that must not be in the file any more; if none of them is, it need not be written anew.
             within: Seconds to wait for other processes that read.
+            number: ``forgets`` as it was when this began. Whoever was forgotten since then may have left traces that
+                nobody looked for here, so that only their own process may say that it is finished.
         """
         if self.path is None:
             self._vacuum()
@@ -559,7 +622,7 @@ class SQLite:
                 f"now ({error}); tidy(), or opening it again, completes it"
             ) from error
         with self.change() as change:
-            change.finished()
+            change.finished(number)
         with suppress(OSError, sqlite3.OperationalError):
             self._truncate(0.1)
 
@@ -585,8 +648,39 @@ class SQLite:
         self.fresh = False
 
     def _holds_any(self, traces: list[bytes]) -> bool:
-        with self.path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return any(content.find(trace) >= 0 for trace in traces)
+        descriptor, longest, before = self._descriptor(), max(map(len, traces)), b""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        while piece := os.read(descriptor, 1 << 22):
+            content = before + piece
+            if any(trace in content for trace in traces):
+                return True
+            before = content[-longest:]
+        return False
+
+    def _descriptor(self) -> int:
+        """To read the file by; it stays open as long as the connection.
+
+        Whoever closes a file gives up all locks that their process has on it (POSIX), SQLite's too: another process
+        that closes the database would then take itself for the last one, and remove the WAL under us.
+        """
+        if not self.descriptors:
+            self.descriptors.append(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        return self.descriptors[0]
+
+    def _close_descriptors(self) -> None:
+        """Close them, or leave it to another one here that has the same file open."""
+        others = [other for other in _engines() if other.file == self.file]
+        if others:
+            others[0].descriptors += self.descriptors
+        else:
+            for descriptor in self.descriptors:
+                os.close(descriptor)
+        self.descriptors = []
+
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Device and number of the file that is open."""
+        return self.files.get(self.given)
 
     def close(self) -> None:
         """Stop building, and close the connection; SQLite empties the WAL when the last one does."""
@@ -594,7 +688,31 @@ class SQLite:
         with self.lock:
             if self.db is not None and self.process == os.getpid():
                 self.db.close()
+                _ENGINES.pop(id(self), None)
+                self._close_descriptors()
             self.db = self.rows = None
+
+
+_ENGINES: weakref.WeakValueDictionary[int, SQLite] = weakref.WeakValueDictionary()  # those that are open
+
+
+def _engines() -> list[SQLite]:
+    return [engine for reference in _ENGINES.valuerefs() if (engine := reference()) is not None]
+
+
+def _file_at(name: str) -> tuple[int, int] | None:
+    """Device and number of the file of that name."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def is_open_here(path: str | os.PathLike) -> bool:
+    """Whether a file belongs to a database that this process has open, and so must not be opened besides."""
+    file = _file_at(os.fspath(path))
+    return file is not None and any(file in engine.files.values() for engine in _engines())
 
 
 _ABANDONED: list = []  # connections of a parent process, which its child may neither use nor close
@@ -696,14 +814,16 @@ class _Change:
         values = (new, time.time(), old)
         self.db.execute("UPDATE people SET identity = ?, changed = ? WHERE identity = ?", values)
 
-    def forgets(self) -> None:
+    def forgets(self) -> int:
         """Note that files hold traces that must go: index files of earlier states are refused from now on."""
         self.db.execute("UPDATE state SET value = value + 1 WHERE key = 'forgets'")
         self.set("unfinished", 1)
+        return self.engine.state_of("forgets")
 
-    def finished(self) -> None:
-        """Note that they are gone."""
-        self.set("unfinished", 0)
+    def finished(self, number: int) -> None:
+        """Note that they are gone, unless somebody was forgotten since the forgetting of this number."""
+        if self.engine.state_of("forgets") == number:
+            self.set("unfinished", 0)
 
     def prune(self) -> None:
         """Empty the list of the removed; whoever has not read it reads everybody anew."""

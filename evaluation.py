@@ -138,6 +138,36 @@ def accuracy(distances: np.ndarray, same: np.ndarray, threshold: float) -> float
     return float(error_rates(distances, same, [threshold]).accuracy.iloc[0])
 
 
+def errors_at(rates: pd.DataFrame, threshold: float) -> tuple[float, float]:
+    """What a threshold costs, read from a table of error rates that somebody has measured.
+
+    Args:
+        rates: Columns ``threshold`` (rising), ``false_accepts`` and ``false_rejects``, as in the tables of
+            ``results/lfw_*_rates.csv``: all of one list of pairs. It reaches from where nobody is accepted to where
+            everybody is.
+        threshold: A distance.
+
+    Returns:
+        false_accepts: The share of different pairs that are accepted, between the two nearest rows in proportion.
+        false_rejects: The share of pairs of one person that are rejected.
+
+    Raises:
+        BadArgument: If the threshold is no distance, or the table's thresholds don't rise.
+
+    Example:
+        >>> rates = pd.DataFrame({"threshold": [0.6, 0.7], "false_accepts": [0.0, 0.02], "false_rejects": [0.1, 0.0]})
+        >>> errors_at(rates, 0.65)
+        (0.01, 0.05)
+    """
+    check_threshold(threshold)
+    at = rates["threshold"].to_numpy(np.float64)
+    if not len(at) or not (np.diff(at) > 0).all():
+        raise BadArgument(f"rates: {len(at)} thresholds that must rise; is it the table of one list of pairs?")
+    shares = (np.interp(threshold, at, rates[name]) for name in ("false_accepts", "false_rejects"))
+    accepts, rejects = (round(float(share), 9) for share in shares)
+    return accepts, rejects
+
+
 def _right(distances: np.ndarray, same: np.ndarray, threshold: float) -> np.ndarray:
     """Which pairs (n,) are decided rightly; NaN compares as False: a mistake."""
     return np.where(same, distances < threshold, distances >= threshold)

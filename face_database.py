@@ -18,7 +18,7 @@ import itertools
 import os
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ from database_entries import (
     Picture,
     check_encodings,
     check_name,
+    check_path,
     fingerprint_of,
+    kind_of,
+    make_folder_of,
     mean_encoding,
     network_of,
     pack,
@@ -48,7 +51,7 @@ from database_entries import (
     unpack,
 )
 from database_milvus import Milvus
-from database_sqlite import INDEX_FROM, SQLite
+from database_sqlite import INDEX_FROM, SQLite, is_open_here
 from errors import BadArgument, FaceError
 
 __all__ = [
@@ -74,18 +77,22 @@ class FaceDatabase(MutableMapping):
     """Identities and encodings that survive: as a dict to use, and safe from kills, other processes and other networks.
 
     Every change is done, and on the disk, when the call returns. Threads and processes may use one database at once.
+    Names are the same whatever blanks are at their ends. (A file that is removed or replaced while it is open is
+    noticed: whatever is asked of it then is an error.)
 
     Args:
-        where: A path (one SQLite file, made if it is not there; on a local disk), ``":memory:"`` (gone with the
-            process), or Milvus: ``"http://host:19530"``, or ``"milvus:people.db"`` for the same engine in a file.
+        where: A path (one SQLite file, made with its folder if it is not there; on a local disk, where it and its
+            folder can be written; ``~`` is your own folder), ``":memory:"`` (gone with the process), or Milvus:
+            ``"http://host:19530"``, or ``"milvus:people.db"`` for the same engine in a file.
         network: The network whose encodings these are: a model, or what ``fingerprint_of`` says about it. It is noted
             in the database, and another one is refused from then on. None takes whatever the database holds.
+            People who came while nobody said whose their encodings are keep any network out until ``label`` says it.
         represent: What a person with several encodings is compared by: their ``"mean"``, or the ``"nearest"`` of them.
         **milvus: For ``pymilvus.MilvusClient``, such as ``token``; ``collection`` names the collection ("people").
 
     Raises:
-        OtherNetwork: If the database holds encodings of another network.
-        BadDatabase: If the file is no such database, damaged, or of a newer version.
+        OtherNetwork: If the database holds encodings of another network, or of nobody knows which.
+        BadDatabase: If the file is no such database, damaged, of a newer version, or can't be written.
         BadArgument: If an argument makes no sense, or Milvus is asked for and ``pymilvus`` is not installed.
 
     Example:
@@ -103,9 +110,11 @@ class FaceDatabase(MutableMapping):
     def __init__(self, where: str | os.PathLike, network: Any = None, represent: str = "mean", **milvus: Any) -> None:
         if represent not in ("mean", "nearest"):
             raise BadArgument(f"represent={represent!r}: 'mean' or 'nearest'")
-        self.where, self.represent = str(where), represent
+        self.where, self.represent = _place(where), represent
         fingerprint, dimension = network_of(network)
         if self.where.startswith(("http://", "https://", "milvus:")):
+            if self.where.startswith("milvus:"):
+                make_folder_of(Path(self.where.removeprefix("milvus:")), self.where)
             self._engine = Milvus(self.where, represent, **milvus)
         elif milvus:
             raise BadArgument(f"{', '.join(milvus)}: for Milvus only, and {self.where} is no Milvus address")
@@ -131,7 +140,7 @@ class FaceDatabase(MutableMapping):
         return self._find(identity) is not None
 
     def __getitem__(self, identity: str) -> np.ndarray:
-        """A person's encoding, (D,) float32: the only one, or the mean of several."""
+        """A person's encoding, (D,) float32: the only one, or the mean of several. Nobody's is a ``NobodyCalled``."""
         return mean_encoding(self.encodings(identity))
 
     def __setitem__(self, identity: str, encoding: np.ndarray) -> None:
@@ -161,13 +170,19 @@ class FaceDatabase(MutableMapping):
         """As a dict's, all of it in one transaction: quick for many people, and all or nobody.
 
         Args:
-            people: Identity → encoding, or pairs of them; a generator may give a million.
+            people: Identity → encoding, or pairs of them; a generator may give a million. All of it is drawn and
+                checked before the database is locked, and waits in memory: 0.5 kB and the name for each encoding of 128
+                numbers.
             **more: Further ones by name.
+
+        Raises:
+            BadArgument: If something in it is no name, no encoding, or no pair; nothing is changed then.
         """
-        pairs = people.items() if isinstance(people, Mapping) else people
+        pieces = self._gathered(_numbered_pairs(people, more))
         with self._engine.change() as change:
-            for identity, encodings in _checked(itertools.chain(pairs, more.items())):
-                change.put(check_name(identity), encodings, replace=True)
+            for names, encodings in pieces:
+                for identity, its_own in zip(names, encodings, strict=True):
+                    change.put(identity, its_own, replace=True)
 
     def clear(self) -> None:
         """Remove everybody, in one transaction."""
@@ -187,6 +202,7 @@ class FaceDatabase(MutableMapping):
 
         Raises:
             BadArgument: If the name or the encoding makes no sense here; nothing is changed then.
+            BadDatabase: If the file was removed or replaced, or can't be written.
             UnreadableImage: If the photo can't be read.
         """
         self._put(identity, encoding, photo)
@@ -195,34 +211,43 @@ class FaceDatabase(MutableMapping):
         """Remove a person. Traces may stay in the files until ``tidy()``; ``forget`` leaves none.
 
         Raises:
-            UnknownIdentity: If nobody of that name is known.
+            NobodyCalled: If nobody of that name is known; it says who is called alike.
         """
         with self._engine.change() as change:
-            if not change.drop(_as_kept(identity)):
-                raise self._unknown(identity)
+            known = change.drop(_as_kept(identity))
+        if not known:
+            raise self._unknown(identity)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a person another name.
+        """Give a person another name; the one they have changes nothing.
 
         Raises:
-            UnknownIdentity: If nobody is called ``old``.
-            BadArgument: If somebody is called ``new`` already.
+            NobodyCalled: If nobody is called ``old``; it says who is called alike.
+            BadArgument: If somebody else is called ``new`` already.
         """
-        new = check_name(new)
+        kept, new = _as_kept(old), check_name(new)
+        if kept == new and new in self:
+            return
         with self._engine.change() as change:
-            if not change.has(_as_kept(old)):
-                raise self._unknown(old)
-            if change.has(new):
+            known = change.has(kept)
+            if known and change.has(new):
                 raise BadArgument(f"new={new!r}: somebody has that name already; remove them first")
-            change.rename(_as_kept(old), new)
+            if known:
+                change.rename(kept, new)
+        if not known:
+            raise self._unknown(old)
 
     def forget(self, identity: str) -> None:
         """Remove a person so that no trace of name, encoding, photo or thumbnail is left in any file of the database.
 
         (What a disk keeps of overwritten files, backups and earlier exports are beyond its reach.)
 
+        The whole file is read through for traces, and written anew if there may be one. A name of a few letters is
+        found in any file by chance, so that whoever is called so is forgotten slowly: among a million people (0.7 GB)
+        it took 6 s instead of 1 s, and a minute where others kept the disk busy. Nobody else can write meanwhile.
+
         Raises:
-            UnknownIdentity: If nobody of that name is known.
+            NobodyCalled: If nobody of that name is known; it says who is called alike.
             NotForgottenYet: If another process reads just now, so that a trace must stay for the moment: the person is
                 removed, and ``tidy()``, or opening the database again, completes it.
         """
@@ -233,7 +258,8 @@ class FaceDatabase(MutableMapping):
         """All encodings of a person, (n, D) float32.
 
         Raises:
-            UnknownIdentity: If nobody of that name is known (it is a KeyError too, as with a dict).
+            NobodyCalled: If nobody of that name is known; it says who is called alike. (It is an UnknownIdentity, and a
+                KeyError too, as with a dict.)
         """
         found = self._find(identity)
         if found is None:
@@ -241,11 +267,19 @@ class FaceDatabase(MutableMapping):
         return found
 
     def photos(self, identity: str) -> list[np.ndarray]:
-        """The photos that are kept of a person, each (H, W, 3) uint8."""
+        """The photos that are kept of a person, each (H, W, 3) uint8.
+
+        Raises:
+            NobodyCalled: If nobody of that name is known; it says who is called alike.
+        """
         return [unpack(jpeg) for jpeg, _ in self._pictures(identity)]
 
     def thumbnail(self, identity: str) -> np.ndarray | None:
-        """A person's newest photo, at most 112 pixels a side, (H, W, 3) uint8; None if none is kept."""
+        """A person's newest photo, at most 112 pixels a side, (H, W, 3) uint8; None if none is kept.
+
+        Raises:
+            NobodyCalled: If nobody of that name is known; it says who is called alike.
+        """
         pictures = self._pictures(identity)
         return unpack(pictures[-1][1]) if pictures else None
 
@@ -264,9 +298,9 @@ class FaceDatabase(MutableMapping):
         Raises:
             BadArgument: If the encodings don't fit those in the database, or ``k`` is no count.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        if not _is_count(k, 1):
             raise BadArgument(f"k={k!r}: how many people to name, at least 1")
-        probes = check_encodings(encodings, None, "encodings")
+        probes = self._check(encodings, "encodings")
         return self._engine.nearest(probes, int(k))
 
     def people(self) -> pd.DataFrame:
@@ -282,14 +316,40 @@ class FaceDatabase(MutableMapping):
         Args:
             text: What to look for; nothing finds everybody.
             limit: How many names at most.
+
+        Raises:
+            BadArgument: If ``text`` is no text, or ``limit`` no count.
         """
-        wanted = _plain(str(text))
-        return list(itertools.islice((name for name in self if wanted in _plain(name)), limit))
+        if not isinstance(text, str):
+            raise BadArgument(f"text={text!r:.80}: a text to look for is needed, not {kind_of(text)}")
+        if not _is_count(limit, 0):
+            raise BadArgument(f"limit={limit!r:.80}: how many names at most, a whole number")
+        wanted = _plain(text)
+        return list(itertools.islice((name for name in self if wanted in _plain(name)), int(limit)))
 
     @property
     def network(self) -> str | None:
         """The fingerprint of the network whose encodings these are; None if nobody said."""
         return self._engine.network
+
+    def label(self, network: Any) -> None:
+        """Say of a database whose people came without a network whose encodings theirs are; it can't be told from them.
+
+        Args:
+            network: A model, or what ``fingerprint_of`` says about it.
+
+        Raises:
+            OtherNetwork: If another one is noted already.
+            BadArgument: If it is no network, or one whose encodings have another D.
+
+        Example:
+            >>> database = FaceDatabase(":memory:")
+            >>> database["lena"] = np.eye(128)[0]
+            >>> database.label("resnet:0a1b2c")
+            >>> database.network
+            'resnet:0a1b2c'
+        """
+        self._engine.expect(*_named(network, "network"), sure=True)
 
     def reencode(
         self, model: Any, encode: Callable[[np.ndarray], np.ndarray], without: str = "refuse", progress: bool = True
@@ -311,7 +371,7 @@ class FaceDatabase(MutableMapping):
         """
         if without not in ("refuse", "remove"):
             raise BadArgument(f"without={without!r}: 'refuse' or 'remove'")
-        fingerprint, dimension = network_of(model)
+        fingerprint, dimension = _named(model, "model")
         done: dict[bytes, np.ndarray | FaceError] = {}  # by digest: whoever adds people meanwhile costs only these
         while True:
             state, people, lost = self._reencoded(encode, dimension, done, progress)
@@ -328,21 +388,27 @@ class FaceDatabase(MutableMapping):
         """Write everybody into a ZIP file of open formats: JSON, one NumPy array, and JPEGs; nobody's name is a file's.
 
         Args:
-            path: The file to write; an archive that is there is replaced whole.
+            path: The file to write, with its folder if that is not there (``~`` is your own folder); an archive that is
+                there is replaced whole.
 
         Raises:
-            BadArgument: If something else than an archive is there: a database, say.
+            BadArgument: If something else than an archive is there (a database, say), or the file can't be written.
         """
-        path = Path(path)
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise BadArgument(f"{path} is there and no archive; export to another file, or remove it first")
-        write_archive(self._engine, path)
+        path = Path(check_path(path))
+        try:
+            if path.is_dir():
+                raise BadArgument(f"path={str(path)!r} is a folder; a file is needed")
+            if path.exists() and (is_open_here(path) or not zipfile.is_zipfile(path)):
+                raise BadArgument(f"{path} is there and no archive; export to another file, or remove it first")
+            write_archive(self._engine, path)
+        except OSError as error:
+            raise BadArgument(f"path={str(path)!r} can't be written: {error}") from error
 
     def import_from(self, path: str | os.PathLike, on_conflict: str = "refuse") -> int:
         """Take in people from a file of ``export_to``: checked whole before anything changes, and then all at once.
 
         Args:
-            path: The file; it may come from anybody.
+            path: The file; it may come from anybody. (``~`` is your own folder.)
             on_conflict: What to do with a name that is known here: ``"refuse"`` the whole file, ``"skip"`` the person
                 in the file, or ``"replace"`` the one in the database.
 
@@ -355,7 +421,10 @@ class FaceDatabase(MutableMapping):
         """
         if on_conflict not in ("refuse", "skip", "replace"):
             raise BadArgument(f"on_conflict={on_conflict!r}: 'refuse', 'skip' or 'replace'")
-        return read_archive(self._engine, Path(path), on_conflict)
+        path = Path(check_path(path))
+        if is_open_here(path):
+            raise BadArgument(f"path={str(path)!r} is a database that is open, and no archive")
+        return read_archive(self._engine, path, on_conflict)
 
     # ----------------------------------------------------------------------------------------- housekeeping
     def tidy(self) -> None:
@@ -395,10 +464,30 @@ class FaceDatabase(MutableMapping):
 
     def _put(self, identity: str, encoding: Any, photo: Any = None, replace: bool = False) -> None:
         name = check_name(identity)
-        checked = _some(check_encodings(encoding))
+        checked = _some(self._check(encoding, "encoding"))
         pictures = [] if photo is None else [pack(photo, self._engine.photo_limit, f"the photo of {name}")]
         with self._engine.change() as change:
             change.put(name, checked, pictures, replace)
+
+    def _check(self, encodings: Any, what: str) -> np.ndarray:
+        """As ``check_encodings``; of all that is wrong, that D is another one than here is said first."""
+        try:
+            return check_encodings(encodings, None, what)
+        except BadArgument:
+            check_encodings(encodings, self._engine.dimension, what)
+            raise
+
+    def _gathered(self, pairs: Iterable[tuple[Any, Any]]) -> list[tuple[list[str], Sequence[np.ndarray]]]:
+        """Names and encodings (n, D) in pieces; what is alike is checked a thousand at once, which is much quicker."""
+        pairs, pieces, blocks = iter(pairs), [], _Blocks()
+        while some := list(itertools.islice(pairs, 1000)):
+            names = [check_name(name) for name, _ in some]
+            try:
+                encodings = blocks.keep(check_encodings(np.stack([encoding for _, encoding in some])))[:, None]
+            except (BadArgument, ValueError, TypeError):  # one by one, to see which
+                encodings = [_some(self._check(one, f"the encoding of {name!r:.80}")) for name, one in some]
+            pieces.append((names, encodings))
+        return pieces
 
     def _pictures(self, identity: str) -> list[Picture]:
         if identity not in self:
@@ -444,15 +533,62 @@ def _encoded(encode: Callable, jpeg: bytes, dimension: int | None, name: str) ->
     return check_encodings(encoding, dimension, f"the new encoding of {name}")
 
 
-def _checked(pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and checked encodings (n, D); many at once where they are alike, which is much quicker."""
-    pairs = iter(pairs)
-    while some := list(itertools.islice(pairs, 1000)):
-        try:
-            encodings = check_encodings(np.stack([encoding for _, encoding in some]))[:, None]
-        except (BadArgument, ValueError, TypeError):  # one by one, to see which
-            encodings = [_some(check_encodings(one, None, f"the encoding of {name!r:.80}")) for name, one in some]
-        yield from ((name, checked) for (name, _), checked in zip(some, encodings, strict=True))
+class _Blocks:
+    """Keeps many small arrays (n, D) in a few large ones, which go back to the system whole when they are done with."""
+
+    ROWS = 100_000  # of 128 numbers: 51 MB
+
+    def __init__(self) -> None:
+        self.block, self.used = np.empty((0, 0), np.float32), 0
+
+    def keep(self, array: np.ndarray) -> np.ndarray:
+        """A copy of an array, in a block."""
+        if self.block.shape[1] != array.shape[1] or self.used + len(array) > len(self.block):
+            self.block, self.used = np.empty((self.ROWS, array.shape[1]), np.float32), 0
+        kept = self.block[self.used : self.used + len(array)]
+        kept[:] = array
+        self.used += len(array)
+        return kept
+
+
+def _numbered_pairs(people: Any, more: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The pairs of what ``update`` takes; whatever is none is an error that says which."""
+    pairs = people.items() if isinstance(people, Mapping) else people
+    if not isinstance(pairs, Iterable) or isinstance(pairs, str | bytes):
+        raise BadArgument(f"people must be a mapping, or pairs of identity and encoding; it is {kind_of(people)}")
+    for number, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            of_so_many = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
+            raise BadArgument(
+                f"people[{number}] must be a pair, identity and encoding; it is {kind_of(pair)}{of_so_many}"
+            )
+        yield pair[0], pair[1]
+    yield from more.items()
+
+
+def _place(where: Any) -> str:
+    """Where a database is, with the home folder in the place of ``~``."""
+    if not isinstance(where, str | os.PathLike):
+        raise BadArgument(
+            f"where must be a path, ':memory:', or an address of Milvus; it is {kind_of(where)}: "
+            f"FaceDatabase(where, network)"
+        )
+    text = check_path(where, "where")
+    if text.startswith("milvus:"):
+        return f"milvus:{check_path(text.removeprefix('milvus:'), 'where')}"
+    return text
+
+
+def _named(network: Any, what: str) -> tuple[str, int | None]:
+    """As ``network_of``, where one is needed."""
+    fingerprint, dimension = network_of(network)
+    if fingerprint is None:
+        raise BadArgument(f"{what}=None: give the network whose encodings these are, or its fingerprint")
+    return fingerprint, dimension
+
+
+def _is_count(number: Any, least: int) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and number >= least
 
 
 def _some(encodings: np.ndarray) -> np.ndarray:
@@ -464,8 +600,8 @@ def _some(encodings: np.ndarray) -> np.ndarray:
 def _as_kept(identity: Any) -> str:
     """A name to look up: whatever can't be a name is nobody's."""
     try:
-        return unicodedata.normalize("NFC", identity).encode().decode()
-    except (TypeError, UnicodeEncodeError):
+        return check_name(identity)
+    except BadArgument:
         return ""
 
 

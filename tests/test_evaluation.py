@@ -37,6 +37,7 @@ from evaluation import (
     dir_curve,
     equal_error,
     error_rates,
+    errors_at,
     false_accepts_by_group,
     fit_probability,
     identification,
@@ -1080,3 +1081,30 @@ def test_similarities_are_not_taken_for_distances():
     for share in ("a", None, np.nan):
         with pytest.raises(BadArgument, match="prior="):
             fit_probability(distances, same, prior=share)
+
+
+# --------------------------------------------------------------------------------------------- a table's threshold
+def test_errors_at_a_threshold_are_those_that_were_measured_there():
+    distances, same = pairs(3, n=400)
+    thresholds = np.linspace(0, 2, 41)
+    table = error_rates(distances, same, thresholds)
+    for threshold in thresholds[::7]:
+        accepts, rejects = errors_at(table, threshold)
+        assert accepts == pytest.approx(np.mean(distances[~same] < threshold))
+        assert rejects == pytest.approx(np.mean(distances[same] >= threshold))
+    assert errors_at(table, -1) == (0, 1) and errors_at(table, 9) == (1, 0)
+
+
+def test_the_committed_table_says_what_the_threshold_of_the_shipped_network_costs():
+    rates = pd.read_csv("results/lfw_resnet_rates.csv").query("people == 'train'")
+    assert errors_at(rates, 0.7) == (0.0097012, 0.0091)
+    between = errors_at(rates, 0.695)
+    assert between == pytest.approx(((0.0074922 + 0.0097012) / 2, (0.0118 + 0.0091) / 2))
+
+
+def test_a_table_of_two_lists_of_pairs_and_a_threshold_that_is_none_are_refused():
+    rates = pd.read_csv("results/lfw_resnet_rates.csv")
+    with pytest.raises(BadArgument, match="242 thresholds that must rise"):
+        errors_at(rates, 0.7)
+    with pytest.raises(BadArgument, match="threshold=nan"):
+        errors_at(rates.query("people == 'test'"), np.nan)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import multiprocessing
+import os
 import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unicodedata
@@ -19,10 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import database_archive
 import database_search
 import database_sqlite
 from errors import BadArgument, FaceError, NoFaceFound, UnknownIdentity, UnreadableImage
-from face_database import BadDatabase, FaceDatabase, NotForgottenYet, OtherNetwork, fingerprint_of
+from face_database import BadDatabase, FaceDatabase, NobodyCalled, NotForgottenYet, OtherNetwork, fingerprint_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = (
@@ -49,7 +53,7 @@ HOSTILE = [
     "' OR '1'='1",
     "people/../manifest.json",
     "{n}",
-    " a space at both ends ",
+    "a  wide space",
     "x" * 200,
     "😀" * 200,
 ]
@@ -133,9 +137,13 @@ def test_whom_it_does_not_know_is_an_error_of_dicts_and_of_this_project(database
         lambda: database.forget("lean"),
         lambda: database.rename("lean", "x"),
         lambda: database.thumbnail("lean"),
+        lambda: database.photos("lean"),
+        lambda: database.pop("lean"),
     ):
-        with pytest.raises(UnknownIdentity, match="^nobody called 'lean' is in the database; did you mean lena"):
+        with pytest.raises(NobodyCalled, match="^nobody called 'lean' is in the database; did you mean lena") as raised:
             attempt()
+        assert isinstance(raised.value, UnknownIdentity)
+        assert isinstance(raised.value, KeyError)
     with pytest.raises(KeyError):
         database[3]
     with pytest.raises(KeyError):
@@ -229,6 +237,21 @@ def test_letters_are_the_same_however_they_are_composed(database):
     assert composed not in database
 
 
+def test_blanks_at_the_ends_are_no_part_of_a_name(database):
+    database[" lena "] = unit(1)[0]
+    database.update({"lena\u00a0": unit(1, 1)[0], "\u3000omar": unit(1, 2)[0], "a  b": unit(1, 3)[0]})
+    assert list(database) == ["lena", "omar", "a  b"]
+    assert " lena" in database
+    assert np.array_equal(database["lena "], unit(1, 1)[0])
+    database.rename("omar ", " Omar M. ")
+    database.remove(" a  b")
+    assert list(database) == ["lena", "Omar M."]
+    for attempt in (database.__delitem__, lambda name: database.add(name, unit(1))):
+        with pytest.raises((BadArgument, NobodyCalled)):
+            attempt("lena\n")
+    assert len(database.encodings("lena")) == 1
+
+
 @pytest.mark.parametrize(
     "name", ["", "  ", "a\nb", "a\0b", "\x1b[2J", "x" * 201, "\ud800", "a\u2028b", 7, None, b"lena"]
 )
@@ -237,8 +260,7 @@ def test_what_is_no_name_is_refused(database, name):
         database[name] = unit(1)[0]
     with pytest.raises(BadArgument, match="^identity="):
         database.update([("fine", unit(1)[0]), (name, unit(1)[0])])
-    if database.where != "milvus" and not database.where.startswith("milvus:"):  # which has no transactions
-        assert list(database) == []
+    assert list(database) == []
 
 
 BAD_ENCODINGS = {
@@ -274,6 +296,62 @@ def test_what_is_no_encoding_is_refused(database, encoding):
     assert database == {"omar": unit(1, 9)[0]}
 
 
+def test_of_all_that_is_wrong_with_an_encoding_its_size_is_said_first(database):
+    database["omar"] = unit(1, 9)[0]
+    for attempt in (
+        lambda: database.add("lena", np.ones(8)),
+        lambda: database.update({"lena": np.ones(8)}),
+        lambda: database.nearest(np.ones(8)),
+        lambda: database.nearest(np.full((2, 8), np.nan)),
+    ):
+        with pytest.raises(BadArgument, match=r"shape \((2, )?8,?\); one is \(16,\)"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        ([("omar", unit(1)), ("lena", unit(1)[0], 1)], r"people\[1\] must be a pair, .*; it is a tuple of 3"),
+        ([["lena"]], r"people\[0\] must be a pair, .*; it is a list of 1"),
+        (["le"], r"people\[0\] must be a pair, .*; it is a str"),
+        ([None], r"people\[0\] must be a pair, .*; it is None"),
+        (5, "people must be a mapping, or pairs of identity and encoding; it is an int"),
+        ("lena", "people must be a mapping, .*; it is a str"),
+    ],
+)
+def test_what_is_no_pair_is_refused(database, people, said):
+    with pytest.raises(BadArgument, match=said):
+        database.update(people)
+    assert list(database) == []
+
+
+def test_who_gives_people_may_read_and_write_the_same_database(database):
+    def people():
+        for number in range(3):
+            database.add("somebody else", unit(1, number))
+            assert len(database) == 1
+            assert database.nearest(unit(1))[0][0, 0] == "somebody else"
+            yield f"person {number}", unit(1, number)[0]
+
+    database.update(people())
+    assert set(database) == {"somebody else", "person 0", "person 1", "person 2"}
+    assert len(database.encodings("somebody else")) == 3
+
+
+def test_while_people_are_drawn_others_write(path):
+    with FaceDatabase(path) as database, FaceDatabase(path) as other:
+        other._engine.db.execute("PRAGMA busy_timeout = 0")
+
+        def people():
+            for number in range(2500):
+                if number % 500 == 0:
+                    other.add("somebody else", unit(1))
+                yield f"person {number}", unit(1)[0]
+
+        database.update(people())
+        assert len(other) == 2501
+
+
 def test_encodings_that_are_a_little_off_are_brought_to_unit_length(database):
     database["lena"] = unit(1)[0] * 1.0005
     assert np.linalg.norm(database["lena"]) == pytest.approx(1, abs=1e-6)
@@ -294,6 +372,10 @@ def test_rename_keeps_encodings_and_refuses_a_name_that_is_taken(database):
         database.rename("lena", "omar")
     with pytest.raises(BadArgument, match="^identity=''"):
         database.rename("lena", "")
+    for name in ("lena", " lena ", "omar"):
+        database.rename(name, name)
+    with pytest.raises(NobodyCalled, match="did you mean lena"):
+        database.rename("leena", "leena")
     database.rename("lena", "Léna")
     assert set(database) == {"Léna", "omar"}
     assert np.array_equal(database.encodings("Léna"), unit(2))
@@ -348,7 +430,13 @@ def test_people_are_found_whatever_case_and_accents(database):
     assert set(database.find("JOSE")) == {"José Ramírez", "Joseph"}
     assert database.find("ramirez") == ["José Ramírez"]
     assert len(database.find("", limit=2)) == 2
+    assert database.find("", limit=np.int64(0)) == []
     assert database.find("%") == []
+    for limit in (-1, "x", None, 1.5, True):
+        with pytest.raises(BadArgument, match="^limit="):
+            database.find("a", limit)
+    with pytest.raises(BadArgument, match="^text=5"):
+        database.find(5)
 
 
 # -------------------------------------------------------------------------------------------- on the disk
@@ -391,9 +479,266 @@ def test_files_that_are_no_database_are_refused_and_left_alone(tmp_path):
         with pytest.raises(BadDatabase, match=said):
             FaceDatabase(file)
         assert file.read_bytes() == before
-    for where in (tmp_path, tmp_path / "nowhere" / "people.db"):
+    for where in (tmp_path, text / "people.db"):
         with pytest.raises(BadArgument, match="where="):
             FaceDatabase(where)
+
+
+@pytest.mark.parametrize("where", [None, {}, 5, "", "  ", "a\0b", "milvus:", b"people.db", io.BytesIO()])
+def test_what_is_no_place_is_refused_and_no_file_appears(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadArgument, match="^where"):
+        FaceDatabase(where)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_in_the_wrong_order_are_refused(tmp_path, monkeypatch, small_network):
+    monkeypatch.chdir(tmp_path)
+    for swapped in ((small_network,), (small_network, "people.db")):
+        with pytest.raises(BadArgument, match=r"^where must be a path, .*; it is a Functional: FaceDatabase\(where"):
+            FaceDatabase(*swapped)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["", "milvus:"])
+def test_folders_are_made_and_the_home_folder_has_a_short_name(tmp_path, monkeypatch, kind):
+    if kind:
+        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with FaceDatabase(f"{kind}~/faces/here/people.db") as database:
+        assert database.where == f"{kind}{tmp_path / 'faces' / 'here' / 'people.db'}"
+        assert (tmp_path / "faces" / "here" / "people.db").exists()
+        database["lena"] = unit(1)[0]
+        database.export_to("~/elsewhere/people.zip")
+        assert (tmp_path / "elsewhere" / "people.zip").exists()
+        assert database.import_from(Path("~/elsewhere/people.zip"), on_conflict="replace") == 1
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A folder of somebody whose permissions count, as root's don't, as long as the test runs."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("Unix permissions")
+    with tempfile.TemporaryDirectory() as folder:
+        if root := os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "new file"])
+def test_what_can_not_be_written_is_said_with_what_to_do(home, what):
+    path = home / "people.db"
+    if what != "new file":
+        with FaceDatabase(path) as database:
+            database["lena"] = unit(1)[0]
+    path.chmod(0o400) if what == "file" else home.chmod(0o500)
+    said = "people.db can't be written, .* copy it into a folder of your own"
+    with pytest.raises(BadDatabase, match=said), FaceDatabase(path) as database:
+        database["omar"] = unit(1)[0]
+    home.chmod(0o700)
+    assert path.exists() == (what != "new file")
+
+
+def test_a_folder_that_can_not_be_made_is_said(home):
+    home.chmod(0o500)
+    with pytest.raises(BadArgument, match="where=.*its folder can't be made"):
+        FaceDatabase(home / "faces" / "people.db")
+    with FaceDatabase(":memory:") as database:
+        for target in (home / "people.zip", home / "faces" / "people.zip"):
+            with pytest.raises(BadArgument, match=r"path=.*people.zip' can't be written: .*ermission"):
+                database.export_to(target)
+    home.chmod(0o700)
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 5, io.BytesIO(), "", b"people.zip"])
+def test_what_is_no_path_is_no_archive(path):
+    with FaceDatabase(":memory:") as database:
+        for attempt in (database.export_to, database.import_from):
+            with pytest.raises(BadArgument, match="^path") as raised:
+                attempt(path)
+            if isinstance(path, io.BytesIO):
+                assert "it is a BytesIO; write what is in it into a file first" in str(raised.value)
+
+
+def test_a_folder_and_a_missing_file_are_no_archives(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with FaceDatabase(":memory:") as database:
+        for attempt in (database.export_to, database.import_from):
+            with pytest.raises(BadArgument, match="^path='.' is a folder; a file is needed"):
+                attempt(".")
+        with pytest.raises(BadArgument, match="^path='people.zip' is not there"):
+            database.import_from("people.zip")
+        (tmp_path / "notes").write_text("")
+        with pytest.raises(BadArgument, match="^path='notes/people.zip' can't be written"):
+            database.export_to("notes/people.zip")
+
+
+# --------------------------------------------------------------------- a file that is taken away meanwhile
+def take_place(path: Path) -> None:
+    other = path.with_name("other.db")
+    with FaceDatabase(other) as database:
+        database["somebody else"] = unit(1)[0]
+    os.replace(other, path)
+
+
+HARMS = {
+    "removed": Path.unlink,
+    "moved": lambda path: path.rename(path.with_name("elsewhere.db")),
+    "replaced": take_place,
+    "the WAL removed": lambda path: path.with_name("people.db-wal").unlink(),
+    "the folder moved": lambda path: path.parent.rename(path.parent.with_name("moved away")),
+}
+
+
+@pytest.fixture
+def deep(tmp_path) -> Path:
+    return tmp_path / "faces" / "people.db"
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_file_that_is_taken_away_while_it_is_open_acknowledges_nothing(deep, harm):
+    with FaceDatabase(deep) as database:
+        database.add("lena", unit(1), photo())
+        database.nearest(unit(1))
+        harm(deep)
+        changes = (
+            lambda: database.add("omar", unit(1)),
+            lambda: database.update({"omar": unit(1)}),
+            lambda: database.remove("lena"),
+            lambda: database.forget("lena"),
+            database.tidy,
+        )
+        looks = (lambda: database.nearest(unit(1)), lambda: database["lena"], lambda: list(database))
+        for attempt in changes if harm is HARMS["the WAL removed"] else changes + looks:
+            with pytest.raises(BadDatabase, match=r"people.db(-wal)? was removed, moved or replaced while .*db was"):
+                attempt()
+    if deep.exists():
+        with FaceDatabase(deep) as database:
+            assert list(database) in (["lena"], ["somebody else"])
+
+
+@pytest.mark.parametrize("at", ["before", "COMMIT"])
+def test_a_file_that_is_taken_away_within_a_change_acknowledges_nothing(path, at):
+    with FaceDatabase(path) as database, pytest.raises(BadDatabase, match="was removed"):
+        if at == "COMMIT":
+            database._engine.db.set_trace_callback(lambda said: path.unlink() if said == "COMMIT" else None)
+        with database._engine.change() as change:
+            change.put("lena", unit(1))
+            if at == "before":
+                path.unlink()
+
+
+def add_when_told(path: str, told, said) -> None:
+    with FaceDatabase(path) as database:
+        said.put(len(database))
+        told.get(timeout=60)
+        try:
+            database["omar"] = unit(1, 3)[0]
+        except BadDatabase as error:
+            said.put(str(error))
+        else:
+            said.put("done")
+
+
+def test_every_process_notices_that_a_file_was_replaced(path):
+    spawn = multiprocessing.get_context("spawn")
+    told, said = spawn.Queue(), spawn.Queue()
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+    processes = [spawn.Process(target=add_when_told, args=(str(path), told, said)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [said.get(timeout=60) for _ in processes] == [1, 1]
+    take_place(path)
+    for _ in processes:
+        told.put("now")
+    for _ in processes:
+        assert "people.db was removed, moved or replaced" in said.get(timeout=60)
+    for process in processes:
+        process.join()
+    with FaceDatabase(path) as database:
+        assert list(database) == ["somebody else"]
+
+
+def test_tidying_leaves_the_file_where_it_is_and_a_folder_may_be_changed(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with FaceDatabase("people.db") as database, FaceDatabase(path) as other:
+        crowd(database)
+        before = path.stat()
+        database.tidy()
+        database.forget("Zacharias Forgotten")
+        assert (path.stat().st_dev, path.stat().st_ino) == (before.st_dev, before.st_ino)
+        (tmp_path / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / "sub")
+        database["late"] = unit(1)[0]
+        assert len(other) == len(database) == 401
+
+
+def test_a_link_leads_to_the_same_database_and_the_same_index(path, monkeypatch):
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
+    link = path.with_name("link.db")
+    with FaceDatabase(path) as database:
+        wanted = crowd(database)
+        link.symlink_to(path)
+        with FaceDatabase(link) as linked:
+            assert linked.settle()
+            assert path.with_name("people.db.index").exists()
+        database.forget("Zacharias Forgotten")
+    assert traces(path.parent, wanted) == []
+
+
+def look(path: str) -> None:
+    FaceDatabase(path).close()
+
+
+def names_there(path: str, said) -> None:
+    with FaceDatabase(path) as database:
+        said.put(list(database))
+
+
+@pytest.mark.parametrize("step", ["forget", "forget in another", "export", "import"])
+def test_no_step_gives_up_the_locks_by_which_others_know_that_it_is_open(path, step):
+    """Whoever closes a file of their own gives up SQLite's locks on it, too; then the next process removes the WAL."""
+    spawn = multiprocessing.get_context("spawn")
+    with FaceDatabase(path) as database:
+        database.update({f"somebody called {i}": encoding for i, encoding in enumerate(unit(5))})
+        if step == "forget":
+            database.forget("somebody called 0")
+        elif step == "forget in another":
+            with FaceDatabase(path) as other:
+                other.forget("somebody called 0")
+        else:
+            with pytest.raises(BadArgument, match="archive"):
+                (database.export_to if step == "export" else database.import_from)(path)
+        process = spawn.Process(target=look, args=(str(path),))
+        process.start()
+        process.join()
+        assert path.with_name("people.db-wal").exists()
+        database["acknowledged"] = unit(1, 9)[0]
+        said = spawn.Queue()
+        process = spawn.Process(target=names_there, args=(str(path), said))
+        process.start()
+        assert "acknowledged" in said.get(timeout=60)
+        process.join()
+
+
+def test_what_was_opened_to_look_for_traces_is_closed_with_the_last_one(path):
+    count = lambda: len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0  # noqa: E731
+    with FaceDatabase(path):
+        pass
+    before = count()
+    with FaceDatabase(path) as one, FaceDatabase(path) as two:
+        one.update({f"somebody called {i}": encoding for i, encoding in enumerate(unit(5))})
+        one.forget("somebody called 0")
+        two.forget("somebody called 1")
+    assert count() == before
 
 
 def test_a_newer_version_is_refused(path):
@@ -526,6 +871,39 @@ def test_a_forked_child_gets_a_connection_of_its_own(path):
         assert set(database) == {"lena", "omar"}
 
 
+def add_to_nothing_in_a_child(database: FaceDatabase) -> None:
+    with pytest.raises(BadDatabase, match="was removed"):
+        database["omar"] = unit(1, 3)[0]
+
+
+def add_after_the_parent(database: FaceDatabase, told) -> None:
+    told.wait(60)
+    database["omar"] = unit(1, 3)[0]
+    assert set(database) == {"lena", "omar"}
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_notices_what_became_of_the_file_and_outlives_its_parents_connection(path):
+    fork = multiprocessing.get_context("fork")
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+        told = fork.Event()
+        child = fork.Process(target=add_after_the_parent, args=(database, told))
+        child.start()
+    assert not path.with_name("people.db-wal").exists()
+    told.set()
+    child.join()
+    assert child.exitcode == 0
+    with FaceDatabase(path) as database:
+        assert set(database) == {"lena", "omar"}
+        take_place(path)
+        child = fork.Process(target=add_to_nothing_in_a_child, args=(database,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+
+
 # ----------------------------------------------------------------------------------------------- networks
 def fingerprint_there(queue) -> None:
     from fr_utils import load_facenet
@@ -581,9 +959,55 @@ def test_encodings_of_another_network_are_refused(database, small_network):
         with FaceDatabase(where) as again:
             assert again.network == one
             assert "one (111111111111)" in repr(again)
-    for nonsense in ("", 5, "x" * 301):
-        with pytest.raises(BadArgument, match="network"):
-            FaceDatabase(":memory:", nonsense)
+    nonsense = ("", 5, "x" * 301, "weights/resnet", "C:\\weights", "resnet:", ":12ab", " :1", Path("weights/resnet"))
+    for network in nonsense:
+        with pytest.raises(BadArgument, match="^network.*load_facenet"):
+            FaceDatabase(":memory:", network)
+
+
+def test_who_came_while_nobody_named_a_network_is_nobodys_until_somebody_says_whose(database):
+    database["lena"] = unit(1)[0]
+    where, one = database.where, "one:" + "1" * 64
+    with pytest.raises(OtherNetwork, match=r"nobody said whose .* those of one \(111111111111\).*label\(network\)"):
+        database._engine.expect(one, None)
+    assert database.network is None
+    if where != ":memory:":
+        database.close()
+        with pytest.raises(OtherNetwork, match="nobody said whose"):
+            FaceDatabase(where, one)
+        database = FaceDatabase(where)
+    database["omar"] = unit(1, 2)[0]
+    for nonsense in (None, "weights/resnet"):
+        with pytest.raises(BadArgument, match="network="):
+            database.label(nonsense)
+    database.label(one)
+    database.label(one)
+    assert database.network == one
+    with pytest.raises(OtherNetwork, match="holds encodings of one"):
+        database.label("two:2")
+    database["nina"] = unit(1, 3)[0]  # who was refused is not on the other one's side
+    database.close()
+    if where != ":memory:":
+        with FaceDatabase(where, one) as again:
+            assert set(again) == {"lena", "omar", "nina"}
+
+
+def test_an_empty_database_is_whosoever_opens_it_first(path):
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+        del database["lena"]
+    with FaceDatabase(path, "one:1") as database:
+        assert database.network == "one:1"
+
+
+def test_a_network_of_other_encodings_does_not_fit(small_network):
+    with FaceDatabase(":memory:") as database:
+        database["lena"] = unit(1)[0]
+        with pytest.raises(BadArgument, match="encodings of 128 numbers"):
+            database.label(small_network)
+        assert database.network is None
+        with pytest.raises(BadArgument, match="model=None"):
+            database.reencode(None, lambda photo: unit(1)[0], progress=False)
 
 
 def test_who_still_has_the_old_network_is_refused_after_reencoding(path):
@@ -756,6 +1180,30 @@ def test_the_next_forgetting_completes_one_that_was_interrupted(tmp_path, path, 
         assert database._engine.state_of("unfinished") == 0
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_who_is_forgotten_while_another_forgetting_goes_on_keeps_their_mark(tmp_path, path, monkeypatch, killed):
+    with FaceDatabase(path) as database, FaceDatabase(path) as other, FaceDatabase(path) as keeps_the_wal:
+        wanted = crowd(database)
+        database["late"] = unit(1, 3)[0]
+        truncate = database._engine._truncate
+        if killed:
+            monkeypatch.setattr(other._engine, "_erase", lambda *_: None)
+
+        def meanwhile(within: float) -> None:
+            truncate(within)
+            if "Zacharias Forgotten" in other:
+                other.forget("Zacharias Forgotten")
+
+        monkeypatch.setattr(database._engine, "_truncate", meanwhile)
+        database.forget("late")
+        assert database._engine.state_of("unfinished") == int(killed)
+        other.close()
+        if killed:
+            FaceDatabase(path).close()  # completes it
+        assert keeps_the_wal._engine.state_of("unfinished") == 0
+        assert traces(tmp_path, wanted) == []
+
+
 def test_index_files_go_whatever_the_database_is_called(tmp_path, monkeypatch):
     monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
     with FaceDatabase(tmp_path / "p[1].db") as database:
@@ -781,14 +1229,37 @@ def test_an_index_that_was_read_before_somebody_was_forgotten_is_not_written(tmp
         step, may_go_on = getattr(*slow_at), threading.Event()
         monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(20) and step(*args))
         slow.nearest(unit(1))  # begins to build
-        assert slow._engine.builder is not None
+        builder = slow._engine.builder
+        assert builder is not None
         database.forget("Zacharias Forgotten")
         may_go_on.set()
-        slow._engine.builder.join(20)
+        builder.join(20)
         assert traces(tmp_path, wanted) == []
         assert slow.settle(20)
         assert traces(tmp_path, wanted) == []
         assert (tmp_path / "people.db.index").exists()
+
+
+@pytest.mark.parametrize("slow_at", [(database_search, "whole"), (database_search.IndexFile, "_write_rows")])
+def test_an_index_of_somebody_forgotten_is_not_even_begun(tmp_path, path, monkeypatch, slow_at):
+    """Or a builder that is killed half-way would leave them in its unfinished file."""
+    monkeypatch.setattr(database_sqlite, "INDEX_FROM", 300)
+    with FaceDatabase(path) as database, FaceDatabase(path) as slow:
+        wanted = crowd(database)
+        (step, build), may_go_on, left = (getattr(*slow_at), database_search.Index.build), threading.Event(), []
+        monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(20) and step(*args))
+        monkeypatch.setattr(
+            database_search.Index, "build", lambda *args: left.append(traces(tmp_path, wanted)) or build(*args)
+        )
+        slow.nearest(unit(1))  # begins to build
+        deadline = time.monotonic() + 20
+        while slow_at[1] == "_write_rows" and not list(tmp_path.glob(".unfinished_*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        database.forget("Zacharias Forgotten")
+        may_go_on.set()
+        assert slow.settle(20)
+        assert left == [[]]
 
 
 def test_milvus_forgets_in_its_files_too(tmp_path):
@@ -1080,13 +1551,48 @@ def test_who_is_known_already_is_refused_skipped_or_replaced(archive):
 
 
 def test_a_file_of_another_network_is_refused(archive):
-    with FaceDatabase(":memory:", "two:2") as database, pytest.raises(OtherNetwork):
-        database.import_from(archive)
+    with FaceDatabase(":memory:", "two:2") as database:
+        with pytest.raises(OtherNetwork, match="holds encodings of two"):
+            database.import_from(archive)
+        unsaid = rebuilt(archive, lambda manifest: manifest.update(network=None))
+        with pytest.raises(OtherNetwork, match="changed.zip: nobody said whose its encodings are"):
+            database.import_from(unsaid)
     with FaceDatabase(":memory:") as database:
         database["lena"] = unit(1)[0]
-        with pytest.raises(BadArgument, match="nobody said whose"):
+        with pytest.raises(BadArgument, match=r"nobody said whose the database's are \(label"):
             database.import_from(archive)
         assert list(database) == ["lena"]
+        database.label("one:1")
+        assert database.import_from(archive) == 3
+
+
+@pytest.mark.parametrize("in_memory", [100_000_000, 1])
+def test_photos_are_packed_before_the_database_is_locked(archive, path, monkeypatch, in_memory):
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"
+    foreign = jpeg(photo(7), exif=exif)
+
+    def manifest(data):
+        data["people"][0]["photos"][0]["sha256"] = hashlib.sha256(foreign).hexdigest()
+
+    changed = rebuilt(archive, manifest, {"photos/1.jpg": foreign})
+    monkeypatch.setattr(database_archive, "IN_MEMORY", in_memory)
+    with FaceDatabase(path, "one:1") as database, FaceDatabase(path) as other:
+        other._engine.db.execute("PRAGMA busy_timeout = 0")
+        pack, packed = database_archive.pack, []
+
+        def slowly(*args, **kwargs):
+            other.add(f"came meanwhile {len(packed)}", unit(1))
+            packed.append(pack(*args, **kwargs))
+            return packed[-1]
+
+        monkeypatch.setattr(database_archive, "pack", slowly)
+        assert database.import_from(changed) == 3
+        assert len(packed) == 3
+        assert len(database) == 6
+        assert database._engine.pictures(HOSTILE[0]) == packed[:1]
+        assert database._engine.pictures("李小龍") == packed[1:]
+        assert b"taken at home" not in packed[0][0]
 
 
 def rebuilt(archive: Path, manifest=None, members=None, array=None, compress=zipfile.ZIP_STORED) -> Path:
@@ -1118,8 +1624,6 @@ def with_array(change, rows: int = 6):
     """An archive whose array and digests were changed alike, as somebody would who means harm."""
 
     def make(archive: Path) -> Path:
-        import hashlib
-
         with zipfile.ZipFile(archive) as file:
             array = change(np.load(io.BytesIO(file.read("encodings.npy"))))
 
@@ -1204,8 +1708,6 @@ def pickled(archive: Path) -> Path:
 
 
 def huge_picture(archive: Path) -> Path:
-    import hashlib
-
     data = bytearray(jpeg(photo(1)))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = b"\xff\xff\xff\xff"  # 65,535 × 65,535 pixels
@@ -1250,6 +1752,9 @@ BAD_ARCHIVES = {
     "people of text": (lambda a: rebuilt(a, lambda m: m.update(people="x")), "people must be a list"),
     "a person of text": (lambda a: rebuilt(a, lambda m: m["people"].append("x")), r"people\[3\]: identity is missing"),
     "a network of 5": (lambda a: rebuilt(a, lambda m: m.update(network=5)), "network=5"),
+    "a folder as network": (lambda a: rebuilt(a, lambda m: m.update(network="weights/resnet")), "no fingerprint"),
+    "twins but for blanks": (lambda a: rebuilt(a, set_person(1, identity=f" {HOSTILE[0]} ")), "there is another"),
+    "a name of 5": (lambda a: rebuilt(a, set_person(identity=5)), "identity is missing, or not a text"),
     "twins": (lambda a: rebuilt(a, set_person(1, identity=HOSTILE[0])), r"people\[1\]: there is another"),
     "a long name": (lambda a: rebuilt(a, set_person(identity="x" * 201)), "201 characters"),
     "a blank name": (lambda a: rebuilt(a, set_person(identity=" ")), r"people\[0\]: identity"),

@@ -130,16 +130,16 @@ def foretold(quality: dict) -> str:
 
 
 def search(people: int) -> Callable[[dict], str]:
-    """How quickly one is found among so many, how often it is the true nearest, and what that takes."""
+    """How quickly one is found among so many, how often it is the true nearest, and what others take."""
 
     def say(bench: dict) -> str:
         row = next(row for row in bench["sizes"] if row["people"] == people)
-        found, took = row["true_nearest"], row["nearest"]
-        loop = row["times_as_fast_as"]["the course's loop over a dict"]
+        took, found = row["nearest"], {who: scale_page.share(value) for who, value in row["true_nearest"].items()}
+        loop, numpy = (row["others"][way]["times_ours"] for way in ("the course's loop over a dict", "plain NumPy"))
         return (
-            f"p50 {took['p50_ms']:.1f} ms, p99 {took['p99_ms']:.1f} ms; the true nearest for "
-            f"{100 * found['known']:.1f} % of known people and {100 * found['strangers']:.1f} % of strangers; "
-            f"{loop:.0f} times the speed of the loop over a dict"
+            f"p50 {took['p50_ms']:.1f} ms, p99 {took['p99_ms']:.1f} ms; the true nearest for {found['known']} of known "
+            f"people and {found['strangers']} of strangers; {loop:.0f} times the speed of the loop over a dict, "
+            f"{numpy:.2g} times that of a product in NumPy"
         )
 
     return say
@@ -148,9 +148,11 @@ def search(people: int) -> Callable[[dict], str]:
 def room(bench: dict) -> str:
     """What a million people take."""
     row = bench["sizes"][-1]
-    added = row["add"]["p50_ms"]
+    add = row["add"]
     return (
-        f"{row['cold_open_s']:.1f} s, {row['memory_mb']['most']:.0f} MB; one more person, on the disk: {added:.1f} ms"
+        f"{row['cold_open_s']:.1f} s ({row['from_start_s']:.1f} s with the start of Python), "
+        f"{scale_page.megabytes(row['memory_mb'])}; to fill it, {scale_page.megabytes(row['fill']['memory_mb'])}; one "
+        f"more person, on the disk: p50 {add['p50_ms']:.1f} ms, p99 {add['p99_ms']:.1f} ms"
     )
 
 

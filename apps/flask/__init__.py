@@ -1,0 +1,85 @@
+"""Do two pictures show one person? A web app that keeps nothing; ``make compare`` runs it.
+
+    browser ──consent──► two pictures ──in memory──► comparison.Comparer ──► an answer, and all is forgotten
+
+``safety`` says what is let in and refused, ``faces`` what is done with a picture, ``pages`` and ``api`` what is
+answered, ``server`` what it runs on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from apps.flask import api, faces, pages, problems, safety
+from errors import BadArgument
+
+#: What a caller may set, and what holds otherwise.
+SETTINGS: dict[str, Any] = {
+    "COMPARE_LIMIT": "60 per minute",  # for each network address; "" lifts it
+    "DETECT_LIMIT": "240 per minute",
+    "IDLE_MINUTES": 30,  # a session that nobody uses ends
+    "AT_ONCE": 2,  # how many pairs of pictures are looked at at once; the others wait
+    "PATIENCE": 60.0,  # seconds that one waits before it hears "come back later"
+    "IN_LINE": 64,  # how many wait at all; fewer than the threads of the server, so that the pages go on
+    "MAX_CONTENT_LENGTH": 2 * faces.MAX_BYTES + 10_000,  # two pictures and what is around them
+    "MAX_FORM_PARTS": 4,
+    "MAX_FORM_MEMORY_SIZE": 200_000,  # fields, and what the parser holds at once (64 kB)
+    "PROPAGATE_EXCEPTIONS": False,  # whatever FLASK_DEBUG says: the server would log what was sent
+    "SESSION_COOKIE_NAME": "comparison",
+    "SESSION_COOKIE_SAMESITE": "Strict",
+    "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
+    "WTF_CSRF_SSL_STRICT": False,  # it would need the referrer, which our pages never send
+    "RATELIMIT_HEADERS_ENABLED": True,
+    "RATELIMIT_STORAGE_URI": "memory://",
+    "RATELIMIT_HEADER_RETRY_AFTER_VALUE": "delta-seconds",
+}
+
+
+def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
+    """Make the app; its networks are loaded by ``app.networks.load()``, or come as the setting ``COMPARER``.
+
+    Args:
+        settings: What shall differ from ``SETTINGS``; Flask's own settings too. ``SECRET_KEY`` is random unless it
+            stands here or in the environment as ``COMPARE_SECRET``: then sessions end when the process does.
+            ``COMPARE_LIMIT`` and ``DETECT_LIMIT`` may come from the environment, too.
+
+    Returns:
+        The app, for any WSGI server; one that keeps request bodies in memory, as ``server`` sees to.
+
+    Raises:
+        BadArgument: If a setting makes no sense.
+
+    Example:
+        >>> app = create_app({"COMPARE_LIMIT": "5 per minute"})
+        >>> app.test_client().get("/healthz").status_code      # the networks are not loaded yet
+        503
+    """
+    app = safety.PrivateFlask(__name__)
+    app.config.update(SETTINGS)
+    app.config.update({name: os.environ.get(name, SETTINGS[name]) for name in ["COMPARE_LIMIT"]})
+    app.config["SECRET_KEY"] = os.environ.get("COMPARE_SECRET") or secrets.token_hex(32)
+    app.config.update(settings or {})
+    _check(app.config)
+    waiting = (app.config[name] for name in ("AT_ONCE", "PATIENCE", "IN_LINE"))
+    app.networks = faces.Networks(app.config.get("COMPARER"), *waiting)
+    problems.register(app)
+    limiter = safety.register(app)
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(api.blueprint)
+    safety.limit(app, limiter)
+    return app
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    if not config["SECRET_KEY"] or len(config["SECRET_KEY"]) < 16:
+        raise BadArgument("SECRET_KEY (COMPARE_SECRET in the environment) must have at least 16 characters")
+    for name in ("IDLE_MINUTES", "AT_ONCE", "PATIENCE", "IN_LINE"):
+        if not config[name] > 0:
+            raise BadArgument(f"{name}={config[name]!r}: must be more than 0")
+    for name in safety.LIMITED:
+        safety.check_limit(name, config[name])

@@ -1,0 +1,56 @@
+"""``python -m apps.flask``: run the app on waitress."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+from apps.flask import create_app
+from apps.flask.server import THREADS, make_server
+from errors import BadArgument, run
+
+
+def main() -> None:
+    """Serve until interrupted; the networks are loaded meanwhile."""
+    parser = argparse.ArgumentParser(prog="python -m apps.flask", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (0.0.0.0: for everybody)")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=THREADS, help="requests that are answered or wait at once")
+    parser.add_argument("--trusted-proxy", metavar="ADDRESS", help="of a proxy whose X-Forwarded-For and -Proto count")
+    options = parser.parse_args()
+    if options.threads < 1:
+        raise BadArgument(f"--threads {options.threads}: at least 1")
+    app = create_app()
+    try:
+        server = make_server(app, options.host, options.port, options.threads, options.trusted_proxy)
+    except OSError as error:
+        raise BadArgument(f"can't listen at {options.host}:{options.port}: {error.strerror or error}") from error
+    _serve(app, server, f"http://{options.host}:{options.port}")
+
+
+def _serve(app, server, address: str) -> None:
+    """Run the server; a network that can't be loaded ends it."""
+    wrong: list[Exception] = []
+
+    def load() -> None:
+        try:
+            app.networks.load()
+        except Exception as error:  # whatever it is: without networks there is nothing to serve
+            wrong.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as Ctrl-C: the server closes its doors
+    with contextlib.suppress(SystemExit):  # it may come before the server is there to take it
+        threading.Thread(target=load, daemon=True).start()
+        print(f"compare two pictures at {address} (Ctrl-C stops)", flush=True)
+        server.run()
+    if wrong:
+        raise wrong[0]
+
+
+if __name__ == "__main__":
+    run(main)

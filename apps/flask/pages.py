@@ -1,0 +1,77 @@
+"""The pages: what happens to the pictures, consent, two pictures, an answer, goodbye. They work without a script."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+
+from apps.flask import faces, safety
+from apps.flask.problems import Problem
+from comparison import NAMES
+
+blueprint = Blueprint("pages", __name__)
+
+#: The scale of distances ends here: encodings of faces are hardly ever further apart.
+SCALE_END = 1.5
+
+
+@blueprint.app_context_processor
+def _for_every_page() -> dict:
+    return {"has_agreed": safety.has_agreed(), "idle_minutes": current_app.config["IDLE_MINUTES"]}
+
+
+@blueprint.get("/")
+def start() -> str:
+    """What happens to the pictures, and whether one agrees."""
+    return render_template("start.html", error="")
+
+
+@blueprint.post("/consent")
+def consent() -> Response | tuple[str, int]:
+    """Both boxes, or nothing."""
+    if not request.form.get("agree") == request.form.get("adult") == "yes":
+        return render_template("start.html", error="Please tick both boxes to go on, or choose “No, thank you”."), 400
+    safety.agree()
+    return redirect(url_for("pages.compare"), 303)
+
+
+@blueprint.get("/no")
+def declined() -> str:
+    """A friendly word to who does not agree."""
+    safety.end()
+    return render_template("declined.html")
+
+
+@blueprint.route("/compare", methods=["GET", "POST"])
+def compare() -> str | tuple[str, int]:
+    """Two pictures; and, once they are sent, the answer below them (or, for our script, only the answer)."""
+    if request.method == "GET":
+        return render_template("compare.html")
+    is_script = "X-Part" in request.headers
+    try:
+        answer = _answer()
+    except Problem as problem:
+        if is_script or problem.code not in (400, 413, 422):
+            raise
+        return render_template("compare.html", error=problem.detail), problem.code
+    return render_template("_result.html" if is_script else "compare.html", answer=answer, end=SCALE_END)
+
+
+def _answer() -> faces.Answer:
+    networks = current_app.networks
+    pictures = [faces.bytes_of(request.files, field, NAMES[i], i) for i, field in enumerate(("first", "second"))]
+    return networks.run(lambda: faces.compare(networks.comparer, *pictures))
+
+
+@blueprint.post("/end")
+def end() -> Response:
+    """End the session."""
+    safety.end()
+    return redirect(url_for("pages.goodbye"), 303)
+
+
+@blueprint.get("/goodbye")
+def goodbye() -> str | Response:
+    """The session has ended; who has one that has not, goes on."""
+    if safety.has_agreed():
+        return redirect(url_for("pages.compare"), 303)
+    return render_template("goodbye.html")

@@ -1,0 +1,164 @@
+"""What is let in and what is refused: consent, forged requests, rates, headers; and nothing on disk or in a log."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from flask import Flask, Request, Response, current_app, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_wtf import CSRFProtect
+from limits import parse_many
+
+from apps.flask.problems import Problem, wants_json
+from errors import BadArgument
+
+#: What may be asked before anybody has agreed.
+OPEN = {
+    "static", "pages.start", "pages.consent", "pages.declined", "pages.end", "pages.goodbye",
+    "api.session_state", "api.consent", "api.end", "api.description", "api.health",
+}  # fmt: skip
+
+#: The views that look at pictures, and the setting that says how often.
+LIMITED = {"COMPARE_LIMIT": ("pages.compare", "api.compare"), "DETECT_LIMIT": ("api.detect",)}
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "media-src 'self' blob:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+# ------------------------------------------------------------------------------------------- nothing is kept
+class MemoryRequest(Request):
+    """A request whose files stay in memory, however large: the form parser would put large ones on the disk."""
+
+    def _get_file_stream(self, *_args, **_kwargs) -> io.BytesIO:
+        return io.BytesIO()
+
+
+class _Cookies(SecureCookieSessionInterface):
+    """The session's cookie goes over https only where the page does."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+class PrivateFlask(Flask):
+    """A Flask that writes no upload to the disk, and logs where something broke but not what was sent."""
+
+    request_class = MemoryRequest
+    session_interface = _Cookies()
+
+    def log_exception(self, exc_info) -> None:
+        """Say which kind of error arose where; its message may repeat what was sent."""
+        kind, _, trace = exc_info
+        frames = traceback.extract_tb(trace)[-4:]
+        where = ", ".join(f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
+        self.logger.error("%s in %s, at %s", kind.__name__, request.endpoint, where)
+        traceback.clear_frames(trace)  # Flask keeps the error for a while, and the error what was sent
+
+
+# --------------------------------------------------------------------------------------------------- consent
+class Ended:
+    """Sessions that were ended before their time: their cookies, should somebody have copied one, open nothing."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: str, seconds: float) -> None:
+        """Remember an ended session for as long as its cookie would have held."""
+        now = time.time()
+        with self._lock:
+            while self._until and next(iter(self._until.values())) <= now:  # the oldest comes first
+                del self._until[next(iter(self._until))]
+            self._until.pop(name, None)
+            self._until[name] = now + seconds
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._until
+
+
+def agree() -> None:
+    """Note in the session that its user agreed."""
+    session["agreed"] = secrets.token_hex(8)
+    session["seen"] = int(time.time())
+
+
+def has_agreed() -> bool:
+    """Whether the session's user agreed, and the session is neither ended nor forgotten."""
+    name, seen = session.get("agreed"), session.get("seen", 0)
+    is_fresh = time.time() - seen <= 60 * current_app.config["IDLE_MINUTES"]
+    return bool(name) and is_fresh and name not in current_app.ended
+
+
+def end() -> None:
+    """End the session: its cookie goes, and a copy of it no longer opens anything."""
+    if session.get("agreed"):
+        current_app.ended.add(session["agreed"], 60 * current_app.config["IDLE_MINUTES"])
+    session.clear()
+
+
+def _only_after_consent() -> Response | None:
+    """Let nobody in who has not agreed."""
+    if has_agreed():
+        if time.time() - session["seen"] > 30:
+            session["seen"] = int(time.time())
+        return None
+    if session.get("agreed"):
+        session.clear()
+    if request.endpoint is None or request.endpoint in OPEN:
+        return None
+    if wants_json():
+        raise Problem(403, "no-consent")
+    return redirect(url_for("pages.start"), 303)
+
+
+# ------------------------------------------------------------------------------------------------ everything
+def register(app: Flask) -> Limiter:
+    """Put consent, protection against forged requests, and the headers around an app; give what counts requests."""
+    app.ended = Ended()
+    app.before_request(_only_after_consent)
+    CSRFProtect(app)
+    app.after_request(_with_headers)
+    return Limiter(get_remote_address, app=app)
+
+
+def limit(app: Flask, limiter: Limiter) -> None:
+    """Limit how often each network address may have pictures looked at; the views must be there."""
+    for setting, views in LIMITED.items():
+        if app.config[setting]:
+            limited: Callable = limiter.shared_limit(app.config[setting], scope=setting, methods=["POST"])
+            for name in views:
+                app.view_functions[name] = limited(app.view_functions[name])
+
+
+def check_limit(name: str, value: str) -> None:
+    """Refuse what is no rate."""
+    try:
+        parse_many(value) if value else None
+    except (ValueError, TypeError) as error:
+        raise BadArgument(f'{name}={value!r}: a rate, such as "60 per minute", or "" for none') from error
+
+
+def _with_headers(response: Response) -> Response:
+    response.headers.update(HEADERS)
+    if request.endpoint != "static":
+        response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,108 @@
+"""What the app runs on: waitress, told to keep every request and answer in memory and to log nobody."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from flask import Flask, json
+from waitress import create_server
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import BaseWSGIServer, MultiSocketServer
+from waitress.task import ErrorTask
+
+from apps.flask.problems import TEXTS
+from apps.flask.safety import HEADERS
+
+#: Larger requests are refused before they are read: what the app itself takes, and room for a friendly page where
+#: somebody sends more.
+MAX_BODY = 48_000_000
+
+#: Requests that wait for one of the few threads that look at pictures wait in these (the setting IN_LINE says
+#: how many at most), and pages must go on meanwhile.
+THREADS = 72
+
+#: What a trusted proxy says of a request.
+FORWARDED = {"x-forwarded-for", "x-forwarded-proto"}
+
+
+class _FriendlyTask(ErrorTask):
+    """What waitress itself refuses (too large, no HTTP), in our words and with our headers."""
+
+    def execute(self) -> None:
+        """Answer, and close the connection."""
+        status = self.request.error.code
+        title, sentence = TEXTS.get(status, TEXTS[500 if status >= 500 else 400])
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence, "reason": "refused"}
+        body = json.dumps(problem).encode()
+        self.status = f"{status} {self.request.error.reason}"
+        headers = HEADERS | {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+        self.response_headers.extend([*headers.items(), ("Content-Length", str(len(body)))])
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Parser(HTTPRequestParser):
+    """Addresses that are none, such as ``http://[x/``, are refused as every other request that is no HTTP."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the head of a request."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:
+            raise ParsingError("no address") from error
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _FriendlyTask
+    parser_class = _Parser
+
+
+def _without_details(record: logging.LogRecord) -> bool:
+    """Leave of what waitress logs the kind of the error and its place: the rest may say who asked, and for what."""
+    kind = getattr(sys.exc_info()[0], "__name__", "an error")
+    record.msg, record.args = "%s in the server, at %s.%s", (kind, record.module, record.funcName)
+    record.exc_info = record.exc_text = None
+    return True
+
+
+def make_server(
+    app: Flask, host: str, port: int, threads: int = THREADS, trusted_proxy: str | None = None
+) -> BaseWSGIServer | MultiSocketServer:
+    """A server that writes nothing to the disk and no address to a log.
+
+    Args:
+        app: What ``create_app`` makes.
+        host: Where it listens.
+        port: The port.
+        threads: How many requests are answered or wait for their answer at once.
+        trusted_proxy: The address of a proxy in front of it, which says who asks and whether over https; without it
+            such headers are ignored, for anybody could send them.
+
+    Returns:
+        The server; ``run()`` runs it until it is interrupted.
+    """
+    for name in ("waitress", "waitress.queue"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).addFilter(_without_details)
+    proxy = {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": FORWARDED} if trusted_proxy else {}
+    server = create_server(
+        app,
+        host=host,
+        port=port,
+        threads=threads,
+        max_request_body_size=MAX_BODY,
+        inbuf_overflow=2 * MAX_BODY,  # never: beyond it, bodies go to temporary files
+        outbuf_overflow=2 * MAX_BODY,
+        connection_limit=200,
+        backlog=1024,
+        channel_timeout=120,
+        clear_untrusted_proxy_headers=True,
+        ident=None,
+        **proxy,
+    )
+    for each in server.map.values() if isinstance(server, MultiSocketServer) else [server]:
+        each.channel_class = _Channel
+    return server

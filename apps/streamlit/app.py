@@ -1,0 +1,45 @@
+"""The Streamlit app: ``streamlit run apps/streamlit/app.py`` in the project's folder, or ``make app``.
+
+A page per file in ``views/``; what they share lies beside this file, and whatever thinks is in the project's modules.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent.parent):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+import streamlit as st  # noqa: E402
+
+import login  # noqa: E402
+import shared  # noqa: E402
+import show  # noqa: E402
+import sidebar  # noqa: E402
+
+PAGES = [
+    ("verify", "Verify", ":material/door_front:"),
+    ("recognise", "Recognise", ":material/groups:"),
+    ("live", "Live", ":material/videocam:"),
+    ("people", "People", ":material/contacts:"),
+    ("compare", "Compare", ":material/compare_arrows:"),
+    ("metrics", "Metrics", ":material/monitoring:"),
+]
+
+st.set_page_config("Face recognition", show.sign(), layout="wide")
+st.html(HERE / "style.css")
+page = st.navigation(
+    [
+        st.Page(HERE / "views" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "verify")
+        for name, title, icon in PAGES
+    ]
+)
+if page.url_path != "live":
+    shared.end_live()
+with show.friendly():
+    shared.model()
+    shared.database()
+    sidebar.draw()
+    login.check_reading()
+    page.run()

@@ -1,0 +1,121 @@
+"""Choosing: a picture (a file, the camera, or one that is there), or a person, however many there are."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+import shared
+import show
+from fr_utils import load_image
+
+HERE = Path(__file__).resolve().parent
+UPLOAD, CAMERA, EXAMPLE = "A file", "The camera", "An example"
+
+#: So many people fit into one list to choose from; of more, one looks for the name first.
+LISTED = 300
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A picture that somebody has chosen.
+
+    Attributes:
+        name: What to call it.
+        data: The bytes of its file.
+    """
+
+    name: str
+    data: bytes
+
+
+def picture(key: str, label: str) -> Chosen | None:
+    """Ask for one picture; None as long as none is chosen."""
+    source = st.segmented_control(
+        label, [UPLOAD, CAMERA, EXAMPLE], default=UPLOAD, required=True, key=f"{key}_source", width="stretch"
+    )
+    return one(key, label, source)
+
+
+def one(key: str, label: str, source: str) -> Chosen | None:
+    """One picture from a source."""
+    if source == UPLOAD:
+        given = st.file_uploader(
+            f"{label}: drop a file here", shared.ENDINGS, key=f"{key}_file", label_visibility="collapsed"
+        )
+        return Chosen(given.name, given.getvalue()) if given else None
+    if source == CAMERA:
+        given = st.camera_input(f"{label}: take a picture", key=f"{key}_camera", label_visibility="collapsed")
+        return Chosen("the picture from the camera", given.getvalue()) if given else None
+    return _example(key)
+
+
+def _example(key: str) -> Chosen | None:
+    name = gallery(f"{key}_example", "the pictures in images/", examples(), low=True)
+    return Chosen(name, (shared.IMAGES / name).read_bytes()) if name else None
+
+
+@functools.cache
+def examples() -> tuple[dict[str, str], ...]:
+    """The pictures in ``images/``, small, as entries of a gallery."""
+    files = sorted(shared.IMAGES.glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
+    return tuple(
+        {"id": path.name, "label": path.stem, "src": show.address(show.jpeg(load_image(path), 112, 75))}
+        for path in files
+    )
+
+
+# ------------------------------------------------------------------------------------------------- a gallery
+def gallery(key: str, label: str, entries: tuple[dict[str, str], ...], low: bool = False) -> str | None:
+    """Small pictures with names, of which one can be pressed.
+
+    Args:
+        key: What its choice is kept under.
+        label: What to call all of it.
+        entries: ``id``, ``label``, ``src`` (an address, or "") and perhaps ``note`` of each.
+        low: True for a small window in which many of them are scrolled.
+
+    Returns:
+        The ``id`` of the one that is pressed, or None.
+    """
+    kept = f"{key}_kept"
+    st.session_state.setdefault(kept, None)
+    mount = _component()
+
+    def press() -> None:
+        st.session_state[kept] = st.session_state[key].get("pressed")
+
+    mount(
+        key=key,
+        data={"label": label, "entries": list(entries), "chosen": st.session_state[kept], "low": low},
+        on_pressed_change=press,
+    )
+    here = {entry["id"] for entry in entries}
+    return st.session_state[kept] if st.session_state[kept] in here else None
+
+
+@functools.cache
+def _component():
+    css, js = ((HERE / f"gallery.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    return st.components.v2.component("faces_gallery", css=css, js=js, html="<div class='gallery'></div>")
+
+
+# -------------------------------------------------------------------------------------------------- a person
+def person(key: str, label: str) -> str | None:
+    """Ask for somebody who is known; of many people, by a part of the name first."""
+    database = shared.database()
+    if len(database) <= LISTED:
+        names = sorted(database, key=str.casefold)
+    else:
+        text = st.text_input(f"{label}: a part of the name", key=f"{key}_search", max_chars=200)
+        names = database.find(text, limit=50) if text else []
+        if not text:
+            show.note(f"{len(database):,} people are known: write a part of the name.")
+        elif not names:
+            show.notice(f"Nobody's name contains “{text}”.")
+    if st.session_state.get(key) not in (None, *names):
+        st.session_state.pop(key)
+    return st.selectbox(label, names, index=None, placeholder="Choose a name", key=key) if names else None

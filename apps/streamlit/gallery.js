@@ -1,0 +1,49 @@
+// Small pictures with names, of which one can be pressed. Names come as data and are written as text.
+
+function entryOf({ id, label, src, note }, press) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.id = id;
+  const picture = document.createElement(src ? "img" : "span");
+  if (src) {
+    picture.src = src;
+    picture.alt = "";
+    picture.loading = "lazy";
+  } else {
+    picture.className = "nothing";
+    picture.textContent = "no photo";
+  }
+  const name = document.createElement("span");
+  name.className = "name";
+  name.textContent = label;
+  button.append(picture, name);
+  if (note) {
+    const small = document.createElement("span");
+    small.className = "note";
+    small.textContent = note;
+    button.append(small);
+  }
+  button.addEventListener("click", () => press(id));
+  return button;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const place = parentElement.querySelector(".gallery");
+  if (!place || !data) return;
+  place.setAttribute("role", "group");
+  place.setAttribute("aria-label", data.label);
+  place.classList.toggle("low", Boolean(data.low));
+  const shown = JSON.stringify(data.entries.map((entry) => [entry.id, entry.label, entry.note, entry.src.length]));
+  if (place.dataset.shown !== shown) {
+    place.dataset.shown = shown;
+    place.replaceChildren(...data.entries.map((entry) => entryOf(entry, (id) => place.press(id))));
+  }
+  const mark = (chosen) => {
+    for (const button of place.children) button.setAttribute("aria-pressed", String(button.dataset.id === chosen));
+  };
+  place.press = (id) => {
+    mark(id);
+    setTriggerValue("pressed", id);
+  };
+  mark(data.chosen);
+}

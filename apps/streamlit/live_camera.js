@@ -1,0 +1,172 @@
+// The browser's half of the page Live: shows the camera, sends small pictures, and draws the boxes that come back.
+//
+// To Python goes {number, jpeg, begins}, the next one when the last was answered; from Python comes
+// {number, faces: [{box, label, distance, kind}], size, problem}. The film itself never leaves the browser.
+
+const SIDE = 640; // pixels of the longer side that are sent
+const PATIENCE = 5000; // milliseconds until an answer is taken for lost
+
+const REASONS = {
+  NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then start again.",
+  NotFoundError: "This device has no camera.",
+  NotReadableError: "The camera is in use by another program.",
+  OverconstrainedError: "This device has no such camera.",
+  NotSupportedError:
+    "The browser gives its camera only to pages of its own computer (localhost) or from https. " +
+    "Open this page that way, for instance through an SSH tunnel.",
+};
+
+const COLOURS = { known: "#ffd600", unknown: "#ff8060", looking: "#dcdcdc" };
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// Corners of a box and a plate with a name, on a canvas over the mirrored film.
+function draw(canvas, answer) {
+  const pen = canvas.getContext("2d");
+  const [width, height] = answer.size ?? [SIDE, SIDE];
+  const sharp = Math.max(1, Math.min(3, (canvas.clientWidth * devicePixelRatio) / width));
+  canvas.width = width * sharp;
+  canvas.height = height * sharp;
+  pen.scale(sharp, sharp);
+  const size = Math.max(13, Math.round((15 * width) / Math.max(240, canvas.clientWidth)));
+  pen.font = `600 ${size}px system-ui, sans-serif`;
+  pen.textBaseline = "middle";
+  for (const { box, label, distance, kind } of answer.faces) {
+    const [left, y, w, h] = box;
+    const x = width - left - w; // as in a mirror
+    pen.lineWidth = Math.max(2, width / 200);
+    pen.strokeStyle = COLOURS[kind];
+    pen.strokeRect(x, y, w, h);
+    const text = distance ? `${label}  ${distance}` : label;
+    const wide = pen.measureText(text).width + size;
+    const high = size * 1.6;
+    const top = y >= high + 4 ? y - high - 4 : y + h + high + 4 <= height ? y + h + 4 : Math.max(0, y) + 4;
+    const from = Math.max(0, Math.min(width - wide, x + (w - wide) / 2));
+    pen.fillStyle = "rgba(16, 16, 16, 0.78)";
+    pen.fillRect(from, top, wide, high);
+    pen.fillStyle = COLOURS[kind];
+    pen.fillText(text, from + size / 2, top + high / 2);
+  }
+}
+
+function build(place) {
+  const video = element("video", { muted: true, playsInline: true });
+  video.setAttribute("aria-label", "your camera, mirrored");
+  const canvas = element("canvas");
+  canvas.setAttribute("aria-hidden", "true");
+  const start = element("button", { type: "button", textContent: "Start the camera" });
+  const status = element("p", { className: "status", textContent: "The camera is off." });
+  status.setAttribute("role", "status");
+  const rate = element("p", { className: "rate" });
+  const screen = element("div", { className: "screen", hidden: true }, video, canvas);
+  place.replaceChildren(screen, element("div", { className: "controls" }, start, rate), status);
+
+  const live = { send: () => {} };
+  let stream = null;
+  let gone = false;
+  let number = 0;
+  let waiting = 0; // the number of the frame that is not answered yet, or 0
+  let began = true;
+  let times = [];
+  let watchdog = null;
+
+  function say(text, isProblem = false) {
+    if (status.textContent !== text) status.textContent = text;
+    status.classList.toggle("problem", isProblem);
+  }
+
+  function stop(text = "The camera is off.", isProblem = false) {
+    clearInterval(watchdog);
+    for (const track of stream?.getTracks() ?? []) track.stop();
+    stream = null;
+    video.srcObject = null;
+    screen.hidden = true;
+    rate.textContent = "";
+    start.textContent = "Start the camera";
+    say(text, isProblem);
+  }
+
+  async function begin() {
+    start.disabled = true;
+    say("Waiting for the camera …");
+    try {
+      if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
+      const film = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: SIDE }, facingMode: "user" } });
+      if (gone) {
+        for (const track of film.getTracks()) track.stop(); // allowed too late: nobody is there to switch it off
+        return;
+      }
+      stream = film;
+      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera has gone: was it unplugged?", true));
+      video.srcObject = stream;
+      await video.play();
+      screen.hidden = false;
+      start.textContent = "Stop the camera";
+      began = true;
+      waiting = 0;
+      times = [];
+      say("Looking for faces …");
+      watchdog = setInterval(() => {
+        if (waiting && performance.now() - waiting.at > PATIENCE) shoot();
+      }, 1000);
+      shoot();
+    } catch (error) {
+      stop(REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`, true);
+    } finally {
+      start.disabled = false;
+    }
+  }
+
+  const paper = element("canvas");
+  function shoot() {
+    if (!stream || gone || !video.videoWidth) return;
+    const scale = Math.min(1, SIDE / Math.max(video.videoWidth, video.videoHeight));
+    paper.width = Math.round(video.videoWidth * scale);
+    paper.height = Math.round(video.videoHeight * scale);
+    paper.getContext("2d").drawImage(video, 0, 0, paper.width, paper.height);
+    const jpeg = paper.toDataURL("image/jpeg", 0.8).split(",")[1];
+    number += 1;
+    waiting = { number, at: performance.now() };
+    live.send({ number, jpeg, begins: began });
+    began = false;
+  }
+
+  live.hear = (answer) => {
+    if (!stream || !answer || answer.number !== waiting?.number) return;
+    waiting = 0;
+    if (answer.problem) {
+      say(answer.problem, true);
+      setTimeout(shoot, 1000);
+      return;
+    }
+    draw(canvas, answer);
+    const now = performance.now();
+    times = [...times.filter((time) => now - time < 3000), now];
+    if (times.length > 1) {
+      const each = (times.at(-1) - times[0]) / (times.length - 1);
+      rate.textContent = `${(1000 / each).toFixed(1)} frames per second`;
+    }
+    const names = answer.faces.map((face) => face.label);
+    say(names.length ? `In view: ${names.join(", ")}` : "No face in view.");
+    requestAnimationFrame(shoot);
+  };
+  live.end = () => {
+    gone = true;
+    stop();
+  };
+  start.addEventListener("click", () => (stream ? stop() : begin()));
+  return live;
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const place = parentElement.querySelector(".live");
+  if (!place) return;
+  place.live ??= build(place);
+  place.live.send = (message) => setTriggerValue("frame", message);
+  place.live.hear(data);
+  return () => place.live.end();
+}

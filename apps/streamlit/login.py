@@ -1,0 +1,123 @@
+"""Who may do what: reading is open or not, and whoever changes the people must have logged in.
+
+Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python accounts.py NAME`` prints a line of it).
+``reading = "login"`` there, or FACES_READING, closes the pages to everybody else. There is no account by default, and
+nobody can change anything then.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import streamlit as st
+
+import shared
+import show
+from accounts import Accounts, LoginFailed
+from errors import BadArgument, FaceError
+from face_database import FaceDatabase
+
+IDLE = 30 * 60  # seconds without a change or a click, and the login is over
+
+NO_ACCOUNT = (
+    "Nobody can log in yet: there is no account. Make one with “python accounts.py NAME”, put the line that it prints "
+    "under [accounts] in .streamlit/secrets.toml, and start the app again."
+)
+
+
+class NotLoggedIn(FaceError):
+    """Something was asked for that only somebody who has logged in may have."""
+
+
+def changing() -> FaceDatabase:
+    """The people, for whoever may change them; ask for it anew at every change.
+
+    Raises:
+        NotLoggedIn: If nobody has logged in here, or not lately.
+    """
+    if who() is None:
+        raise NotLoggedIn("Log in first, in the bar on the left: only then people can be changed or taken elsewhere.")
+    return shared.database()
+
+
+def changed() -> None:
+    """Take note that people have changed: what was found before is looked up anew."""
+    shared.changes().count += 1
+
+
+def who() -> str | None:
+    """Who has logged in here; None if nobody has, or has done nothing for half an hour."""
+    name, until = st.session_state.get("account", (None, 0.0))
+    if name is None or name not in accounts() or time.monotonic() > until:
+        st.session_state.pop("account", None)
+        return None
+    st.session_state["account"] = (name, time.monotonic() + IDLE)
+    return name
+
+
+def accounts() -> Accounts:
+    """The accounts of the secrets file, and how often somebody has failed."""
+    found = secret("accounts")
+    return _accounts(tuple(sorted(dict(found).items())) if hasattr(found, "items") else ())
+
+
+@st.cache_resource(show_spinner=False)
+def _accounts(hashes: tuple[tuple[str, str], ...]) -> Accounts:
+    """One for the process, so that failures are counted whichever browser they come from."""
+    return Accounts(dict(hashes))
+
+
+def secret(name: str) -> object:
+    """An entry of the secrets file; None if it, or the file, is not there."""
+    try:
+        return st.secrets.get(name)
+    except FileNotFoundError:
+        return None
+
+
+def reading() -> str:
+    """Who may look: "open" for everybody, or "login".
+
+    Raises:
+        BadArgument: If the configuration says something else; nobody may look then.
+    """
+    chosen = str(os.environ.get("FACES_READING") or secret("reading") or "open")
+    if chosen not in ("open", "login"):
+        raise BadArgument(f"reading={chosen!r}: 'open' or 'login'")
+    return chosen
+
+
+def check_reading() -> None:
+    """End the page here if only those who have logged in may look."""
+    if reading() == "login" and who() is None:
+        show.title("Please log in", "These pages are only for people who have an account here.")
+        show.notice(NO_ACCOUNT if not len(accounts()) else "The login is in the bar on the left.")
+        st.stop()
+
+
+def box() -> None:
+    """The login in the sidebar, or who has logged in."""
+    if (name := who()) is not None:
+        show.note(f"Logged in as {name}.")
+        if st.button("Log out", icon=":material/logout:", width="stretch"):
+            st.session_state.pop("account")
+            st.rerun()
+    elif not len(accounts()):
+        show.note(NO_ACCOUNT)
+    else:
+        with st.form("login", clear_on_submit=True, border=False):
+            name = st.text_input("Name", autocomplete="username", max_chars=200)
+            password = st.text_input("Password", type="password", autocomplete="current-password", max_chars=1000)
+            if st.form_submit_button("Log in", icon=":material/login:", width="stretch"):
+                _try(name, password)
+
+
+def _try(name: str, password: str) -> None:
+    try:
+        accounts().check(name, password)
+    except LoginFailed as error:
+        show.notice(str(error), "bad")
+        return
+    st.session_state["account"] = (name, time.monotonic() + IDLE)
+    st.rerun()

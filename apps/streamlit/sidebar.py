@@ -1,0 +1,56 @@
+"""What stands beside every page: the threshold with what it costs, and the login."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import login
+import shared
+import show
+from evaluation import errors_at
+
+
+def draw() -> None:
+    """The threshold, and the login."""
+    with st.sidebar:
+        _threshold()
+        show.heading("Login")
+        login.box()
+
+
+def _threshold() -> None:
+    own = shared.model().facenet.threshold
+    st.session_state.setdefault("threshold", own)
+    show.heading("Threshold")
+    st.slider("Faces nearer than this are one person", 0.3, 1.2, step=0.01, key="threshold")
+    show.note(meaning(shared.threshold()))
+    if abs(shared.threshold() - own) > 1e-9:
+        st.button(f"Back to {own:.2f}", on_click=_back, args=(own,), icon=":material/undo:", width="stretch")
+
+
+def _back(own: float) -> None:
+    st.session_state["threshold"] = own
+
+
+def meaning(threshold: float) -> str:
+    """What a threshold costs, in words."""
+    table = shared.rates(shared.network_path())
+    if table is None:
+        return "Nobody has measured what a threshold of this network costs."
+    accepts, rejects = errors_at(table, threshold)
+    strangers, owners = of_so_many(accepts), of_so_many(rejects)
+    return (
+        f"At {threshold:.2f}, of {strangers[1]:,} strangers who claim a name {_verb(strangers[0], 'get')} in, and of "
+        f"{owners[1]:,} owners {_verb(owners[0], 'stay')} out. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} "
+        "million pairs of photos of public figures (LFW); with your people and your camera it differs."
+    )
+
+
+def of_so_many(rate: float) -> tuple[int, int]:
+    """A rate as a count of 100, or of 10,000 if it is small."""
+    many = 10_000 if rate < 0.1 else 100
+    return round(rate * many), many
+
+
+def _verb(count: int, verb: str) -> str:
+    return f"{count:,} {verb}{'s' if count == 1 else ''}"

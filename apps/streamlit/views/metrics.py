@@ -1,0 +1,91 @@
+"""How it runs: the network, the people, the time it takes; and whether it was right."""
+
+import psutil
+import streamlit as st
+
+import shared
+import show
+from decisions import Decision, spreadsheet_csv
+from errors import BadArgument
+from fr_utils import info_of
+
+PER_PAGE = 10
+RIGHT, WRONG = "right", "wrong"
+
+
+def mark(number: int, key: str) -> None:
+    """Take note of what somebody says about a decision."""
+    said = st.session_state[key]
+    try:
+        shared.decisions().mark(number, None if said is None else said == RIGHT)
+    except BadArgument as error:
+        st.session_state["metrics_problem"] = str(error)
+
+
+def row(each: Decision) -> None:
+    """One decision, and whether it was right."""
+    key, who = f"mark_{each.number}", each.identity or ("–" if each.kind == "compare" else "nobody known")
+    st.session_state[key] = None if each.right is None else RIGHT if each.right else WRONG
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key=f"row_{each.number}"):
+        st.html(
+            f'<div class="row"><b>{show.esc(each.kind)}: {show.esc(who)}</b>'
+            f'<p class="small">{show.esc(each.decision)}, distance {each.distance:.2f} at {each.threshold:.2f}, '
+            f"{each.seconds * 1000:.0f} ms, {each.when:%H:%M:%S} UTC</p></div>"
+        )
+        st.segmented_control(
+            f"Was decision {each.number} right?",
+            [RIGHT, WRONG],
+            key=key,
+            on_change=mark,
+            args=(each.number, key),
+            label_visibility="collapsed",
+        )
+
+
+def numbers() -> None:
+    """The tiles."""
+    model, log, database = shared.model(), shared.decisions(), shared.database()
+    took, right = log.seconds(), log.accuracy()
+    memory = psutil.Process().memory_info().rss / 1e6
+    marked = sum(each.right is not None for each in log.recent())
+    info = info_of(model)
+    show.tiles(
+        [
+            ("Network", info.name, f"fingerprint {(database.network or 'unknown')[:24]}…"),
+            ("Threshold", f"{shared.threshold():.2f}", f"the network's own: {info.threshold:.2f}"),
+            ("People", f"{len(database):,}", "who are known"),
+            ("Decisions", f"{len(log):,}", "since the start, 1,000 at most"),
+            ("Half of them within", f"{took[0] * 1000:.0f} ms" if took else "–", "p50, from picture to answer"),
+            ("95 of 100 within", f"{took[1] * 1000:.0f} ms" if took else "–", "p95"),
+            ("Memory", f"{memory:,.0f} MB", "of this process (RSS)"),
+            (
+                "Right",
+                f"{right.value:.0%}" if right else "–",
+                f"{right.low:.0%} to {right.high:.0%} (95 %), of {marked} marked" if right else "mark some below",
+            ),
+        ]
+    )
+
+
+show.title("Metrics", "What runs here, how long it takes, and how often it is right. No picture is kept for this.")
+numbers()
+show.heading("The last decisions")
+if problem := st.session_state.pop("metrics_problem", ""):
+    show.notice(problem, "warn")
+recent = shared.decisions().recent()
+if recent:
+    show.note("Was it right? Say so, and the accuracy above follows. All of this is gone when the app ends.")
+    pages = -(-len(recent) // PER_PAGE)
+    page = st.pagination(pages, key="metrics_page") if pages > 1 else 1
+    for each in recent[(page - 1) * PER_PAGE : page * PER_PAGE]:
+        row(each)
+    st.download_button(
+        "Download as CSV",
+        spreadsheet_csv(shared.decisions().table()),
+        "decisions.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+else:
+    show.notice("Nothing has been decided yet: verify, recognise or compare somebody.")

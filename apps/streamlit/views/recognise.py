@@ -1,0 +1,181 @@
+"""Who is on these pictures?"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import choose
+import shared
+import show
+from decisions import spreadsheet_csv
+from errors import FaceError
+from fr_utils import identify
+from tracking import Track, annotate
+
+MOST = 100  # pictures at once
+PER_PAGE = 6
+NEAREST = 5
+
+
+@dataclass(frozen=True)
+class Named:
+    """One picture and who is on it.
+
+    Attributes:
+        name: What its file is called.
+        picture: The picture with boxes and names, as JPEG; None if it can't be opened.
+        faces: What ``identify`` says, a row per face and rank.
+        problem: Why there is no face named, or nothing.
+    """
+
+    name: str
+    picture: bytes | None
+    faces: pd.DataFrame
+    problem: str = ""
+
+
+def named(given: choose.Chosen) -> Named:
+    """Name the faces of one picture; whatever is wrong with it is said, and sinks no other."""
+    name, threshold = shared.one_line(given.name), shared.threshold()
+    with shared.watch() as took:
+        try:
+            photo = shared.opened(given.data, name)
+            with shared.turn():
+                faces = identify(photo, shared.database(), shared.model(), threshold, top=NEAREST)
+        except FaceError as error:
+            return Named(name, None, pd.DataFrame(), str(error))
+    first = faces[faces["rank"] == 1] if len(faces) else faces
+    for row in first.itertuples():
+        words = "unknown" if row.is_unknown else "known"
+        shared.decisions().add("recognise", row.identity, row.distance, threshold, words, took() / len(first))
+    tracks = [
+        Track(row.face + 1, np.array(row.box, float), row.identity, row.distance, True) for row in first.itertuples()
+    ]
+    picture = show.jpeg(annotate(shared.smaller(photo, shared.LONGEST_SIDE), tracks), 1000)
+    return Named(name, picture, faces, "" if len(faces) else "no face was found in it")
+
+
+def results(pictures: list[choose.Chosen]) -> list[Named]:
+    """All of them, with a bar; what was found before is not looked for again."""
+    key = (shared.state(), shared.threshold())
+    if st.session_state.get("recognised_for") != key:
+        st.session_state["recognised_for"], st.session_state["recognised"] = key, {}
+    before, now = st.session_state["recognised"], {}
+    digests = [hashlib.sha256(each.data + each.name.encode("utf-8", "replace")).digest() for each in pictures]
+    missing = sum(digest not in before for digest in digests)
+    bar = st.progress(0.0, "Looking at the pictures …") if missing > 1 else None
+    for number, (digest, each) in enumerate(zip(digests, pictures, strict=True), 1):
+        now[digest] = before[digest] if digest in before else named(each)
+        if bar:
+            bar.progress(number / len(pictures), f"Picture {number} of {len(pictures)}")
+    if bar:
+        bar.empty()
+    st.session_state["recognised"] = now
+    return [now[digest] for digest in digests]
+
+
+def table(found: list[Named]) -> pd.DataFrame:
+    """A row per face, and one for each picture in which there is none or that can't be opened."""
+    rows = []
+    for each in found:
+        for _, ranks in each.faces.groupby("face") if len(each.faces) else ():
+            top = ranks.iloc[0]
+            others = "; ".join(f"{row.nearest} {row.distance:.2f}" for row in ranks.itertuples())
+            who = "unknown" if top.is_unknown else top.identity
+            rows.append((each.name, int(top.face) + 1, who, top.distance, top.confidence, top.nearest, others, ""))
+        if each.problem:
+            rows.append((each.name, None, None, None, None, None, None, each.problem))
+    columns = ["picture", "face", "who", "distance", "confidence", "nearest", "nearest five", "problem"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def tell(each: Named) -> None:
+    """One picture, with a line per face."""
+    with st.container(border=True):
+        left, right = st.columns([3, 2], gap="medium")
+        with left:
+            if each.picture is None:
+                show.notice(each.problem, "bad")
+            else:
+                show.figures(show.figure(each.picture, each.name, f"{each.name}, with boxes and names"))
+        with right:
+            if each.picture is not None and each.problem:
+                show.notice("No face was found in it. Is it upright, lit, and large enough to see?", "warn")
+            st.html("".join(line(ranks) for _, ranks in each.faces.groupby("face")) if len(each.faces) else "<p></p>")
+
+
+def line(ranks: pd.DataFrame) -> str:
+    """One face: who it is, how far, how sure, and who else is near."""
+    top = ranks.iloc[0]
+    who = "Unknown" if top.is_unknown else top.identity
+    sure = "" if np.isnan(top.confidence) else f", {show.per_cent(top.confidence)} sure that it is {top.nearest}"
+    others = "".join(f"<li>{show.esc(row.nearest)}<span>{row.distance:.2f}</span></li>" for row in ranks.itertuples())
+    kind = "warn" if top.is_unknown else "good"
+    return (
+        f'<div class="face {kind}"><b>{show.icon("info" if top.is_unknown else "good")}{show.esc(who)}</b>'
+        f'<p class="small">distance {top.distance:.2f}{show.esc(sure)}</p>'
+        f"<details><summary>the nearest {len(ranks)}</summary><ol>{others}</ol></details></div>"
+    )
+
+
+def pictures() -> list[choose.Chosen]:
+    """The pictures that were given, in one way or another."""
+    source = st.segmented_control(
+        "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE], default="Files", required=True, key="recognise_source"
+    )
+    if source == "Files":
+        files = st.file_uploader(
+            "Pictures: drop one or many here",
+            shared.ENDINGS,
+            accept_multiple_files=True,
+            key="recognise_files",
+            label_visibility="collapsed",
+        )
+        if len(files) > MOST:
+            show.notice(f"{len(files)} pictures are many: the first {MOST} are looked at.", "warn")
+        return [choose.Chosen(file.name, file.getvalue()) for file in files[:MOST]]
+    given = choose.one("recognise", "Picture", source)
+    return [given] if given else []
+
+
+show.title("Recognise", "One picture or many, one face or many in each: who is it? Somebody, or somebody unknown.")
+given = pictures()
+if not len(shared.database()):
+    show.notice("Nobody is known yet: add somebody on the page People first.", "warn")
+elif given:
+    found = results(given)
+    whole = table(found)
+    known = int((whole.who.notna() & (whole.who != "unknown")).sum())
+    unknown, problems = int((whole.who == "unknown").sum()), int((whole.problem != "").sum())
+    show.tiles(
+        [
+            ("Pictures", str(len(found)), f"{problems} without a face, or unreadable" if problems else "all of use"),
+            ("Known faces", str(known), ""),
+            ("Unknown faces", str(unknown), ""),
+        ]
+    )
+    page = st.pagination(-(-len(found) // PER_PAGE), key="recognise_page") if len(found) > PER_PAGE else 1
+    for each in found[(page - 1) * PER_PAGE : page * PER_PAGE]:
+        tell(each)
+    show.heading("All of it as a table")
+    st.dataframe(
+        whole,
+        hide_index=True,
+        column_config={
+            "distance": st.column_config.NumberColumn(format="%.2f"),
+            "confidence": st.column_config.NumberColumn(format="percent"),
+        },
+    )
+    st.download_button(
+        "Download as CSV",
+        spreadsheet_csv(whole),
+        "faces.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+else:
+    show.notice("Choose a picture: whoever is on it is named here then.")
