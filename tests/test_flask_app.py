@@ -1054,3 +1054,18 @@ def test_the_page_says_what_is_wrong_with_a_picture(port, tmp_path):
         look(page, "flask_desktop_light_10_pictures")
         page.click("text=End this session")
         assert [text for text in window.said if "422" not in text] == []
+
+
+def test_addresses_are_counted_by_what_can_not_be_read_back():
+    """All of one IPv6 network are one, every IPv4 address is another, and each process has its own digests."""
+    ours, theirs = b"a" * 32, b"b" * 32
+    assert safety.asker("2001:db8::1", ours) == safety.asker("2001:db8::ffff:2", ours)
+    assert safety.asker("2001:db8::1", ours) != safety.asker("2001:db8:0:1::1", ours)
+    assert safety.asker("192.0.2.1", ours) != safety.asker("192.0.2.2", ours)
+    assert safety.asker("192.0.2.1", ours) != safety.asker("192.0.2.1", theirs)
+    assert "192" not in safety.asker("192.0.2.1", ours) and safety.asker("a socket", ours)
+
+
+def test_no_proxy_may_be_anybody():
+    with pytest.raises(BadArgument, match="would believe anybody"):
+        make_server(create_app(), "127.0.0.1", 0, trusted_proxy="*")

@@ -45,7 +45,8 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
 
     Args:
         settings: What shall differ from ``SETTINGS``; Flask's own settings too. ``SECRET_KEY`` is random unless it
-            stands here or in the environment as ``COMPARE_SECRET``: then sessions end when the process does.
+            stands here or in the environment as ``COMPARE_SECRET``: then sessions end when the process does. (With a
+            secret of your own, a session that was ended early can be used again after a restart, by a copied cookie.)
             ``COMPARE_LIMIT`` and ``DETECT_LIMIT`` may come from the environment, too.
 
     Returns:
@@ -61,7 +62,7 @@ def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
     """
     app = safety.PrivateFlask(__name__)
     app.config.update(SETTINGS)
-    app.config.update({name: os.environ.get(name, SETTINGS[name]) for name in ["COMPARE_LIMIT"]})
+    app.config.update({name: os.environ.get(name, SETTINGS[name]) for name in safety.LIMITED})
     app.config["SECRET_KEY"] = os.environ.get("COMPARE_SECRET") or secrets.token_hex(32)
     app.config.update(settings or {})
     _check(app.config)
@@ -79,7 +80,7 @@ def _check(config: Mapping[str, Any]) -> None:
     if not config["SECRET_KEY"] or len(config["SECRET_KEY"]) < 16:
         raise BadArgument("SECRET_KEY (COMPARE_SECRET in the environment) must have at least 16 characters")
     for name in ("IDLE_MINUTES", "AT_ONCE", "PATIENCE", "IN_LINE"):
-        if not config[name] > 0:
+        if isinstance(config[name], bool) or not isinstance(config[name], int | float) or not config[name] > 0:
             raise BadArgument(f"{name}={config[name]!r}: must be more than 0")
     for name in safety.LIMITED:
         safety.check_limit(name, config[name])

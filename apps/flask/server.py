@@ -14,10 +14,14 @@ from waitress.task import ErrorTask
 
 from apps.flask.problems import TEXTS
 from apps.flask.safety import HEADERS
+from errors import BadArgument
 
 #: Larger requests are refused before they are read: what the app itself takes, and room for a friendly page where
-#: somebody sends more.
-MAX_BODY = 48_000_000
+#: somebody sends a little more.
+MAX_BODY = 32_000_000
+
+#: So many connections at once, whose bodies are all in memory: 3.2 GB at worst.
+CONNECTIONS = 100
 
 #: Requests that wait for one of the few threads that look at pictures wait in these (the setting IN_LINE says
 #: how many at most), and pages must go on meanwhile.
@@ -83,7 +87,12 @@ def make_server(
 
     Returns:
         The server; ``run()`` runs it until it is interrupted.
+
+    Raises:
+        BadArgument: If ``trusted_proxy`` trusts everybody.
     """
+    if trusted_proxy == "*":
+        raise BadArgument("trusted_proxy='*' would believe anybody: name the proxy's address")
     for name in ("waitress", "waitress.queue"):
         logging.getLogger(name).setLevel(logging.ERROR)
         logging.getLogger(name).addFilter(_without_details)
@@ -96,9 +105,9 @@ def make_server(
         max_request_body_size=MAX_BODY,
         inbuf_overflow=2 * MAX_BODY,  # never: beyond it, bodies go to temporary files
         outbuf_overflow=2 * MAX_BODY,
-        connection_limit=200,
+        connection_limit=CONNECTIONS,
         backlog=1024,
-        channel_timeout=120,
+        channel_timeout=60,
         clear_untrusted_proxy_headers=True,
         ident=None,
         **proxy,
