@@ -2,6 +2,8 @@
 
 ``python accounts.py lena`` asks for a password and prints the line that goes into ``.streamlit/secrets.toml``::
 
+    reading = "login"           # only if nobody else may look; it stands above [accounts]
+
     [accounts]
     lena = "$argon2id$v=19$…"
 
@@ -27,10 +29,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from errors import BadArgument, FaceError, run
 
 FAILURES = 5  # so many wrong passwords in a row close an account's door
-FAILURES_OF_ALL = 25  # so many, whoever they were for, close the door for everybody
+FAILURES_OF_ALL = 25  # after so many in a row, whoever they were for, a single one closes an account's door
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds; each further failure doubles the wait
 SHORTEST = 10  # letters of a password
-LONGEST = 1000
+LONGEST = 1000  # of a password, and of what is remembered of a name
 REMEMBERED = 1000  # names that were tried and are remembered
 
 _HASHER = PasswordHasher()
@@ -60,9 +62,9 @@ class Failures:
         """How many seconds the door is still closed; 0 if it is open."""
         return max(0.0, self.until - self.clock())
 
-    def note(self) -> None:
-        """One more failure."""
-        self.count += 1
+    def note(self, at_once: bool = False) -> None:
+        """One more failure; ``at_once`` closes the door even if it is the first."""
+        self.count = max(self.count + 1, self.allowed if at_once else 0)
         if self.count >= self.allowed:
             self.until = self.clock() + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(20, self.count - self.allowed))
 
@@ -75,8 +77,11 @@ class Accounts:
     """Checks names and passwords, one at a time.
 
     After 5 wrong passwords in a row an account's door is closed for 30 seconds, and for twice as long after each
-    further one, up to an hour; after 25 for any names at all it is closed for everybody, likewise. A name that nobody
-    has is treated as one that somebody has, and takes as long.
+    further one, up to an hour. After 25 in a row for any names at all, the first wrong password closes a door: whoever
+    tries one password on many names gets no further, and whose name nobody has tried gets in all the same. A name that
+    nobody has is treated as one that somebody has, and takes as long.
+
+    Whoever knows a name can keep its owner out, by failing again and again; another name, or a new start, helps.
 
     Args:
         hashes: Name → hash of the password, from ``hashed``.
@@ -97,7 +102,7 @@ class Accounts:
         for name, digest in hashes.items():
             _check_hash(name, digest)
         self._hashes, self._clock, self._lock = dict(hashes), clock, threading.Lock()
-        self._all = Failures(FAILURES_OF_ALL, clock)
+        self._in_a_row = 0
         self._by_name: OrderedDict[str, Failures] = OrderedDict()
 
     def __len__(self) -> int:
@@ -116,15 +121,15 @@ class Accounts:
             LockedOut: If there were too many failures; nothing is looked at then.
         """
         with self._lock:
-            failures = self._failures_of(name)
-            if wait := max(failures.wait(), self._all.wait()):
+            failures = self._failures_of(name[:LONGEST])
+            if wait := failures.wait():
                 raise LockedOut(f"Too many failed attempts. Try again in {_in_words(wait)}.")
             if _is_right(self._hashes.get(name, _nobodys_hash()), password) and name in self._hashes:
                 failures.clear()
-                self._all.clear()
+                self._in_a_row = 0
                 return
-            failures.note()
-            self._all.note()
+            failures.note(at_once=self._in_a_row >= FAILURES_OF_ALL)
+            self._in_a_row += 1
         raise LoginFailed("The name or the password is wrong.")
 
     def _failures_of(self, name: str) -> Failures:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import csv
 import threading
+import unicodedata
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
@@ -132,8 +134,7 @@ class Decisions:
 
     def table(self) -> pd.DataFrame:
         """A row per decision, the last first, with the columns of ``Decision``."""
-        rows = [asdict(decision) for decision in self.recent()]
-        return pd.DataFrame(rows, columns=[field.name for field in fields(Decision)], dtype=object)
+        return table_of(self.recent())
 
     def accuracy(self) -> Interval | None:
         """The share of marked decisions that were right, with its interval; None if none was marked."""
@@ -144,6 +145,12 @@ class Decisions:
         """How long decisions took: half of them less than the first, 95 of 100 less than the second; or None."""
         took = [decision.seconds for decision in self.recent()]
         return (float(np.percentile(took, 50)), float(np.percentile(took, 95))) if took else None
+
+
+def table_of(decisions: Sequence[Decision]) -> pd.DataFrame:
+    """A row per decision, with the columns of ``Decision``."""
+    rows = [asdict(decision) for decision in decisions]
+    return pd.DataFrame(rows, columns=[field.name for field in fields(Decision)], dtype=object)
 
 
 def wilson(right: int, of: int) -> Interval:
@@ -178,8 +185,8 @@ def spreadsheet_csv(table: pd.DataFrame) -> bytes:
         table: Any table.
 
     Returns:
-        UTF-8, with the mark by which spreadsheets know it, texts in quotes. A text that begins with ``= + - @``, a tab
-        or a line break gets an apostrophe before it.
+        UTF-8, with the mark by which spreadsheets know it, texts in quotes. A text that begins with ``= + - @``, also
+        in their wide forms or after spaces, or with a tab or a line break gets an apostrophe before it.
 
     Example:
         >>> spreadsheet_csv(pd.DataFrame({"name": ["=1+1", "lena"], "distance": [-1.0, 0.5]})).decode("utf-8-sig")
@@ -190,5 +197,7 @@ def spreadsheet_csv(table: pd.DataFrame) -> bytes:
 
 
 def _plain(cell: object) -> object:
-    is_formula = isinstance(cell, str) and cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    return f"'{cell}" if is_formula else cell
+    if not isinstance(cell, str):
+        return cell
+    begins = unicodedata.normalize("NFKC", cell).lstrip(" ")
+    return f"'{cell}" if begins.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell

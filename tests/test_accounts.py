@@ -91,16 +91,27 @@ def test_each_further_failure_doubles_the_wait_up_to_an_hour(door, clock):
         waits.append(door._by_name["lena"].wait())
         clock.now += waits[-1]
         fail(door, "lena")
-        door._all.clear()
     assert waits[:4] == [30, 60, 120, 240] and waits[-1] == LONGEST_WAIT
 
 
-@pytest.mark.usefixtures("quick")
-def test_many_names_do_not_help_and_are_not_remembered_for_ever(door, clock):
+def test_after_many_failures_one_closes_a_door_and_whoever_has_none_still_gets_in(door, clock):
     for number in range(FAILURES_OF_ALL):
         fail(door, f"name {number}")
-    with pytest.raises(LockedOut):
-        door.check("otto", "correct horse battery")
+    for name in ("lena", "nobody"):
+        fail(door, name)
+        with pytest.raises(LockedOut, match="Try again in 30 seconds"):
+            door.check(name, "correct horse battery")
+    door.check("otto", "correct horse battery")
+    fail(door, "otto")
+    door.check("otto", "correct horse battery")  # somebody got in: five are allowed again
+    clock.now += FIRST_WAIT + 0.1
+    door.check("lena", "correct horse battery")
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_that_were_tried_are_not_remembered_for_ever(door, clock):
+    fail(door, "x" * 1_000_000)
+    assert max(map(len, door._by_name)) <= accounts.LONGEST
     for number in range(3000):
         clock.now += LONGEST_WAIT
         fail(door, f"other {number}")

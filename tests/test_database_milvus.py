@@ -448,14 +448,14 @@ def test_others_of_this_process_search_and_write_while_somebody_is_forgotten(fil
 
         def forget() -> None:
             try:
-                for i in range(30, 40):
+                for i in range(35, 40):
                     database.forget(str(i))
             finally:
                 over.set()
 
         at_once(search, write, forget)
         assert added
-        assert set(database) == {*map(str, range(30)), *added}
+        assert set(database) == {*map(str, range(35)), *added}
 
 
 QUESTIONS = (

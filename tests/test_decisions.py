@@ -107,7 +107,9 @@ def test_a_limit_that_is_no_count_is_refused(limit):
         Decisions(limit)
 
 
-@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1+1"])
+@pytest.mark.parametrize(
+    "name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1", "\u00a0=1+1"]
+)
 def test_no_name_becomes_a_formula_in_a_spreadsheet(name):
     table = pd.DataFrame({"who": [name, 'O\'Brien, "Bo"\nline'], "distance": [-0.5, 0.25]})
     rows = list(csv.reader(io.StringIO(spreadsheet_csv(table).decode("utf-8-sig"), newline="")))

@@ -1,14 +1,22 @@
 """Who may do what: reading is open or not, and whoever changes the people must have logged in.
 
 Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python accounts.py NAME`` prints a line of it).
-``reading = "login"`` there, or FACES_READING, closes the pages to everybody else. There is no account by default, and
-nobody can change anything then.
+``reading = "login"`` there, or FACES_READING, closes the pages to everybody else::
+
+    reading = "login"
+
+    [accounts]
+    lena = "$argon2id$v=19$…"
+
+Below ``[accounts]``, where TOML takes it for one of them, it is understood too. There is no account by default, and
+nobody can change anything then. A file that can't be read closes everything.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import streamlit as st
 
@@ -19,6 +27,7 @@ from errors import BadArgument, FaceError
 from face_database import FaceDatabase
 
 IDLE = 30 * 60  # seconds without a change or a click, and the login is over
+READING = ("open", "login")
 
 NO_ACCOUNT = (
     "Nobody can log in yet: there is no account. Make one with “python accounts.py NAME”, put the line that it prints "
@@ -47,19 +56,36 @@ def changed() -> None:
 
 
 def who() -> str | None:
-    """Who has logged in here; None if nobody has, or has done nothing for half an hour."""
-    name, until = st.session_state.get("account", (None, 0.0))
-    if name is None or name not in accounts() or time.monotonic() > until:
-        st.session_state.pop("account", None)
-        return None
-    st.session_state["account"] = (name, time.monotonic() + IDLE)
+    """Who has logged in here; None if nobody has, or has done nothing for half an hour. To ask is to do something."""
+    if (name := _logged_in()) is None:
+        leave()
+    else:
+        st.session_state["account"] = (name, time.monotonic() + IDLE)
     return name
+
+
+def _logged_in() -> str | None:
+    """As ``who``, but time goes on."""
+    name, until = st.session_state.get("account", (None, 0.0))
+    return None if name is None or name not in accounts() or time.monotonic() > until else name
+
+
+def leave() -> None:
+    """The login is over, and what only somebody with a login may have is gone."""
+    for key in ("account", "people_archive"):
+        st.session_state.pop(key, None)
 
 
 def accounts() -> Accounts:
     """The accounts of the secrets file, and how often somebody has failed."""
+    entries = {name: digest for name, digest in _entries().items() if not (name == "reading" and digest in READING)}
+    return _accounts(tuple(sorted(entries.items())))
+
+
+def _entries() -> dict:
+    """What stands under [accounts]."""
     found = secret("accounts")
-    return _accounts(tuple(sorted(dict(found).items())) if hasattr(found, "items") else ())
+    return dict(found) if hasattr(found, "items") else {}
 
 
 @st.cache_resource(show_spinner=False)
@@ -69,10 +95,16 @@ def _accounts(hashes: tuple[tuple[str, str], ...]) -> Accounts:
 
 
 def secret(name: str) -> object:
-    """An entry of the secrets file; None if it, or the file, is not there."""
+    """An entry of the secrets file; None if it, or the file, is not there.
+
+    Raises:
+        BadArgument: If the file is there and can't be read: what it would have closed is not open then.
+    """
     try:
         return st.secrets.get(name)
-    except FileNotFoundError:
+    except FileNotFoundError as error:  # Streamlit says this also of a file that is no TOML
+        if there := [path for path in map(Path, st.get_option("secrets.files")) if path.exists()]:
+            raise BadArgument(f"{there[-1].name} can't be read: is it TOML? Nothing is open until it can") from error
         return None
 
 
@@ -82,10 +114,17 @@ def reading() -> str:
     Raises:
         BadArgument: If the configuration says something else; nobody may look then.
     """
-    chosen = str(os.environ.get("FACES_READING") or secret("reading") or "open")
-    if chosen not in ("open", "login"):
+    misplaced = _entries().get("reading")
+    inside = misplaced if misplaced in READING else None
+    chosen = str(os.environ.get("FACES_READING") or secret("reading") or inside or "open")
+    if chosen not in READING:
         raise BadArgument(f"reading={chosen!r}: 'open' or 'login'")
     return chosen
+
+
+def may_look() -> bool:
+    """Whether the pages are open to whoever is here; to ask is not to do something."""
+    return reading() == "open" or _logged_in() is not None
 
 
 def check_reading() -> None:
@@ -101,7 +140,7 @@ def box() -> None:
     if (name := who()) is not None:
         show.note(f"Logged in as {name}.")
         if st.button("Log out", icon=":material/logout:", width="stretch"):
-            st.session_state.pop("account")
+            leave()
             st.rerun()
     elif not len(accounts()):
         show.note(NO_ACCOUNT)

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,17 @@ def _database(path: str, network: str) -> FaceDatabase:
 def decisions() -> Decisions:
     """What was decided lately, in this process, by whoever asked."""
     return Decisions()
+
+
+def decided(kind: str, identity: str | None, distance: float, words: str, seconds: float) -> None:
+    """Take note of a decision at the threshold of the slider, and that it was asked for here."""
+    number = decisions().add(kind, identity, distance, threshold(), words, seconds)
+    st.session_state.setdefault("asked", deque(maxlen=1000)).append(number)
+
+
+def asked_here(number: int) -> bool:
+    """Whether a decision was asked for in this browser's session."""
+    return number in st.session_state.get("asked", ())
 
 
 @st.cache_resource(show_spinner="Loading the twins …")

@@ -24,6 +24,8 @@ def _threshold() -> None:
     show.heading("Threshold")
     st.slider("Faces nearer than this are one person", 0.3, 1.2, step=0.01, key="threshold")
     show.note(meaning(shared.threshold()))
+    if (people := len(shared.database())) > 1:
+        show.note(among(people))
     if abs(shared.threshold() - own) > 1e-9:
         st.button(f"Back to {own:.2f}", on_click=_back, args=(own,), icon=":material/undo:", width="stretch")
 
@@ -43,6 +45,14 @@ def meaning(threshold: float) -> str:
         f"At {threshold:.2f}, of {strangers[1]:,} strangers who claim a name {_verb(strangers[0], 'get')} in, and of "
         f"{owners[1]:,} owners {_verb(owners[0], 'stay')} out. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} "
         "million pairs of photos of public figures (LFW); with your people and your camera it differs."
+    )
+
+
+def among(people: int) -> str:
+    """What it costs to compare with everybody: at most the sum of what each comparison costs."""
+    return (
+        f"So much for one claim. Recognise compares a face with all {people:,} people: a stranger is given a name "
+        f"up to {people:,} times as often."
     )
 
 

@@ -22,7 +22,7 @@ def result(first: choose.Chosen, second: choose.Chosen) -> tuple[Comparison, flo
             with shared.turn():
                 found = replace(compare(*photos), threshold=shared.threshold())
         words = "the same person" if found.is_same else "two people"
-        shared.decisions().add("compare", None, found.distance, found.threshold, words, took())
+        shared.decided("compare", None, found.distance, words, took())
         st.session_state["compare_answer"] = ((question, shared.threshold()), found, took())
     return st.session_state["compare_answer"][1:]
 

@@ -14,11 +14,11 @@ from typing import Any
 import streamlit as st
 
 import choose
+import login
 import shared
 import show
 from camera import LiveRecogniser
 from errors import FaceError, UnreadableImage
-from fr_utils import load_image
 
 LARGEST = 700_000  # letters of a frame: 640 pixels in JPEG are a tenth of it
 SIDE = 640
@@ -48,7 +48,7 @@ def frame_of(letters: Any):
         data = base64.b64decode(letters, validate=True)
     except ValueError as error:
         raise UnreadableImage("the browser sent something else than a picture") from error
-    return shared.smaller(load_image(data), SIDE)
+    return shared.smaller(shared.opened(data, "the frame"), SIDE)
 
 
 def answered(message: Any) -> dict:
@@ -59,6 +59,8 @@ def answered(message: Any) -> dict:
     if message.get("begins"):
         shared.end_live()
     try:
+        if not login.may_look():  # frames come without the page being drawn, and don't make a login last
+            raise login.NotLoggedIn("The login is over: log in again to go on.")
         frame = frame_of(message.get("jpeg"))
         tracks = recogniser().see(frame)
     except FaceError as error:

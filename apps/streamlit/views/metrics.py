@@ -1,16 +1,21 @@
 """How it runs: the network, the people, the time it takes; and whether it was right."""
 
+from dataclasses import replace
+
+import pandas as pd
 import psutil
 import streamlit as st
 
+import login
 import shared
 import show
-from decisions import Decision, spreadsheet_csv
+from decisions import Decision, spreadsheet_csv, table_of
 from errors import BadArgument
 from fr_utils import info_of
 
 PER_PAGE = 10
 RIGHT, WRONG = "right", "wrong"
+HIDDEN = "(hidden)"
 
 
 def mark(number: int, key: str) -> None:
@@ -22,9 +27,20 @@ def mark(number: int, key: str) -> None:
         st.session_state["metrics_problem"] = str(error)
 
 
+def name_of(each: Decision) -> str | None:
+    """Who was claimed or found; who stood at the door is nobody's business but theirs who asked or have a login."""
+    open_to_me = each.identity is None or shared.asked_here(each.number) or login.who() is not None
+    return each.identity if open_to_me else HIDDEN
+
+
+def table(recent: list[Decision]) -> pd.DataFrame:
+    """The decisions, with the names that may be seen here."""
+    return table_of([replace(each, identity=name_of(each)) for each in recent])
+
+
 def row(each: Decision) -> None:
     """One decision, and whether it was right."""
-    key, who = f"mark_{each.number}", each.identity or ("–" if each.kind == "compare" else "nobody known")
+    key, who = f"mark_{each.number}", name_of(each) or ("–" if each.kind == "compare" else "nobody known")
     st.session_state[key] = None if each.right is None else RIGHT if each.right else WRONG
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key=f"row_{each.number}"):
         st.html(
@@ -74,14 +90,17 @@ if problem := st.session_state.pop("metrics_problem", ""):
     show.notice(problem, "warn")
 recent = shared.decisions().recent()
 if recent:
-    show.note("Was it right? Say so, and the accuracy above follows. All of this is gone when the app ends.")
+    show.note(
+        "Was it right? Say so, and the accuracy above follows. Names are shown to whoever asked, in the same window, "
+        "and to whoever has logged in. All of this is gone when the app ends."
+    )
     pages = -(-len(recent) // PER_PAGE)
     page = st.pagination(pages, key="metrics_page") if pages > 1 else 1
     for each in recent[(page - 1) * PER_PAGE : page * PER_PAGE]:
         row(each)
     st.download_button(
         "Download as CSV",
-        spreadsheet_csv(shared.decisions().table()),
+        spreadsheet_csv(table(recent)),
         "decisions.csv",
         "text/csv",
         icon=":material/download:",

@@ -56,7 +56,8 @@ def gallery() -> str | None:
     if not names:
         show.notice(f"Nobody's name contains “{text}”." if text else "Nobody is known yet.")
         return None
-    show.note(f"{count:,}{' or more' if text and count == FOUND else ''} people{' found' if text else ''}")
+    people = "person" if count == 1 else "people"
+    show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
     return choose.gallery("people_gallery", "people", tuple(filter(None, map(entry, names))))
 
 
@@ -123,6 +124,8 @@ def forget(name: str, sure: bool) -> None:
             database.forget(name)
         except NotForgottenYet as error:
             say(str(error), "warn")
+        finally:
+            shared.decisions().forget(name)  # also what was asked meanwhile
         say("That person is forgotten: no trace is left in the database or among the decisions.")
 
 
@@ -215,8 +218,9 @@ def export() -> None:
         with show.friendly(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "people.zip"
             login.changing().export_to(path)
-            st.session_state["people_archive"] = path.read_bytes()
-    if (data := st.session_state.get("people_archive")) is not None:
+            st.session_state["people_archive"] = (shared.changes().count, path.read_bytes())
+    count, data = st.session_state.get("people_archive", (-1, b""))
+    if count == shared.changes().count:  # whoever was forgotten since, here or in another browser, is not given out
         st.download_button(
             f"Download people.zip ({len(data) / 1e6:.1f} MB)",
             data,
@@ -251,7 +255,7 @@ def take_in() -> None:
                 raise type(error)(str(error).replace(str(path), shared.one_line(file.name))) from error
             login.changed()
             st.session_state["people_import_turn"] += 1
-            say(f"{count:,} people were taken in.")
+            say("1 person was taken in." if count == 1 else f"{count:,} people were taken in.")
 
 
 show.title("People", "Who is known here. What is changed stays, until somebody changes it again.")

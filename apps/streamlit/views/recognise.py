@@ -50,7 +50,7 @@ def named(given: choose.Chosen) -> Named:
     first = faces[faces["rank"] == 1] if len(faces) else faces
     for row in first.itertuples():
         words = "unknown" if row.is_unknown else "known"
-        shared.decisions().add("recognise", row.identity, row.distance, threshold, words, took() / len(first))
+        shared.decided("recognise", row.identity, row.distance, words, took() / len(first))
     tracks = [
         Track(row.face + 1, np.array(row.box, float), row.identity, row.distance, True) for row in first.itertuples()
     ]
@@ -64,7 +64,7 @@ def results(pictures: list[choose.Chosen]) -> list[Named]:
     if st.session_state.get("recognised_for") != key:
         st.session_state["recognised_for"], st.session_state["recognised"] = key, {}
     before, now = st.session_state["recognised"], {}
-    digests = [hashlib.sha256(each.data + each.name.encode("utf-8", "replace")).digest() for each in pictures]
+    digests = [(hashlib.sha256(each.data).digest(), each.name) for each in pictures]
     missing = sum(digest not in before for digest in digests)
     bar = st.progress(0.0, "Looking at the pictures …") if missing > 1 else None
     for number, (digest, each) in enumerate(zip(digests, pictures, strict=True), 1):
@@ -152,7 +152,11 @@ elif given:
     unknown, problems = int((whole.who == "unknown").sum()), int((whole.problem != "").sum())
     show.tiles(
         [
-            ("Pictures", str(len(found)), f"{problems} without a face, or unreadable" if problems else "all of use"),
+            (
+                "Pictures",
+                str(len(found)),
+                f"{problems} without a face, or unreadable" if problems else "all could be used",
+            ),
             ("Known faces", str(known), ""),
             ("Unknown faces", str(unknown), ""),
         ]

@@ -49,7 +49,7 @@ def answer(identity: str, picture: choose.Chosen) -> Answer:
         with shared.turn():
             found = verified(photo, identity, shared.database(), shared.model())
     words = WELCOME if found.distance < shared.threshold() else AWAY
-    shared.decisions().add("verify", identity, found.distance, shared.threshold(), words, took())
+    shared.decided("verify", identity, found.distance, words, took())
     return Answer(found.distance, found.look.count, took(), tuple(figures(identity, picture, found)))
 
 
