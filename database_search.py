@@ -325,7 +325,7 @@ class IndexFile:
                 stream.seek(self.HEADER + rows * dimension * 4)
                 people = np.frombuffer(stream.read(rows * 8), np.int64)
                 index = Index.from_bytes(stream.read())
-            matrix = np.memmap(self.path, np.float32, "r", self.HEADER, (rows, dimension))
+                matrix = np.memmap(stream, np.float32, "r", self.HEADER, (rows, dimension))
             return np.asarray(matrix), people, index, header
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError):
             return None
