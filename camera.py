@@ -39,7 +39,7 @@ from errors import (
     UnreadableImage,
     run,
 )
-from face_database import FaceDatabase, mean_encoding
+from face_database import FaceDatabase, OtherNetwork, mean_encoding
 from face_detection import SEARCH_SIDE, Detection, align_face, check_photo, detect_faces, pick_face, warp
 from fr_utils import (
     DEFAULT_NETWORK,
@@ -999,7 +999,7 @@ def _print_problems(frames: Frames) -> None:
 def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.set_defaults(do=_demo)
     demo.add_argument("--source", default="0", help="a camera's number, a video, or a folder; by default camera 0")
-    known = "a folder of portraits, lena.jpg is lena, or a FaceDatabase's file"
+    known = "a folder of portraits, lena.jpg is lena, or a FaceDatabase's file; by default %(default)s"
     demo.add_argument("--database", type=Path, default=Path("images"), help=known)
     demo.add_argument("--network", default=DEFAULT_NETWORK, help="by default %(default)s")
     demo.add_argument("--threshold", type=float, help="who is not nearer is unknown; by default the network's own")
@@ -1028,7 +1028,10 @@ def _database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
     if not path.exists():
         raise BadArgument(f"--database {path} is not there: give a folder of portraits, or a FaceDatabase's file")
     if path.is_file():
-        lasting = FaceDatabase(path, network=model)  # stays open: who is added meanwhile is known at once
+        try:
+            lasting = FaceDatabase(path, network=model)  # stays open: who is added meanwhile is known at once
+        except OtherNetwork as error:
+            raise BadArgument(f"{error} (--network names another network)") from error
         if not lasting:
             raise EmptyDatabase(f"nobody is in --database {path}")
         return lasting

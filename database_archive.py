@@ -13,12 +13,15 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,7 +62,7 @@ PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
 def write_archive(engine: Any, path: Path) -> None:
     """As ``FaceDatabase.export_to``."""
-    with engine.at_rest(), whole(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+    with engine.at_rest(), _private(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         people, rows = _write_encodings(engine, archive)
         numbers = itertools.count(1)
         for person in people:
@@ -76,6 +79,19 @@ def write_archive(engine: Any, path: Path) -> None:
         }
         text = json.dumps(manifest, ensure_ascii=False, indent=0)
         archive.writestr("manifest.json", text.encode(), zipfile.ZIP_DEFLATED)
+
+
+@contextmanager
+def _private(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, whole or not at all, that nobody but its owner may read; one that was there keeps its mode."""
+    before = path.stat().st_mode & 0o777 if path.exists() else None
+    with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
+        if os.name == "posix":
+            os.fchmod(stream.fileno(), 0o600)  # umask may take the owner's rights, too
+        yield stream
+    if before is not None:
+        with suppress(OSError):  # some file systems have no modes
+            path.chmod(before)
 
 
 def _write_encodings(engine: Any, archive: zipfile.ZipFile) -> tuple[list[dict], int]:

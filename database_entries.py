@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from errors import BadArgument, BadNetwork, FaceError, UnknownIdentity, UnreadableImage
+
+JOINERS = "\u200c\u200d"  # within Persian words, Indian letters and emoji of several
+TAGS = range(0xE0020, 0xE0080)  # of which the flags of Scotland, Wales and England are made
+PICTURES = {  # how files begin that are taken for photos too
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II\*\0|MM\0\*",
+    "WebP": rb"RIFF....WEBP",
+    "HEIC": rb"....ftyp(heic|heix|mif1)",
+}
 
 SCHEMA = 1  # the version of what the engines write
 
@@ -61,6 +71,16 @@ def kind_of(value: Any) -> str:
     return "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
+def how_many(count: int) -> str:
+    """So many people, in words.
+
+    Example:
+        >>> how_many(1), how_many(2)
+        ('1 person', '2 people')
+    """
+    return f"{count} {'person' if count == 1 else 'people'}"
+
+
 def check_path(path: Any, what: str = "path") -> str:
     """A path as it was given, with the home folder in the place of ``~``.
 
@@ -99,13 +119,32 @@ def check_name(identity: Any) -> str:
         The name in Unicode's composed form (NFC), without outer blanks: " lena " and "lena" are one person.
 
     Raises:
-        BadArgument: If it is no text, blank, longer than 200 characters, or holds control characters.
+        BadArgument: If it is no text, blank, longer than 200 characters, or holds control characters or invisible ones
+            (those that turn the direction of writing, say), by which two names could look like one.
 
     Example:
         >>> check_name("Robert'); DROP TABLE people;--")
         "Robert'); DROP TABLE people;--"
         >>> check_name(" Lena  M. ")
         'Lena  M.'
+    """
+    name = as_looked_up(identity)
+    hidden = next((letter for letter in identity if _is_hidden(letter)), None) if not identity.isprintable() else None
+    if hidden:
+        sign = f"U+{ord(hidden):04X} {unicodedata.name(hidden, '')}".strip()
+        raise BadArgument(f"identity={identity!r:.80}: {sign} is invisible, and no part of a name; leave it out")
+    return name
+
+
+def _is_hidden(letter: str) -> bool:
+    return unicodedata.category(letter) == "Cf" and letter not in JOINERS and ord(letter) not in TAGS
+
+
+def as_looked_up(identity: Any) -> str:
+    """As ``check_name``, but with invisible characters: who came with them, when they were let in, can be found.
+
+    Raises:
+        BadArgument: If it can be nobody's name.
     """
     if not isinstance(identity, str):
         raise BadArgument(f"identity={identity!r:.80}: a name is text, not {kind_of(identity)}")
@@ -247,7 +286,7 @@ def other_network(where: str, known: str, given: str) -> OtherNetwork:
     """The error that says whose encodings a database holds, and whose were given."""
     return OtherNetwork(
         f"{where} holds encodings of {short(known)}, and {short(given)} can't compare them: load that network, or "
-        f"open it without a network and encode everybody anew with reencode()"
+        f"open it without a network and encode everybody anew with reencode(), which needs a kept photo of each"
     )
 
 
@@ -256,7 +295,7 @@ def unlabelled(where: str, given: str) -> OtherNetwork:
     return OtherNetwork(
         f"{where} holds people, and nobody said whose encodings theirs are, so that they may not be those of "
         f"{short(given)}: if they are, say so once, FaceDatabase({where!r}).label(network); if not, open it without a "
-        f"network and encode everybody anew with reencode()"
+        f"network and encode everybody anew with reencode(), which needs a kept photo of each"
     )
 
 
@@ -291,11 +330,22 @@ def _open_photo(photo: Any, name: str) -> Image.Image:
         raise BadArgument(f"{name} must be an array (H, W, 3) uint8 or the bytes of a JPEG, not {kind_of(photo)}")
     try:
         image = Image.open(io.BytesIO(photo), formats=("JPEG",))
+    except UnidentifiedImageError as error:  # which shows the stream, and not what is wrong
+        raise _no_jpeg(photo, name) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"{name} is no JPEG that can be opened ({len(photo)} bytes): {error}") from error
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"{name} has {image.width}×{image.height} pixels; {MAX_PIXELS:,} at most")
     return image
+
+
+def _no_jpeg(photo: bytes, name: str) -> UnreadableImage:
+    """The error that says what bytes are instead of a JPEG, if that can be told."""
+    size = f"({len(photo)} bytes)"
+    kind = next((kind for kind, beginning in PICTURES.items() if re.match(beginning, photo, re.DOTALL)), None)
+    if kind:
+        return UnreadableImage(f"{name} is a {kind} {size}; give an array (H, W, 3), or a JPEG's bytes")
+    return UnreadableImage(f"{name} is no JPEG that can be opened {size}")
 
 
 def _tells_more(image: Image.Image) -> bool:

@@ -58,6 +58,7 @@ from database_entries import (
 from database_search import nobody
 from errors import BadArgument
 
+NOT_CONNECTED = 2  # the code of pymilvus' error
 LEFT_FOR = 86_400  # seconds after which a collection that is not in use was left by a killed process
 
 
@@ -89,7 +90,12 @@ class Milvus:
             raise BadArgument(f"{where} is Milvus, which needs: pip install pymilvus milvus-lite ({error})") from error
         self.types, self.failures = DataType, (MilvusException, ConnectionError, OSError)
         with self.lock, self._explained():
-            self.client = MilvusClient(address, **connection)
+            try:
+                self.client = MilvusClient(address, **connection)
+            except MilvusException as error:
+                if error.code != NOT_CONNECTED:
+                    raise
+                raise BadDatabase(f"no Milvus answers at {address}: is it running, and is that its address?") from error
             self._make(f"{collection}_state", 2, self.STATE, primary="key")
             if self.path is not None:
                 self._drop_leftovers()

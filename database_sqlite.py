@@ -103,24 +103,56 @@ class SQLite:
 
     # ---------------------------------------------------------------------------------------- connections
     def _connect(self) -> None:
+        made = []
         if self.path is not None:
             make_folder_of(self.path, self.where)
             if os.path.isdir(self.path):
                 raise BadArgument(f"where={self.where!r} is a folder; a file is needed")
+            made = self._make_private()
+            self._free_shared_memory()
         where, before = (":memory:" if self.path is None else self.given), _file_at(self.given)
         with self._explained():  # of a file that is no database, too
-            self.db = sqlite3.connect(where, self.busy_after, isolation_level=None, check_same_thread=False)
             self.process, self.seen, self.fresh = os.getpid(), None, False
-            self.files, self.descriptors = {}, []
+            self.db, self.files, self.descriptors = None, {}, made
             try:
+                self.db = sqlite3.connect(where, self.busy_after, isolation_level=None, check_same_thread=False)
                 self._set_up()
             except BaseException:
-                self.db.close()
-                self.db = None
+                self._give_up(before)
                 raise
         if self.path is not None:
             self.files = {name: _file_at(name) for name in (self.given, f"{self.path}-wal", f"{self.path}-shm")}
             self.files[self.given] = before or self.files[self.given]
+
+    def _give_up(self, file: tuple[int, int] | None) -> None:
+        if self.db is not None:
+            self.db.close()
+        self.files = {self.given: file}  # another one here may have it open
+        self._close_descriptors()
+        self.db, self.files = None, {}
+
+    def _make_private(self) -> list[int]:
+        """Make the file, if it is not there, so that its owner alone may read it; SQLite makes those beside it alike.
+
+        Returns:
+            What it is open by: no other thread may have the file open in SQLite when that is closed (``_descriptor``).
+        """
+        try:
+            made = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        except OSError:  # it is there, or SQLite says what is wrong
+            return []
+        if os.name == "posix":
+            os.fchmod(made, 0o600)  # umask may take the owner's rights, too
+        return [made]
+
+    def _free_shared_memory(self) -> None:
+        """Let what SQLite left beside a file that was write-protected be written, once the file may be."""
+        if os.name == "posix" and os.path.exists(self.path) and _may(self.path, os.W_OK):
+            mode = os.stat(self.path).st_mode & 0o777
+            for name in (f"{self.path}-wal", f"{self.path}-shm"):
+                if os.path.isfile(name) and not _may(name, os.W_OK):
+                    with suppress(OSError):  # it is somebody else's
+                        os.chmod(name, mode)
 
     def _set_up(self) -> None:
         self._refuse_others()
@@ -177,18 +209,30 @@ class SQLite:
         if "locked" in error or "busy" in error:
             return f"has been busy for {self.busy_after:g} s: another process writes"
         if "readonly" in error or "unable to open" in error:
-            return (
-                "can't be written, or something can't that SQLite needs beside it: change what the file and its folder "
-                "permit, or copy it into a folder of your own"
-            )
+            return self._forbidden()
         return "can't be used"
+
+    def _forbidden(self) -> str:
+        """What this user may not do with the file, and what to do about it."""
+        file, folder = self.path or self.where, os.path.dirname(self.path or "") or "."
+        there = os.path.exists(file)
+        if there and not _may(file, os.R_OK):
+            return "can't be read: this user may not read the file; change what it permits"
+        able = {"the file": not there or _may(file, os.W_OK), "its folder": _may(folder, os.W_OK | os.X_OK)}
+        if all(able.values()):
+            return "can't be written: look who may write the files beside it (-wal, -shm), and whether the disk is full"
+        forbidden = " or ".join(what for what, may in able.items() if not may)
+        return (
+            f"can't be written: this user may not write {forbidden}; change what both permit, or copy it into a folder "
+            f"of your own"
+        )
 
     def _check_files(self, *names: str) -> None:
         """Refuse to go on once a file is gone, or another one has its name: what is written would be nowhere."""
         for name in names or self.files:
             if _file_at(name) != self.files[name]:
                 raise BadDatabase(
-                    f"{name} was removed, moved or replaced while {self.where} was open here: nothing more is kept; "
+                    f"{name} was removed, moved or replaced while the database was open here: nothing more is kept; "
                     f"close it, see where the file is, and open it again"
                 )
 
@@ -677,6 +721,10 @@ class SQLite:
                 os.close(descriptor)
         self.descriptors = []
 
+    def is_gone(self) -> bool:
+        """Whether the file that was opened has its name no more."""
+        return self.given in self.files and _file_at(self.given) != self.file
+
     @property
     def file(self) -> tuple[int, int] | None:
         """Device and number of the file that is open."""
@@ -707,6 +755,11 @@ def _file_at(name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _may(path: str | os.PathLike, what: int) -> bool:
+    """Whether this process may read or write a file."""
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
 def is_open_here(path: str | os.PathLike) -> bool:

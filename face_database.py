@@ -38,10 +38,12 @@ from database_entries import (
     NotForgottenYet,
     OtherNetwork,
     Picture,
+    as_looked_up,
     check_encodings,
     check_name,
     check_path,
     fingerprint_of,
+    how_many,
     kind_of,
     make_folder_of,
     mean_encoding,
@@ -107,6 +109,8 @@ class FaceDatabase(MutableMapping):
         [['lena' 'omar']] [[0.77 1.41]]
     """
 
+    where, _closed = None, True  # until it is open
+
     def __init__(self, where: str | os.PathLike, network: Any = None, represent: str = "mean", **milvus: Any) -> None:
         if represent not in ("mean", "nearest"):
             raise BadArgument(f"represent={represent!r}: 'mean' or 'nearest'")
@@ -125,6 +129,7 @@ class FaceDatabase(MutableMapping):
         except BaseException:
             self._engine.close()
             raise
+        self._closed = False
 
     # ------------------------------------------------------------------------------------------ as a dict
     def __len__(self) -> int:
@@ -163,8 +168,12 @@ class FaceDatabase(MutableMapping):
     __hash__ = None
 
     def __repr__(self) -> str:
-        """Where it is, how many are in it, and whose encodings they are."""
-        return f"FaceDatabase({self.where!r}): {len(self)} people, encodings of {short(self.network)}"
+        """Where it is, how many are in it, and whose encodings they are; or why that can't be said."""
+        try:
+            what = "closed" if self._closed else f"{how_many(len(self))}, encodings of {short(self.network)}"
+        except Exception:  # in a debugger, or a notebook, an error would hide the object
+            what = "its file is gone" if self._is_gone() else "it can't be read"
+        return f"FaceDatabase({self.where!r}): {what}"
 
     def update(self, people: Mapping | Iterable[tuple[str, Any]] = (), /, **more: Any) -> None:
         """As a dict's, all of it in one transaction: quick for many people, and all or nobody.
@@ -314,8 +323,9 @@ class FaceDatabase(MutableMapping):
         """Names that contain a text, whatever the case and the accents: "jose" finds José.
 
         Args:
-            text: What to look for; nothing finds everybody.
-            limit: How many names at most.
+            text: What to look for, whatever blanks are at its ends; nothing finds everybody.
+            limit: How many names at most: it stops at so many, in the order in which they came, and nothing says that
+                there are more.
 
         Raises:
             BadArgument: If ``text`` is no text, or ``limit`` no count.
@@ -324,7 +334,7 @@ class FaceDatabase(MutableMapping):
             raise BadArgument(f"text={text!r:.80}: a text to look for is needed, not {kind_of(text)}")
         if not _is_count(limit, 0):
             raise BadArgument(f"limit={limit!r:.80}: how many names at most, a whole number")
-        wanted = _plain(text)
+        wanted = _plain(text.strip())
         return list(itertools.islice((name for name in self if wanted in _plain(name)), int(limit)))
 
     @property
@@ -334,6 +344,9 @@ class FaceDatabase(MutableMapping):
 
     def label(self, network: Any) -> None:
         """Say of a database whose people came without a network whose encodings theirs are; it can't be told from them.
+
+        So it is believed, and can't be taken back: with a wrong label everybody is compared wrongly until ``reencode``
+        makes them new encodings from their photos.
 
         Args:
             network: A model, or what ``fingerprint_of`` says about it.
@@ -352,13 +365,17 @@ class FaceDatabase(MutableMapping):
         self._engine.expect(*_named(network, "network"), sure=True)
 
     def reencode(
-        self, model: Any, encode: Callable[[np.ndarray], np.ndarray], without: str = "refuse", progress: bool = True
+        self,
+        model: Any,
+        encode: Callable[[np.ndarray], np.ndarray] | None = None,
+        without: str = "refuse",
+        progress: bool = True,
     ) -> pd.DataFrame:
         """Encode everybody anew from the kept photos, for another network: all in one step, or nothing.
 
         Args:
             model: The new network, or its fingerprint.
-            encode: Photo (H, W, 3) uint8 → encoding (D,): ``lambda photo: img_to_encoding(photo, model)``.
+            encode: Photo (H, W, 3) uint8 → encoding (D,): ``lambda photo: img_to_encoding(photo, model)``; needed.
             without: Those of whom no photo shows a face to ``encode``: ``"refuse"`` changes nothing and names them in
                 the error, ``"remove"`` removes them.
             progress: False for no progress bar.
@@ -367,8 +384,13 @@ class FaceDatabase(MutableMapping):
             A table (``identity``, ``reason``) of those who were removed.
 
         Raises:
-            BadArgument: If somebody can't be encoded and ``without`` is "refuse".
+            BadArgument: If ``encode`` is missing, or somebody can't be encoded and ``without`` is "refuse".
         """
+        if not callable(encode):
+            raise BadArgument(
+                f"encode={encode!r:.80}: what makes an encoding of a photo is needed: "
+                f"reencode(model, lambda photo: img_to_encoding(photo, model))"
+            )
         if without not in ("refuse", "remove"):
             raise BadArgument(f"without={without!r}: 'refuse' or 'remove'")
         fingerprint, dimension = _named(model, "model")
@@ -378,7 +400,7 @@ class FaceDatabase(MutableMapping):
             if lost and without == "refuse":
                 names = ", ".join(repr(name) for name, _ in lost[:5])
                 raise BadArgument(
-                    f"{len(lost)} people can't be encoded anew: {names} ({lost[0][1]}); nothing is changed"
+                    f"{how_many(len(lost))} can't be encoded anew: {names} ({lost[0][1]}); nothing is changed"
                 )
             dimension = dimension or next((e.shape[1] for e in people.values()), None)
             if self._engine.replace_all(state, fingerprint, dimension, people, [name for name, _ in lost]):
@@ -402,7 +424,7 @@ class FaceDatabase(MutableMapping):
                 raise BadArgument(f"{path} is there and no archive; export to another file, or remove it first")
             write_archive(self._engine, path)
         except OSError as error:
-            raise BadArgument(f"path={str(path)!r} can't be written: {error}") from error
+            raise BadArgument(f"path={str(path)!r} can't be written: {_why_not(path, error)}") from error
 
     def import_from(self, path: str | os.PathLike, on_conflict: str = "refuse") -> int:
         """Take in people from a file of ``export_to``: checked whole before anything changes, and then all at once.
@@ -449,6 +471,7 @@ class FaceDatabase(MutableMapping):
     def close(self) -> None:
         """Close the files. Everything is on the disk already."""
         self._engine.close()
+        self._closed = True
 
     def __enter__(self) -> FaceDatabase:
         """For ``with``."""
@@ -459,6 +482,11 @@ class FaceDatabase(MutableMapping):
         self.close()
 
     # -------------------------------------------------------------------------------------------- its insides
+    def _is_gone(self) -> bool:
+        if isinstance(self._engine, SQLite):
+            return self._engine.is_gone()
+        return self._engine.path is not None and not os.path.exists(self._engine.path)
+
     def _find(self, identity: object) -> np.ndarray | None:
         return self._engine.encodings(_as_kept(identity)) if isinstance(identity, str) else None
 
@@ -496,8 +524,8 @@ class FaceDatabase(MutableMapping):
 
     def _unknown(self, identity: Any) -> NobodyCalled:
         count = len(self)
-        similar = difflib.get_close_matches(str(identity), list(self), n=3) if count <= 10_000 else []
-        hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {count} people"
+        similar = _alike(str(identity), self) if count <= 10_000 else []
+        hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {how_many(count)}"
         return NobodyCalled(f"nobody called {identity!r:.{MAX_NAME}} is in the database{hint}")
 
     def _reencoded(
@@ -600,9 +628,26 @@ def _some(encodings: np.ndarray) -> np.ndarray:
 def _as_kept(identity: Any) -> str:
     """A name to look up: whatever can't be a name is nobody's."""
     try:
-        return check_name(identity)
+        return as_looked_up(identity)
     except BadArgument:
         return ""
+
+
+def _alike(asked: str, names: Iterable[str]) -> list[str]:
+    """The three names that are most like one, whatever case and accents."""
+    called: dict[str, list[str]] = {}
+    for name in names:
+        called.setdefault(_plain(name), []).append(name)
+    close = difflib.get_close_matches(_plain(asked.strip()), called, n=3)
+    return [name for plain in close for name in called[plain]][:3]
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    """Why a file can't be written, without the name that it has until it is complete."""
+    folder = next((folder for folder in path.absolute().parents if os.path.exists(folder)), path.parent)
+    if isinstance(error, PermissionError):
+        return f"this user may not write into the folder {str(folder)!r}"
+    return f"{error.strerror or error} (in {str(folder)!r})"
 
 
 def _plain(text: str) -> str:

@@ -28,9 +28,10 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
+from database_entries import other_network, unlabelled
 from errors import BadArgument, BadNetwork, EmptyDatabase, FaceError, UnknownIdentity, UnreadableImage
 from evaluation import Probability, check_share
-from face_database import FaceDatabase, OtherNetwork, fingerprint_of
+from face_database import FaceDatabase, fingerprint_of
 from face_detection import (
     TEMPLATE,
     Detection,
@@ -689,8 +690,8 @@ def verify(
     _check_network(database, model)
     if identity not in database:
         raise _unknown(identity, database)
-    known = _as_encoding(database[identity], identity, model)
-    distance = float(np.linalg.norm(img_to_encoding(image_path, model, aligned) - known))
+    known = _encodings_of(identity, database, model)
+    distance = float(np.linalg.norm(known - img_to_encoding(image_path, model, aligned), axis=1).min())
     door_open = distance < threshold
     print(f"It's {identity}, welcome in!" if door_open else f"It's not {identity}, please go away")
     return distance, door_open
@@ -937,6 +938,8 @@ def _check_lasting(database: FaceDatabase, model: keras.Model) -> None:
     if not isinstance(database, FaceDatabase):
         raise BadArgument(f"into must be a FaceDatabase; it is a {type(database).__name__}")
     _check_network(database, model)
+    if database.network is None:
+        database.label(model)
 
 
 def _portraits_in(folder: Path) -> list[Path]:
@@ -992,25 +995,36 @@ def _check_database(database: Mapping[str, np.ndarray]) -> None:
     if not isinstance(database, Mapping):
         raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
     if len(database) == 0:
-        raise EmptyDatabase("the database is empty; build_database('images', model) fills one")
+        raise EmptyDatabase(
+            "the database is empty; build_database('images', model) fills one (into=database, if it shall last)"
+        )
 
 
 def _check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> None:
     """A database that knows which network made its encodings is not asked with another one's.
 
     Raises:
-        OtherNetwork: If it was.
+        OtherNetwork: If it was, or if it should know and doesn't.
     """
     noted = getattr(database, "network", None)
-    if not isinstance(noted, str):
-        return
+    if isinstance(database, FaceDatabase) and noted is None and database:
+        raise unlabelled(database.where, fingerprint_once(model))
+    if isinstance(noted, str) and noted != fingerprint_once(model):
+        raise other_network(getattr(database, "where", "the database"), noted, fingerprint_once(model))
+
+
+def fingerprint_once(model: keras.Model) -> str:
+    """As ``fingerprint_of``: a hash of all weights, computed once per model."""
     if not hasattr(model, "facenet_fingerprint"):
-        model.facenet_fingerprint = fingerprint_of(model)  # a hash of all weights: once per model
-    if noted != model.facenet_fingerprint:
-        raise OtherNetwork(
-            f"the database holds encodings of {noted:.20}…, and {model.facenet_fingerprint:.20}… asks; "
-            "open it with the network that made them, or reencode"
-        )
+        model.facenet_fingerprint = fingerprint_of(model)
+    return model.facenet_fingerprint
+
+
+def _encodings_of(identity: str, database: Mapping[str, np.ndarray], model: keras.Model) -> np.ndarray:
+    """What somebody is compared by, (n, D): one encoding, or all of them if the nearest shall count."""
+    if getattr(database, "represent", "mean") == "nearest":
+        return database.encodings(identity)
+    return _as_encoding(database[identity], identity, model)[None]
 
 
 def _as_encoding(value: np.ndarray, identity: str, model: keras.Model) -> np.ndarray:

@@ -357,6 +357,11 @@ def test_frames_are_not_answered_after_the_login_is_over(home, monkeypatch):
     live["shared"].end_live()
 
 
+def test_what_comes_from_a_page_that_was_left_meanwhile_is_no_error(home):
+    functions_of("live", home)["see"]()
+    functions_of("metrics", home)["mark"](1, "mark_1")
+
+
 def test_names_are_shown_as_they_were_typed(home, network, photos, secrets):
     import looking
 

@@ -86,7 +86,8 @@ def gallery(key: str, label: str, entries: tuple[dict[str, str], ...], low: bool
     mount = _component()
 
     def press() -> None:
-        st.session_state[kept] = st.session_state[key].get("pressed")
+        if key in st.session_state:  # or else the page was left meanwhile
+            st.session_state[kept] = st.session_state[key].get("pressed")
 
     mount(
         key=key,

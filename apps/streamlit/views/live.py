@@ -78,8 +78,9 @@ def answered(message: Any) -> dict:
 
 
 def see() -> None:
-    """Answer the frame that has just come."""
-    st.session_state["live_answer"] = answered(st.session_state["live"].get("frame"))
+    """Answer the frame that has just come; none, if the page was left while it came."""
+    if "live" in st.session_state:
+        st.session_state["live_answer"] = answered(st.session_state["live"].get("frame"))
 
 
 @st.fragment

@@ -20,6 +20,8 @@ HIDDEN = "(hidden)"
 
 def mark(number: int, key: str) -> None:
     """Take note of what somebody says about a decision."""
+    if key not in st.session_state:  # the page was left meanwhile
+        return
     said = st.session_state[key]
     try:
         shared.decisions().mark(number, None if said is None else said == RIGHT)
