@@ -312,7 +312,8 @@ def annotate(
 ) -> np.ndarray:
     """Draw the corners of each track's box, its name and its distance on a copy of a frame.
 
-    A name stands over its face, or under it or at its upper edge where it would cover another face or leave the frame.
+    A name stands over its face, or under it or at its upper edge where it would cover another face, be taken for that
+    face's name, or leave the frame.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -333,8 +334,8 @@ def annotate(
     for i, track in enumerate(tracks):
         number = f"{track.distance:.2f}" if track.recognised else ""
         label = _label(_shortened(track.label), number, size, _colour(track))
-        others = taken + boxes[:i] + boxes[i + 1 :]
-        taken.append(_place_for(label.shape, boxes[i], others, (height, width)))
+        others = [(x, y - label.shape[0], w, h + 2 * label.shape[0]) for x, y, w, h in boxes[:i] + boxes[i + 1 :]]
+        taken.append(_place_for(label.shape, boxes[i], taken + others, (height, width)))
         _paste(picture, label, taken[-1])
     if fps is not None:
         corner = _label("", f"{fps:.0f} fps", max(11, height // 40), QUIET)
@@ -365,13 +366,15 @@ def _shortened(name: str) -> str:
 
 
 def _place_for(shape: tuple[int, ...], box: Box, others: Sequence[Box], frame: tuple[int, int]) -> Box:
-    """Where a label goes: over its box, at its upper edge, or under it, wherever it covers least of all the boxes."""
+    """Where a label goes: over its box or under it, if that is free, and otherwise at its upper edge."""
     height, width = shape[:2]
     x = max(0, min(frame[1] - width, box[0] + (box[2] - width) // 2))
-    over, edge, under = box[1] - height - 5, box[1] + 3, box[1] + box[3] + 5
-    rows = [max(0, y) for y in (over, edge, under) if y + height <= frame[0]] or [0]
-    places = [(x, y, width, height) for y in rows]
-    return min(places, key=lambda at: overlap_of(at, box) + 3 * sum(overlap_of(at, other) for other in others))
+    edge = (x, max(0, min(box[1] + 3, frame[0] - height)), width, height)
+    for y in (box[1] - height - 5, box[1] + box[3] + 5):
+        at = (x, y, width, height)
+        if 0 <= y <= frame[0] - height and not any(overlap_of(at, other) for other in (box, *others)):
+            return at
+    return edge
 
 
 def _paste(picture: np.ndarray, label: np.ndarray, place: Sequence[int]) -> None:

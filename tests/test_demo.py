@@ -382,6 +382,19 @@ def test_a_label_hides_no_face_wherever_the_box_is(photos):
     assert (drawn[340:430, 240:280] == 128).all() and (drawn[190:260, 240:280] == 128).all()
 
 
+def test_between_two_faces_a_name_stands_in_its_own_box():
+    """Under the upper face it would be read as the name of the lower one."""
+    frame = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    for gap in (10, 30):
+        boxes = (200, 0, 140, 150), (200, 150 + gap, 140, 150)
+        drawn = annotate(frame, [track_at(boxes[0]), track_at(boxes[1], "mei", 2)])
+        assert (drawn[154 : 146 + gap, 240:300] == 128).all(), gap
+        assert (drawn[4:20, 250:290] != 128).any(), "the upper one has it at the edge of its own box"
+    crossing = (200, 100, 140, 150), (210, 230, 140, 150)
+    drawn = annotate(frame, [track_at(crossing[0]), track_at(crossing[1], "mei", 2)])
+    assert (drawn[190:225, 240:300] == 128).all(), "nobody's name stands in another one's face"
+
+
 def test_the_frame_itself_is_left_alone_and_the_mirror_turns_the_box_but_not_the_words():
     frame = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
     tracks = [track_at((400, 150, 120, 150))]
