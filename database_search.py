@@ -252,8 +252,8 @@ class IndexFile:
 
     HEADER = 4096
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
+        self.path, self.mode = path, mode  # who may read it: by default its owner, or whoever may read the database
 
     def write(self, view: View, stamp: Mapping[str, Any], stop: threading.Event, allowed: Callable) -> None:
         """Write it whole, unless ``allowed``, a context that keeps others from writing, says that it is out of date.
@@ -268,7 +268,8 @@ class IndexFile:
             Abandoned: If there is no file now.
         """
         with ExitStack() as until_named, whole(self.path) as unfinished:
-            unfinished.touch()  # whoever forgets somebody from now on removes it; who did so before is seen here
+            unfinished.touch(0o600)  # whoever forgets somebody from now on removes it; who did so before is seen here
+            unfinished.chmod(self.mode)
             with allowed() as up_to_date:
                 if not up_to_date:
                     raise Abandoned

@@ -519,7 +519,8 @@ class SQLite:
 
     # ----------------------------------------------------------------------------------------------- index
     def _index_file(self) -> IndexFile:
-        return IndexFile(self._index_paths()[0 if self.represent == "mean" else 1])
+        path = self._index_paths()[0 if self.represent == "mean" else 1]
+        return IndexFile(path, self.path.stat().st_mode & 0o777)
 
     def _index_paths(self) -> list[Path]:
         return [self.path.with_name(f"{self.path.name}{ending}") for ending in (".index", ".nearest.index")]

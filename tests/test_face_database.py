@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -151,6 +152,33 @@ def test_whom_it_does_not_know_is_an_error_of_dicts_and_of_this_project(database
     assert list(database) == ["lena"]
 
 
+@pytest.mark.parametrize(("asked", "known"), [("jose", "José"), ("LUCIA", "Lucía"), ("josé ", "Jose")])
+def test_who_is_meant_is_said_whatever_case_and_accents(database, asked, known):
+    database.update({known: unit(1)[0], "Anna": unit(1, 1)[0]})
+    with pytest.raises(NobodyCalled, match=f"did you mean {known}[?]"):
+        database[asked]
+
+
+def test_it_says_what_it_is_and_that_it_is_closed(database):
+    where = database.where
+    database["lena"] = unit(1)[0]
+    assert repr(database) == f"FaceDatabase({where!r}): 1 person, encodings of an unknown network"
+    with pytest.raises(NobodyCalled, match="it knows 1 person$"):
+        database["xyz"]
+    database["omar"] = unit(1)[0]
+    assert repr(database).startswith(f"FaceDatabase({where!r}): 2 people, ")
+    database.close()
+    assert repr(database) == f"FaceDatabase({where!r}): closed"
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced"])
+def test_it_says_that_its_file_is_gone(path, harm):
+    with FaceDatabase(path) as database:
+        HARMS[harm](path)
+        assert repr(database) == f"FaceDatabase({str(path)!r}): its file is gone"
+    assert repr(database) == f"FaceDatabase({str(path)!r}): closed"
+
+
 @pytest.mark.parametrize("represent", ["mean", "nearest"])
 def test_several_encodings_stand_for_one_person(tmp_path, represent):
     several, other, probe = unit(3, 1), unit(1, 2), unit(5, 3)
@@ -261,6 +289,34 @@ def test_what_is_no_name_is_refused(database, name):
     with pytest.raises(BadArgument, match="^identity="):
         database.update([("fine", unit(1)[0]), (name, unit(1)[0])])
     assert list(database) == []
+
+
+@pytest.mark.parametrize("hidden", "\u202e\u2066\u200b\u200e\u00ad\ufeff\U000e0001")
+def test_what_nobody_sees_is_no_part_of_a_name(database, hidden):
+    for name in (f"le{hidden}na", f"{hidden}lena", f"lena {hidden}"):
+        with pytest.raises(BadArgument, match=rf"^identity=.*: U\+{ord(hidden):04X} [A-Z -]+ is invisible"):
+            database[name] = unit(1)[0]
+    database["lena"] = unit(1)[0]
+    with pytest.raises(BadArgument, match="is invisible"):
+        database.rename("lena", f"le{hidden}na")
+    assert list(database) == ["lena"]
+
+
+def test_joiners_and_flags_are_seen(database):
+    flag = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+    names = ["\u0645\u06cc\u200c\u0631\u0648\u062f", "\u0915\u094d\u200d\u0937", flag]
+    database.update(dict(zip(names, unit(3), strict=True)))
+    assert list(database) == names
+
+
+def test_who_came_with_what_nobody_sees_can_be_renamed_and_forgotten(path):
+    with FaceDatabase(path) as database:
+        with database._engine.change() as change:  # as it was done before such names were refused
+            change.put("le\u200ena", unit(1))
+            change.put("om\u202ear", unit(1))
+        database.rename("le\u200ena", "lena")
+        database.forget("om\u202ear")
+        assert list(database) == ["lena"]
 
 
 BAD_ENCODINGS = {
@@ -425,10 +481,24 @@ def test_what_is_no_photo_is_refused(database, bad):
     assert "lena" not in database
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WebP"])
+def test_bytes_of_another_picture_are_called_what_they_are(kind):
+    stream = io.BytesIO()
+    Image.fromarray(photo()).save(stream, kind)
+    data = stream.getvalue()
+    said = rf"is a {kind} \({len(data)} bytes\); give an array \(H, W, 3\), or a JPEG's bytes$"
+    with FaceDatabase(":memory:") as database:
+        with pytest.raises(UnreadableImage, match=said):
+            database.add("lena", unit(1), data)
+        with pytest.raises(UnreadableImage, match=r"is no JPEG that can be opened \(7 bytes\)$"):
+            database.add("lena", unit(1), b"nothing")
+
+
 def test_people_are_found_whatever_case_and_accents(database):
     database.update({name: unit(1)[0] for name in ("José Ramírez", "Joseph", "Anna", "Łucja")})
     assert set(database.find("JOSE")) == {"José Ramírez", "Joseph"}
     assert database.find("ramirez") == ["José Ramírez"]
+    assert database.find(" anna\u00a0") == ["Anna"]
     assert len(database.find("", limit=2)) == 2
     assert database.find("", limit=np.int64(0)) == []
     assert database.find("%") == []
@@ -538,11 +608,61 @@ def test_what_can_not_be_written_is_said_with_what_to_do(home, what):
         with FaceDatabase(path) as database:
             database["lena"] = unit(1)[0]
     path.chmod(0o400) if what == "file" else home.chmod(0o500)
-    said = "people.db can't be written, .* copy it into a folder of your own"
+    forbidden = "the file" if what == "file" else "its folder"
+    said = f"people.db can't be written: this user may not write {forbidden}; .* copy it into a folder of your own"
     with pytest.raises(BadDatabase, match=said), FaceDatabase(path) as database:
         database["omar"] = unit(1)[0]
     home.chmod(0o700)
     assert path.exists() == (what != "new file")
+
+
+def test_that_it_can_not_be_read_is_said(home):
+    path = home / "people.db"
+    FaceDatabase(path).close()
+    path.chmod(0o200)
+    with pytest.raises(BadDatabase, match="people.db can't be read: this user may not read the file"):
+        FaceDatabase(path)
+
+
+def test_who_looked_at_a_write_protected_file_keeps_nobody_from_writing_later(home):
+    path = home / "people.db"
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+    path.chmod(0o444)
+    for _ in range(2):
+        with FaceDatabase(path) as database:
+            assert list(database) == ["lena"]
+            with pytest.raises(BadDatabase, match="may not write the file"):
+                database["omar"] = unit(1)[0]
+    path.chmod(0o644)
+    with FaceDatabase(path) as database:
+        database["omar"] = unit(1)[0]
+        assert list(database) == ["lena", "omar"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Unix permissions")
+@pytest.mark.parametrize("umask", [0, 0o022, 0o277])
+def test_what_is_new_only_its_owner_may_read_and_what_is_there_keeps_its_mode(home, umask):
+    path, archive = home / "people.db", home / "people.zip"
+
+    def modes() -> dict[str, int]:
+        return {file.name: file.stat().st_mode & 0o777 for file in home.iterdir()}
+
+    before = os.umask(umask)
+    try:
+        with FaceDatabase(path) as database:
+            database["lena"] = unit(1)[0]
+            database.export_to(archive)
+            assert modes() == dict.fromkeys(["people.db", "people.db-wal", "people.db-shm", "people.zip"], 0o600)
+        for file in (path, archive):
+            file.chmod(0o640)
+        with FaceDatabase(path) as database:
+            database["omar"] = unit(1)[0]
+            database.forget("lena")
+            database.export_to(archive)
+            assert modes() == dict.fromkeys(["people.db", "people.db-wal", "people.db-shm", "people.zip"], 0o640)
+    finally:
+        os.umask(before)
 
 
 def test_a_folder_that_can_not_be_made_is_said(home):
@@ -551,8 +671,9 @@ def test_a_folder_that_can_not_be_made_is_said(home):
         FaceDatabase(home / "faces" / "people.db")
     with FaceDatabase(":memory:") as database:
         for target in (home / "people.zip", home / "faces" / "people.zip"):
-            with pytest.raises(BadArgument, match=r"path=.*people.zip' can't be written: .*ermission"):
+            with pytest.raises(BadArgument, match=r"path=.*people.zip' can't be written: this user may") as raised:
                 database.export_to(target)
+            assert str(raised.value).endswith(f"may not write into the folder {str(home)!r}")
     home.chmod(0o700)
     assert list(home.iterdir()) == []
 
@@ -617,8 +738,9 @@ def test_a_file_that_is_taken_away_while_it_is_open_acknowledges_nothing(deep, h
         )
         looks = (lambda: database.nearest(unit(1)), lambda: database["lena"], lambda: list(database))
         for attempt in changes if harm is HARMS["the WAL removed"] else changes + looks:
-            with pytest.raises(BadDatabase, match=r"people.db(-wal)? was removed, moved or replaced while .*db was"):
+            with pytest.raises(BadDatabase, match=r"people.db(-wal)? was removed, moved or replaced") as raised:
                 attempt()
+            assert str(raised.value).count(str(deep)) == 1
     if deep.exists():
         with FaceDatabase(deep) as database:
             assert list(database) in (["lena"], ["somebody else"])
@@ -968,7 +1090,8 @@ def test_encodings_of_another_network_are_refused(database, small_network):
 def test_who_came_while_nobody_named_a_network_is_nobodys_until_somebody_says_whose(database):
     database["lena"] = unit(1)[0]
     where, one = database.where, "one:" + "1" * 64
-    with pytest.raises(OtherNetwork, match=r"nobody said whose .* those of one \(111111111111\).*label\(network\)"):
+    said = r"nobody said whose .* those of one \(111111111111\).*label\(network\).*needs a kept photo of each"
+    with pytest.raises(OtherNetwork, match=said):
         database._engine.expect(one, None)
     assert database.network is None
     if where != ":memory:":
@@ -983,7 +1106,7 @@ def test_who_came_while_nobody_named_a_network_is_nobodys_until_somebody_says_wh
     database.label(one)
     database.label(one)
     assert database.network == one
-    with pytest.raises(OtherNetwork, match="holds encodings of one"):
+    with pytest.raises(OtherNetwork, match=r"holds encodings of one.*reencode\(\), which needs a kept photo of each"):
         database.label("two:2")
     database["nina"] = unit(1, 3)[0]  # who was refused is not on the other one's side
     database.close()
@@ -1067,6 +1190,10 @@ def test_people_are_encoded_anew_from_their_photos(database):
         database.reencode("two:2", encode, progress=False)
     assert database == before
     assert database.network == "one:1"
+    shown = r"reencode\(model, lambda photo: img_to_encoding\(photo, model\)\)"
+    for nonsense in ((), (None,), ("photo",)):
+        with pytest.raises(BadArgument, match=shown):
+            database.reencode("two:2", *nonsense)
     with pytest.raises(BadArgument, match="unit length"):
         database.reencode("two:2", lambda picture: np.ones(8), without="remove", progress=False)
     assert database == before
@@ -1238,6 +1365,7 @@ def test_an_index_that_was_read_before_somebody_was_forgotten_is_not_written(tmp
         assert slow.settle(20)
         assert traces(tmp_path, wanted) == []
         assert (tmp_path / "people.db.index").exists()
+        assert (tmp_path / "people.db.index").stat().st_mode == (tmp_path / "people.db").stat().st_mode
 
 
 @pytest.mark.parametrize("slow_at", [(database_search, "whole"), (database_search.IndexFile, "_write_rows")])
@@ -1759,6 +1887,7 @@ BAD_ARCHIVES = {
     "a long name": (lambda a: rebuilt(a, set_person(identity="x" * 201)), "201 characters"),
     "a blank name": (lambda a: rebuilt(a, set_person(identity=" ")), r"people\[0\]: identity"),
     "a control name": (lambda a: rebuilt(a, set_person(identity="a\0b")), "control characters"),
+    "a turned name": (lambda a: rebuilt(a, set_person(identity="a\u202eb")), r"people\[0\]: .*OVERRIDE is invisible"),
     "minus one": (lambda a: rebuilt(a, set_person(encodings=-1)), "must be 1 or more"),
     "none at all": (lambda a: rebuilt(a, set_person(encodings=0)), "must be 1 or more"),
     "too many": (lambda a: rebuilt(a, set_person(encodings=2)), "the manifest says"),
@@ -1867,6 +1996,20 @@ def test_milvus_asks_for_what_is_missing(monkeypatch):
         FaceDatabase("milvus:people.db")
     with pytest.raises(BadArgument, match="token: for Milvus only"):
         FaceDatabase(":memory:", token="x")
+
+
+def test_a_milvus_that_is_not_there_is_said_and_nothing_of_its_library(unused_port):
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed")
+    where = f"http://127.0.0.1:{unused_port}"
+    with pytest.raises(BadDatabase, match=f"^no Milvus answers at {where}: is it running, and is that its address[?]$"):
+        FaceDatabase(where, timeout=0.5)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def test_a_milvus_database_is_there_again_after_closing(tmp_path):
