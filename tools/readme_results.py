@@ -156,6 +156,24 @@ def room(bench: dict) -> str:
     )
 
 
+def crowd(apps: dict) -> str:
+    """How the Flask app fares with fifty people at once, and how long one waits alone."""
+    load, memory = apps["flask_load"], apps["flask_memory_mb"]
+    return (
+        f"{load['requests']:,} comparisons, {load['errors']} errors, {load['wrong']} wrong answers; p50 "
+        f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; alone {apps['flask_first_answer_s']:.2f} s; memory grows by "
+        f"{memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
+    )
+
+
+def door(apps: dict) -> str:
+    """How the Streamlit app fares."""
+    return (
+        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer in the page; five browsers "
+        f"at once: the slowest {apps['streamlit_five_browsers_slowest_s']:.1f} s"
+    )
+
+
 def job(method: str) -> Callable[[dict], str]:
     """How many later pictures of a person are accepted, and of strangers."""
 
@@ -271,6 +289,8 @@ ROWS = (
     Row("one face found among 100,000 people, exactly", "database.json", search(100_000), "make bench-database"),
     Row("one face found among 1,000,000 people", "database.json", search(1_000_000), "make bench-database"),
     Row("a million people: opened by a fresh process, resident memory", "database.json", room, "make bench-database"),
+    Row("`make compare` with 50 clients at once for a minute", "apps.json", crowd, "python tools/load_flask.py"),
+    Row("`make app`: somebody is verified", "apps.json", door, "APPS_RESULTS=1 make test-apps"),
     Row("encoding faces one by one", "bench.json", speed(1), "make bench"),
     Row("encoding faces in batches of 64", "bench.json", speed(64), "make bench"),
     Row("a photo file with one face, to its name", "bench.json", latency(1), "make bench"),
