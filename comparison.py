@@ -65,6 +65,14 @@ class Comparison:
         return (self.score >= self.score_threshold) == self.is_same
 
     @property
+    def twins_object(self) -> bool:
+        """Whether the twins disagree strongly: their score is half-way from the threshold to its other end."""
+        if self.twins_agree:
+            return False
+        end = 0 if self.is_same else 1
+        return abs(self.score - self.score_threshold) >= abs(end - self.score_threshold) / 2
+
+    @property
     def verdict(self) -> str:
         """FaceNet's verdict in a sentence."""
         who = "the same person" if self.is_same else "two people"
@@ -75,9 +83,8 @@ class Comparison:
     def second_opinion(self) -> str:
         """What the twins say, in a sentence."""
         says = "the same person" if self.score >= self.score_threshold else "two people"
-        agree = "agree" if self.twins_agree else "disagree; FaceNet is more often right"
-        scores = f"score {self.score:.2f}; from {self.score_threshold:.2f} on it is one person"
-        return f"The twins say {says} ({scores}): the two {agree}."
+        scores = f"is {self.score:.2f}, and from {self.score_threshold:.2f} on it counts as one person"
+        return f"The twins say {says}: the score of this second, smaller network {scores}."
 
 
 class Comparer:

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from comparison import Comparer
+from comparison import Comparer, Comparison
 from errors import BadArgument, NoFaceFound, UnreadableImage
 from fr_utils import img_to_encoding
 from siamese import load_siamese, verify_faces
@@ -42,7 +42,19 @@ def test_it_says_it_in_words(compare, images):
     assert other.verdict.startswith("They look like two people") and "is not less than 0.70" in other.verdict
     for both in (same, other):
         assert both.twins_agree == ((both.score >= both.score_threshold) == both.is_same)
-        assert ("the two agree" in both.second_opinion) == both.twins_agree
+        says = "the same person" if both.score >= both.score_threshold else "two people"
+        assert both.second_opinion == (
+            f"The twins say {says}: the score of this second, smaller network is {both.score:.2f}, "
+            f"and from {both.score_threshold:.2f} on it counts as one person."
+        )
+
+
+@pytest.mark.parametrize(
+    ("distance", "score", "objects"), [(0.3, 0.19, True), (0.3, 0.21, False), (0.9, 0.71, True), (0.9, 0.69, False)]
+)
+def test_the_twins_object_only_if_they_are_far_on_the_other_side(distance, score, objects):
+    both = Comparison((), np.empty(0), (), (1, 1), distance, 0.7, 0.5, score, score_threshold=0.4)
+    assert not both.twins_agree and both.twins_object == objects
 
 
 def test_of_several_faces_the_largest_counts_and_their_number_is_told(compare, images, detections):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import doctest
 import gc
 import http.client
@@ -128,7 +129,7 @@ def test_nothing_works_before_consent(app, path, method):
     if path.startswith("/api/"):
         assert is_problem(answer, 403) and answer.json["reason"] == "no-consent"
     else:
-        assert answer.status_code == 303 and answer.location == "/"
+        assert answer.status_code == 303 and answer.location == ("/" if method == "GET" else "/?ended=1")
 
 
 def test_what_is_open_before_consent_is_what_we_think():
@@ -203,7 +204,13 @@ def test_an_idle_session_ends(comparer):
     visitor = Visitor(app)
     assert visitor.client.get("/compare").status_code == 200
     time.sleep(2.1)
-    assert visitor.client.get("/compare").status_code == 303
+    page = visitor.client.get("/compare", follow_redirects=True).text
+    assert "Your session has ended: agree again to go on." in page and 'id="agree"' in page
+    assert "has ended" not in visitor.client.get("/").text
+
+
+def test_who_is_in_is_not_told_that_the_session_has_ended(visitor):
+    assert "has ended" not in visitor.client.get("/?ended=1").text
 
 
 def test_the_cookie_is_nobody_elses(app):
@@ -353,12 +360,44 @@ def test_the_face_that_is_shown_is_the_one_that_was_found(visitor, photos, detec
     ("probability", "is_same", "words"),
     [
         (0.999, True, "almost certain"), (0.001, False, "almost certain"), (0.97, True, "very sure"),
-        (0.1, False, "fairly sure"), (0.5, True, "not sure at all"), (float("nan"), True, ""),
+        (0.1, False, "fairly sure"), (0.7, True, "not sure"), (0.5, True, "not sure at all"), (float("nan"), True, ""),
     ],
 )  # fmt: skip
 def test_how_sure_it_is_in_words(probability, is_same, words):
     said = type("Said", (), {"probability": probability, "is_same": is_same})
     assert faces.Answer(said, ()).sure == words
+
+
+@pytest.mark.parametrize(
+    ("probability", "is_same", "twins_object", "words"),
+    [
+        (0.85, True, False, "The same person"), (0.15, False, False, "Two different people"),
+        (0.75, True, False, "Probably the same person"), (0.25, False, False, "Probably two different people"),
+        (0.99, True, True, "Probably the same person"), (float("nan"), False, True, "Probably two different people"),
+        (0.55, True, False, "Too close to say"), (0.45, False, True, "Too close to say"),
+        (float("nan"), True, False, "The same person"),
+    ],
+)  # fmt: skip
+def test_the_headline_is_no_surer_than_the_networks(probability, is_same, twins_object, words):
+    said = type("Said", (), {"probability": probability, "is_same": is_same, "twins_object": twins_object})
+    assert faces.Answer(said, ()).headline == words
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"), [(0.004, "less than 1 %"), (0.412, "41 %"), (0.99, "99 %"), (0.9951, "more than 99 %")]
+)
+def test_probabilities_are_rounded_and_never_certain(probability, words):
+    assert faces.Answer(type("Said", (), {"probability": probability}), ()).per_cent == words
+
+
+def test_what_is_too_close_says_on_which_side_it_falls(network, comparer):
+    distance = comparer(LENA, CAMERA).distance
+    for threshold, side in ((distance + 1e-3, "one person"), (distance - 1e-3, "two people")):
+        twins = (comparer.twins, comparer.score_threshold)
+        said = dataclasses.replace(Comparer(network, twins, threshold)(LENA, CAMERA), probability=0.5)
+        app = create_app({"COMPARER": lambda *_, said=said: said, **FREE})
+        page = Visitor(app).compare(LENA, CAMERA, path="/compare").text
+        assert "Too close to say" in page and f"only just on the side of {side}" in page and said.verdict in page
 
 
 @pytest.mark.parametrize(
@@ -434,6 +473,14 @@ def test_the_server_logs_neither_who_asked_nor_for_what(caplog):
 def test_the_example_is_true():
     assert doctest.testmod(apps.flask).attempted > 0
     assert doctest.testmod(apps.flask).failed == 0
+
+
+def test_its_help_tells_what_holds_otherwise(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["apps.flask", "-h"])
+    with pytest.raises(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(default: 8000)" in said and "(default: 127.0.0.1)" in said
 
 
 @pytest.mark.parametrize(
@@ -804,7 +851,7 @@ class Window:
     def agree(self) -> None:
         self.page.check("#agree")
         self.page.check("#adult")
-        self.page.click("text=Go on")
+        self.page.click("text='Go on'")
         self.page.wait_for_url("**/compare")
 
     def give(self, slot: str, file: str) -> None:
@@ -856,8 +903,10 @@ def test_every_page_works_by_mouse_and_has_no_serious_violation(port, film, size
         page.click("[data-slot=second] .take")
         page.wait_for_selector("[data-slot=second].filled")
         assert window.compare() == "The same person"
+        assert page.inner_text("h1") == "The answer"
         check("4_same")
         window.give("second", "otto.jpg")
+        assert page.inner_text("h1") == "Two pictures" and page.title().startswith("Two pictures")
         assert window.compare() == "Two different people"
         page.click("summary")
         check("5_two")
@@ -926,6 +975,8 @@ def test_the_camera_is_mirrored_on_the_screen_only(port, film):
         source = window.page.get_attribute("[data-slot=first] .preview", "src")
         assert "Take it again" in window.page.inner_text("[data-slot=first] .start")
         assert not window.page.evaluate("document.querySelector('video').srcObject")  # the camera is off
+        window.give("first", "otto.jpg")
+        assert "Use the camera" in window.page.inner_text("[data-slot=first] .start")
     taken = load_image(base64.b64decode(source.split(",")[1]))
     frame = load_image(film.read_bytes()[: len(film.read_bytes()) // 30])
     frame = cv2.resize(frame, taken.shape[1::-1], interpolation=cv2.INTER_AREA).astype(float)
@@ -974,6 +1025,7 @@ def test_it_works_without_a_script(port):
             page.set_input_files("#second", str(ROOT / "images" / other))
             page.click("text=Compare faces")
             assert page.inner_text("#verdict") == verdict and page.title().startswith(verdict)
+            assert page.inner_text("h1") == "The answer"
         look(page, "flask_phone_light_9_without_script")
         page.set_input_files("#first", {"name": "<b>.jpg", "mimeType": "image/jpeg", "buffer": BLANK})
         page.set_input_files("#second", str(ROOT / "images" / "lena.jpg"))
@@ -982,6 +1034,22 @@ def test_it_works_without_a_script(port):
         look(page, "flask_phone_light_9_problem_without_script")
         page.click("text=End this session")
         assert page.inner_text("h1") == "The session has ended."
+
+
+@pytest.mark.apps
+@NEEDED
+def test_a_session_that_was_ended_elsewhere_says_so(port):
+    with browser() as chromium:
+        window = Window(chromium, port)
+        window.agree()
+        window.give("first", "lena.jpg")
+        elsewhere = window.context.new_page()
+        elsewhere.goto(f"http://localhost:{port}/compare")
+        elsewhere.click("text=End this session")
+        window.page.set_input_files("#second", str(ROOT / "images" / "otto.jpg"))
+        window.page.wait_for_selector("text=Your session has ended: agree again to go on.")
+        look(window.page, "flask_desktop_light_11_ended")
+        window.agree()
 
 
 @pytest.mark.apps
@@ -1023,7 +1091,16 @@ def test_nothing_is_wider_than_the_smallest_phone(port):
         page.click("summary")
         check("answer")
         words = page.eval_on_selector_all(".word", "all => all.map(each => each.getBoundingClientRect().toJSON())")
-        assert all(left["right"] < right["left"] for left, right in itertools.pairwise(words))
+        for left, right in itertools.pairwise(words):
+            assert left["right"] + 24 < right["left"] or abs(left["top"] - right["top"]) >= left["height"]
+        end = page.locator("text=End this session")
+        assert (
+            end.evaluate(
+                "each => { const all = document.createRange(); all.selectNodeContents(each);"
+                "return all.getClientRects().length }"
+            )
+            == 1
+        )  # line
 
 
 @pytest.mark.apps
@@ -1034,13 +1111,26 @@ def test_the_page_says_what_is_wrong_with_a_picture(port, tmp_path):
         window.agree()
         page = window.page
         page.click("text=Compare faces")
-        assert "The first picture is missing" in page.inner_text("#first-status")
+        assert page.inner_text("#working") == "Both pictures are still missing."
         assert page.evaluate("document.activeElement.id") == "first"
         for data, words in ((BLANK, "No face in the picture"), (b"nonsense", "The picture can't be opened")):
             page.set_input_files("#first", {"name": f"{NAMES[6]}", "mimeType": "image/png", "buffer": data})
             page.wait_for_selector(f'#first-status:has-text("{words}")')
         assert SIGN not in page.title() and SIGN not in page.content()
+        assert not page.is_visible("[data-slot=first] .preview")  # no picture at all
+        page.set_input_files("#first", {"name": "a.png", "mimeType": "image/png", "buffer": BLANK})
+        page.wait_for_selector("[data-slot=first].refused .preview")  # greyed, but there
+        assert "No face in the picture" in page.inner_text("#first-status")
+        page.click("text=Compare faces")
+        said = page.inner_text("#working")
+        assert said.startswith("The first picture did not work") and said.endswith(
+            "The second picture is still missing."
+        )
+        look(page, "flask_desktop_light_10_refused")
         window.give("first", "video_call.jpg")
+        assert page.inner_text("#working") == "" and page.locator(".refused").count() == 0
+        sides = [page.locator(f"[data-slot=first] .{kind}").bounding_box()["width"] for kind in ("face", "preview")]
+        assert sides[0] < sides[1] / 3 and page.is_visible("text=The face that is compared")
         assert "the largest one is compared" in page.inner_text("#first-status")
         dropped = page.evaluate_handle(
             """data => { const transfer = new DataTransfer();

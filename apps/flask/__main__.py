@@ -16,9 +16,11 @@ from errors import BadArgument, run
 
 def main() -> None:
     """Serve until interrupted; the networks are loaded meanwhile."""
-    parser = argparse.ArgumentParser(prog="python -m apps.flask", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m apps.flask", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (0.0.0.0: for everybody)")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="the port there")
     parser.add_argument("--threads", type=int, default=THREADS, help="requests that are answered or wait at once")
     parser.add_argument("--trusted-proxy", metavar="ADDRESS", help="of a proxy whose X-Forwarded-For and -Proto count")
     options = parser.parse_args()

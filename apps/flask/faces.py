@@ -30,10 +30,19 @@ MAX_PIXELS = 25_000_000
 
 #: Sides of what is shown, in pixels: the aligned face, and the longer one of the picture around it.
 FACE_SIDE = 300
-PREVIEW_SIDE = 320
+PREVIEW_SIDE = 480
 
 #: From which probability on a verdict deserves which words.
-SURE = ((0.99, "almost certain"), (0.95, "very sure"), (0.8, "fairly sure"), (0.0, "not sure at all"))
+SURE = (
+    (0.99, "almost certain"),
+    (0.95, "very sure"),
+    (0.8, "fairly sure"),
+    (0.6, "not sure"),
+    (0.0, "not sure at all"),
+)
+
+#: A less probable verdict is too close to say, or only probably so.
+CLOSE, PROBABLY = 0.6, 0.8
 
 
 # -------------------------------------------------------------------------------------------------- networks
@@ -209,7 +218,7 @@ def _with_box(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
     width, height = (max(1, round(n * scale)) for n in photo.shape[1::-1])
     small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     x, y, w, h = (round(n * scale) for n in box)
-    for colour, thickness in (((20, 30, 45), 5), ((255, 255, 255), 2)):
+    for colour, thickness in (((20, 30, 45), 7), ((255, 255, 255), 3)):
         cv2.rectangle(small, (x, y), (x + w, y + h), colour, thickness, cv2.LINE_AA)
     return small
 
@@ -233,16 +242,33 @@ class Answer:
 
     @property
     def headline(self) -> str:
-        """The verdict in a few words."""
+        """The verdict in a few words, and no surer than the networks are."""
+        if self.is_close:
+            return "Too close to say"
+        if self._right < PROBABLY or self.said.twins_object:
+            return "Probably the same person" if self.said.is_same else "Probably two different people"
         return "The same person" if self.said.is_same else "Two different people"
+
+    @property
+    def is_close(self) -> bool:
+        """Whether FaceNet's verdict is hardly more than a guess."""
+        return self._right < CLOSE
 
     @property
     def sure(self) -> str:
         """How sure FaceNet is of its verdict; empty if nobody has measured it."""
-        if math.isnan(self.said.probability):
-            return ""
-        right = self.said.probability if self.said.is_same else 1 - self.said.probability
-        return next(words for least, words in SURE if right >= least)
+        return "" if math.isnan(self._right) else next(words for least, words in SURE if self._right >= least)
+
+    @property
+    def per_cent(self) -> str:
+        """The probability of one person in words; it must have been measured."""
+        rounded = round(100 * self.said.probability)
+        return {0: "less than 1 %", 100: "more than 99 %"}.get(rounded, f"{rounded} %")
+
+    @property
+    def _right(self) -> float:
+        """The probability that FaceNet's verdict is right; NaN if nobody has measured it."""
+        return self.said.probability if self.said.is_same else 1 - self.said.probability
 
 
 def detect(data: bytes) -> Seen:

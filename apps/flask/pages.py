@@ -22,7 +22,7 @@ def _for_every_page() -> dict:
 @blueprint.get("/")
 def start() -> str:
     """What happens to the pictures, and whether one agrees."""
-    return render_template("start.html", error="")
+    return render_template("start.html", error="", has_ended="ended" in request.args and not safety.has_agreed())
 
 
 @blueprint.post("/consent")

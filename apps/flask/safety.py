@@ -123,12 +123,15 @@ def _only_after_consent() -> Response | None:
         if time.time() - session["seen"] > 30:
             session["seen"] = int(time.time())
         return None
-    if session.get("agreed"):
+    had_agreed = bool(session.get("agreed"))
+    if had_agreed:
         session.clear()
     if request.endpoint is None or request.endpoint in OPEN:
         return None
     if wants_json():
         raise Problem(403, "no-consent")
+    if had_agreed or request.method == "POST":  # who sends pictures was once let in
+        return redirect(url_for("pages.start", ended=1), 303)
     return redirect(url_for("pages.start"), 303)
 
 

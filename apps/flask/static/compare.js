@@ -17,6 +17,8 @@ const token = form.elements.csrf_token.value;
 const result = document.getElementById("result");
 const working = document.getElementById("working");
 const submit = form.querySelector("[type=submit]");
+const heading = document.querySelector("h1");
+const lead = document.querySelector(".lead");
 
 document.documentElement.classList.add("js");
 form.noValidate = true; // the script says what is missing
@@ -25,6 +27,15 @@ function say(element, text, kind = "") {
   element.textContent = text;
   element.classList.toggle("problem", kind === "problem");
   element.classList.toggle("busy", kind === "busy");
+}
+
+// Shows an answer, or none; the heading and the title say so, as they do without a script.
+function show(answer = "") {
+  result.innerHTML = answer; // our own page, escaped there
+  heading.textContent = answer ? "The answer" : "Two pictures";
+  heading.classList.toggle("small", Boolean(answer));
+  if (lead) lead.hidden = Boolean(answer);
+  document.title = `${document.getElementById("verdict")?.textContent ?? "Two pictures"} · Two faces`;
 }
 
 // Sends a form; gives the answer, or throws an error that says in words what is wrong.
@@ -39,7 +50,7 @@ async function send(address, fields, headers = {}) {
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({ detail: "Something broke. Please try again." }));
-  if (problem.reason === "no-consent") location.assign("/");
+  if (problem.reason === "no-consent") location.assign("/?ended=1"); // elsewhere, or by itself
   throw Object.assign(new Error(problem.detail), problem);
 }
 
@@ -79,6 +90,7 @@ class Slot {
     this.picture = null; // what will be compared
     this.looking = Promise.resolve(); // until the face was found, or not
     this.round = 0;
+    this.refused = null; // the address of a picture that did not work, while it is shown
     this.stream = null;
     const chosen = () => this.input.files[0] && this.give(this.input.files[0]);
     this.input.addEventListener("change", chosen);
@@ -100,6 +112,9 @@ class Slot {
   }
 
   show(face, preview) {
+    if (this.refused) URL.revokeObjectURL(this.refused);
+    this.refused = null;
+    this.element.classList.remove("refused");
     for (const [kind, source, text] of [
       ["face", face, "The face that was found"],
       ["preview", preview, "The picture, with a box around the face"],
@@ -113,8 +128,21 @@ class Slot {
     this.element.classList.toggle("filled", Boolean(face));
   }
 
-  give(file) {
+  // The picture stays to be seen, greyed, if the browser can show it.
+  async refuse(picture) {
+    const address = (this.refused = URL.createObjectURL(picture));
+    const image = this.find(".preview");
+    image.src = address;
+    image.alt = "The picture that did not work";
+    const isShown = await image.decode().then(() => true, () => false);
+    if (this.refused !== address) return; // another one came meanwhile
+    image.hidden = !isShown;
+    this.element.classList.toggle("refused", isShown);
+  }
+
+  give(file, camera = "Use the camera") {
     this.stop();
+    this.find(".start").firstChild.textContent = camera;
     this.looking = this.look(file);
     return this.looking;
   }
@@ -123,19 +151,26 @@ class Slot {
     const round = ++this.round; // a picture given later wins
     this.picture = null;
     this.show();
-    result.replaceChildren();
+    show();
+    if (working.classList.contains("problem")) say(working, "");
     say(this.status, "Looking for the face …", "busy");
+    let picture = file;
     try {
-      const picture = await smaller(file);
+      picture = await smaller(file);
       if (picture.size > MOST) throw new Error("This picture has more than 10 MB.");
       const seen = await (await send("/api/detect", { picture })).json();
       if (round !== this.round) return;
       this.picture = picture;
       this.show(seen.face, seen.preview);
+      const [x, , width] = seen.box;
+      this.find(".inset").classList.toggle("left", x + width / 2 > 0.55 * seen.size[0]);
       const hints = seen.hints.map((hint) => ` A hint: ${hint}.`);
       say(this.status, seen.says + hints.join(""));
     } catch (error) {
-      if (round === this.round) say(this.status, error.message, "problem");
+      if (round === this.round) {
+        say(this.status, error.message, "problem");
+        await this.refuse(picture);
+      }
     }
     this.input.value = ""; // the same file may be chosen again
   }
@@ -187,19 +222,24 @@ class Slot {
     canvas.getContext("2d").drawImage(this.video, 0, 0); // as it is, not mirrored
     const picture = await asJpeg(canvas);
     this.stop("", true);
-    await this.give(picture);
-    this.find(".start").firstChild.textContent = "Take it again";
+    await this.give(picture, "Take it again");
   }
 }
 
 const slots = [...form.querySelectorAll(".slot")].map((element) => new Slot(element));
 
+// Which pictures are still needed, in words.
+function lack() {
+  if (slots.every((slot) => !slot.picture && !slot.refused)) return "Both pictures are still missing.";
+  const said = (slot) => (slot.refused ? "did not work: please choose it again, or another one." : "is still missing.");
+  return slots.filter((slot) => !slot.picture).map((slot) => `The ${slot.name} picture ${said(slot)}`).join(" ");
+}
+
 async function compare() {
   await Promise.all(slots.map((slot) => slot.looking));
   const missing = slots.find((slot) => !slot.picture);
   if (missing) {
-    if (!missing.status.classList.contains("problem")) say(missing.status, `The ${missing.name} picture is missing.`, "problem");
-    say(working, "");
+    say(working, lack(), "problem");
     missing.find(missing.stream ? ".take" : "input").focus();
     return;
   }
@@ -207,10 +247,8 @@ async function compare() {
   const answer = await (await send(form.action, fields, { "X-Part": "result" })).text();
   say(working, "");
   if (slots.some((slot) => slot.picture !== fields[slot.name])) return; // it is about pictures that are gone
-  result.innerHTML = answer; // our own page, escaped there
-  const verdict = document.getElementById("verdict");
-  document.title = `${verdict.textContent} · Two faces`;
-  verdict.focus({ preventScroll: true });
+  show(answer);
+  document.getElementById("verdict").focus({ preventScroll: true });
   result.scrollIntoView({ block: "start" });
 }
 
