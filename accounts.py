@@ -1,6 +1,6 @@
 """Who may change things: names with hashed passwords, and a door that closes after too many wrong ones.
 
-``python accounts.py lena`` asks for a password and prints the line that goes into ``.streamlit/secrets.toml``::
+``python accounts.py lena`` asks for a password and prints what goes into ``.streamlit/secrets.toml``::
 
     reading = "login"           # only if nobody else may look; it stands above [accounts]
 
@@ -18,6 +18,7 @@ import getpass
 import json
 import math
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -31,7 +32,7 @@ from errors import BadArgument, FaceError, run
 FAILURES = 5  # so many wrong passwords in a row close an account's door
 FAILURES_OF_ALL = 25  # after so many in a row, whoever they were for, a single one closes an account's door
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds; each further failure doubles the wait
-SHORTEST = 10  # letters of a password
+SHORTEST = 10  # characters of a password
 LONGEST = 1000  # of a password, and of what is remembered of a name
 REMEMBERED = 1000  # names that were tried and are remembered
 
@@ -148,9 +149,18 @@ def hashed(password: str) -> str:
     Raises:
         BadArgument: If the password is too short to be one.
     """
-    if not isinstance(password, str) or not SHORTEST <= len(password) <= LONGEST:
-        raise BadArgument(f"a password has at least {SHORTEST} letters, and at most {LONGEST}")
+    check_length(password)
     return _HASHER.hash(password)
+
+
+def check_length(password: str) -> None:
+    """Refuse what is too short or too long for a password.
+
+    Raises:
+        BadArgument: If it is.
+    """
+    if not isinstance(password, str) or not SHORTEST <= len(password) <= LONGEST:
+        raise BadArgument(f"a password has at least {SHORTEST} characters, and at most {LONGEST:,}")
 
 
 def _check_hash(name: str, digest: object) -> None:
@@ -180,15 +190,30 @@ def _in_words(seconds: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Ask for a password and print the line for ``.streamlit/secrets.toml``."""
-    parser = argparse.ArgumentParser(description="Make an account: a line for [accounts] in .streamlit/secrets.toml.")
+    """Ask for a password and print the lines for ``.streamlit/secrets.toml``."""
+    parser = argparse.ArgumentParser(description="Make an account: two lines for .streamlit/secrets.toml.")
     parser.add_argument("name", help="whose account it is")
     name = parser.parse_args(argv).name
-    password = getpass.getpass(f"A password for {name}: ")
+    try:
+        digest = hashed(_password_for(name))
+    except EOFError:  # Ctrl-D
+        sys.exit("stopped: no password was given, and nothing was made")
+    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+    print(f'[accounts]\n{key} = "{digest}"')
+    print(
+        "put both into .streamlit/secrets.toml, then start the app again\n"
+        "(only the second line, below [accounts], if that stands there already)",
+        file=sys.stderr,
+    )
+
+
+def _password_for(name: str) -> str:
+    """A password, typed twice; one that is too short is not asked for again."""
+    password = getpass.getpass(f"A password for {name}, of at least {SHORTEST} characters: ")
+    check_length(password)
     if getpass.getpass("The same again: ") != password:
         raise BadArgument("the two passwords differ; nothing was made")
-    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
-    print(f'{key} = "{hashed(password)}"')
+    return password
 
 
 if __name__ == "__main__":

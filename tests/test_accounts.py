@@ -164,7 +164,7 @@ def test_two_hashes_of_one_password_differ_and_a_short_password_is_refused():
     first, second = hashed("correct horse battery"), hashed("correct horse battery")
     assert first != second and first.startswith("$argon2id$")
     for password in ("short", "x" * 1001, None):
-        with pytest.raises(BadArgument, match="at least 10 letters"):
+        with pytest.raises(BadArgument, match="at least 10 characters"):
             hashed(password)
 
 
@@ -172,8 +172,21 @@ def test_two_hashes_of_one_password_differ_and_a_short_password_is_refused():
 def test_the_command_prints_a_line_of_the_secrets_file(name, monkeypatch, capsys):
     monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery")
     accounts.main([name])
-    made = tomllib.loads("[accounts]\n" + capsys.readouterr().out)["accounts"]
-    Accounts(made).check(name, "correct horse battery")
+    printed = capsys.readouterr()
+    Accounts(tomllib.loads(printed.out)["accounts"]).check(name, "correct horse battery")
+    assert "put both into .streamlit/secrets.toml, then start the app again" in printed.err
+
+
+def test_the_command_refuses_a_short_password_before_it_asks_again_and_ends_at_ctrl_d(monkeypatch, capsys):
+    prompts = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "short")
+    with pytest.raises(BadArgument, match="at least 10 characters"):
+        accounts.main(["lena"])
+    assert len(prompts) == 1 and "at least 10 characters" in prompts[0]
+    monkeypatch.setattr("getpass.getpass", lambda prompt: (_ for _ in ()).throw(EOFError))
+    with pytest.raises(SystemExit, match="^stopped: no password was given"):
+        accounts.main(["lena"])
+    assert capsys.readouterr().out == ""
 
 
 def test_two_passwords_that_differ_make_nothing(monkeypatch, capsys):

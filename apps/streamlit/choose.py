@@ -40,8 +40,8 @@ def picture(key: str, label: str) -> Chosen | None:
     return one(key, label, source)
 
 
-def one(key: str, label: str, source: str) -> Chosen | None:
-    """One picture from a source."""
+def one(key: str, label: str, source: str, files: str = UPLOAD) -> Chosen | None:
+    """One picture from a source; ``files`` is what to press where there is no camera."""
     if source == UPLOAD:
         given = st.file_uploader(
             f"{label}: drop a file here", shared.ENDINGS, key=f"{key}_file", label_visibility="collapsed"
@@ -49,7 +49,10 @@ def one(key: str, label: str, source: str) -> Chosen | None:
         return Chosen(given.name, given.getvalue()) if given else None
     if source == CAMERA:
         given = st.camera_input(f"{label}: take a picture", key=f"{key}_camera", label_visibility="collapsed")
-        return Chosen("the picture from the camera", given.getvalue()) if given else None
+        if given is None:
+            show.note(f"No camera, or it may not be used? Choose “{files}” above.")
+            return None
+        return Chosen("the picture from the camera", given.getvalue())
     return _example(key)
 
 
@@ -69,7 +72,9 @@ def examples() -> tuple[dict[str, str], ...]:
 
 
 # ------------------------------------------------------------------------------------------------- a gallery
-def gallery(key: str, label: str, entries: tuple[dict[str, str], ...], low: bool = False) -> str | None:
+def gallery(
+    key: str, label: str, entries: tuple[dict[str, str], ...], low: bool = False, idle: bool = False
+) -> str | None:
     """Small pictures with names, of which one can be pressed.
 
     Args:
@@ -77,6 +82,7 @@ def gallery(key: str, label: str, entries: tuple[dict[str, str], ...], low: bool
         label: What to call all of it.
         entries: ``id``, ``label``, ``src`` (an address, or "") and perhaps ``note`` of each.
         low: True for a small window in which many of them are scrolled.
+        idle: True if they are only there to be looked at.
 
     Returns:
         The ``id`` of the one that is pressed, or None.
@@ -91,11 +97,11 @@ def gallery(key: str, label: str, entries: tuple[dict[str, str], ...], low: bool
 
     mount(
         key=key,
-        data={"label": label, "entries": list(entries), "chosen": st.session_state[kept], "low": low},
+        data={"label": label, "entries": list(entries), "chosen": st.session_state[kept], "low": low, "idle": idle},
         on_pressed_change=press,
     )
     here = {entry["id"] for entry in entries}
-    return st.session_state[kept] if st.session_state[kept] in here else None
+    return st.session_state[kept] if st.session_state[kept] in here and not idle else None
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 // Small pictures with names, of which one can be pressed. Names come as data and are written as text.
 
 function entryOf({ id, label, src, note }, press) {
-  const button = document.createElement("button");
-  button.type = "button";
+  const button = document.createElement(press ? "button" : "div");
+  button.className = "entry";
+  if (press) button.type = "button";
   button.dataset.id = id;
   const picture = document.createElement(src ? "img" : "span");
   if (src) {
@@ -23,7 +24,7 @@ function entryOf({ id, label, src, note }, press) {
     small.textContent = note;
     button.append(small);
   }
-  button.addEventListener("click", () => press(id));
+  if (press) button.addEventListener("click", () => press(id));
   return button;
 }
 
@@ -33,13 +34,15 @@ export default function ({ data, parentElement, setTriggerValue }) {
   place.setAttribute("role", "group");
   place.setAttribute("aria-label", data.label);
   place.classList.toggle("low", Boolean(data.low));
-  const shown = JSON.stringify(data.entries.map((entry) => [entry.id, entry.label, entry.note, entry.src.length]));
+  const entries = data.entries.map((entry) => [entry.id, entry.label, entry.note, entry.src.length]);
+  const shown = JSON.stringify([Boolean(data.idle), entries]);
   if (place.dataset.shown !== shown) {
     place.dataset.shown = shown;
-    place.replaceChildren(...data.entries.map((entry) => entryOf(entry, (id) => place.press(id))));
+    const press = data.idle ? null : (id) => place.press(id);
+    place.replaceChildren(...data.entries.map((entry) => entryOf(entry, press)));
   }
   const mark = (chosen) => {
-    for (const button of place.children) button.setAttribute("aria-pressed", String(button.dataset.id === chosen));
+    for (const button of place.querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.id === chosen));
   };
   place.press = (id) => {
     mark(id);

@@ -5,6 +5,7 @@
 
 const SIDE = 640; // pixels of the longer side that are sent
 const PATIENCE = 5000; // milliseconds until an answer is taken for lost
+const PAUSE = 2000; // milliseconds without a frame after a link was pressed
 
 const REASONS = {
   NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then start again.",
@@ -35,7 +36,8 @@ function draw(canvas, answer) {
   const size = Math.max(13, Math.round((15 * width) / Math.max(240, canvas.clientWidth)));
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
-  for (const { box, label, distance, kind } of answer.faces) {
+  const boxes = answer.faces.map(({ box: [left, y, w, h] }) => [width - left - w, y, w, h]);
+  for (const [i, { box, label, distance, kind }] of answer.faces.entries()) {
     const [left, y, w, h] = box;
     const x = width - left - w; // as in a mirror
     pen.lineWidth = Math.max(2, width / 200);
@@ -44,8 +46,16 @@ function draw(canvas, answer) {
     const text = distance ? `${label}  ${distance}` : label;
     const wide = pen.measureText(text).width + size;
     const high = size * 1.6;
-    const top = y >= high + 4 ? y - high - 4 : y + h + high + 4 <= height ? y + h + 4 : Math.max(0, y) + 4;
     const from = Math.max(0, Math.min(width - wide, x + (w - wide) / 2));
+    // Over the box or under it, but where another face is near: there it might be taken for that one's name.
+    const isFree = (at) =>
+      at >= 0 &&
+      at + high <= height &&
+      boxes.every(
+        ([left, top, w, h], j) =>
+          j === i || from + wide < left || from > left + w || at > top + h + high || at + high < top - high,
+      );
+    const top = [y - high - 4, y + h + 4].find(isFree) ?? Math.max(0, y) + 4;
     pen.fillStyle = "rgba(16, 16, 16, 0.78)";
     pen.fillRect(from, top, wide, high);
     pen.fillStyle = COLOURS[kind];
@@ -121,9 +131,21 @@ function build(place) {
     }
   }
 
+  // A frame that is sent while another page is on its way would take its place, and nobody would get there.
+  let quiet = 0; // until when
+  const pause = (event) => {
+    if (event.target.closest?.("a")) quiet = performance.now() + PAUSE;
+  };
+  document.addEventListener("click", pause, true);
+
   const paper = element("canvas");
   function shoot() {
     if (!stream || gone || !video.videoWidth) return;
+    const left = quiet - performance.now();
+    if (left > 0) {
+      setTimeout(shoot, left);
+      return;
+    }
     const scale = Math.min(1, SIDE / Math.max(video.videoWidth, video.videoHeight));
     paper.width = Math.round(video.videoWidth * scale);
     paper.height = Math.round(video.videoHeight * scale);
@@ -156,6 +178,7 @@ function build(place) {
   };
   live.end = () => {
     gone = true;
+    document.removeEventListener("click", pause, true);
     stop();
   };
   start.addEventListener("click", () => (stream ? stop() : begin()));

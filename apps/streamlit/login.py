@@ -1,6 +1,6 @@
 """Who may do what: reading is open or not, and whoever changes the people must have logged in.
 
-Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python accounts.py NAME`` prints a line of it).
+Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python accounts.py NAME`` prints both).
 ``reading = "login"`` there, or FACES_READING, closes the pages to everybody else::
 
     reading = "login"
@@ -30,9 +30,13 @@ IDLE = 30 * 60  # seconds without a change or a click, and the login is over
 READING = ("open", "login")
 
 NO_ACCOUNT = (
-    "Nobody can log in yet: there is no account. Make one with “python accounts.py NAME”, put the line that it prints "
-    "under [accounts] in .streamlit/secrets.toml, and start the app again."
+    "Nobody can log in yet: there is no account. Make one with “python accounts.py NAME”, put what it prints into "
+    ".streamlit/secrets.toml, and start the app again."
 )
+
+
+#: Where the login is.
+WHERE = "in the bar on the left (on a phone: » at the top left)"
 
 
 class NotLoggedIn(FaceError):
@@ -46,7 +50,7 @@ def changing() -> FaceDatabase:
         NotLoggedIn: If nobody has logged in here, or not lately.
     """
     if who() is None:
-        raise NotLoggedIn("Log in first, in the bar on the left: only then people can be changed or taken elsewhere.")
+        raise NotLoggedIn(f"Log in first, {WHERE}: only then people can be changed or taken elsewhere.")
     return shared.database()
 
 
@@ -60,14 +64,20 @@ def who() -> str | None:
     if (name := _logged_in()) is None:
         leave()
     else:
-        st.session_state["account"] = (name, time.monotonic() + IDLE)
+        _stay(name)
     return name
+
+
+def _stay(name: str) -> None:
+    """Logged in for the next half hour, for as long as the account has the password that it has now."""
+    st.session_state["account"] = (name, time.monotonic() + IDLE, _entries().get(name))
 
 
 def _logged_in() -> str | None:
     """As ``who``, but time goes on."""
-    name, until = st.session_state.get("account", (None, 0.0))
-    return None if name is None or name not in accounts() or time.monotonic() > until else name
+    name, until, digest = st.session_state.get("account", (None, 0.0, None))
+    is_over = name is None or name not in accounts() or digest != _entries().get(name) or time.monotonic() > until
+    return None if is_over else name
 
 
 def leave() -> None:
@@ -131,14 +141,14 @@ def check_reading() -> None:
     """End the page here if only those who have logged in may look."""
     if reading() == "login" and who() is None:
         show.title("Please log in", "These pages are only for people who have an account here.")
-        show.notice(NO_ACCOUNT if not len(accounts()) else "The login is in the bar on the left.")
+        show.notice(NO_ACCOUNT if not len(accounts()) else f"The login is {WHERE}.")
         st.stop()
 
 
 def box() -> None:
     """The login in the sidebar, or who has logged in."""
     if (name := who()) is not None:
-        show.note(f"Logged in as {name}.")
+        show.note(f"Logged in as {name}. A reload of the page logs you out.")
         if st.button("Log out", icon=":material/logout:", width="stretch"):
             leave()
             st.rerun()
@@ -150,6 +160,7 @@ def box() -> None:
             password = st.text_input("Password", type="password", autocomplete="current-password", max_chars=1000)
             if st.form_submit_button("Log in", icon=":material/login:", width="stretch"):
                 _try(name, password)
+        show.note("It lasts for as long as the page is open: a reload logs you out.")
 
 
 def _try(name: str, password: str) -> None:
@@ -158,5 +169,5 @@ def _try(name: str, password: str) -> None:
     except LoginFailed as error:
         show.notice(str(error), "bad")
         return
-    st.session_state["account"] = (name, time.monotonic() + IDLE)
+    _stay(name)
     st.rerun()

@@ -106,6 +106,23 @@ def looks_like(seen: Look, database: FaceDatabase, threshold: float, but: str = 
     return near[0] if near and near[0][1] < threshold else None
 
 
+def far_apart(encodings: Sequence[np.ndarray], threshold: float) -> list[tuple[int, int, float]]:
+    """Which pictures look like two people: their numbers, and the distance between them.
+
+    Args:
+        encodings: Of each picture, (D,).
+        threshold: Nearer than this is one person.
+
+    Example:
+        >>> far_apart([np.zeros(2), np.zeros(2), np.array([0.0, 0.9])], 0.7)
+        [(0, 2, 0.9), (1, 2, 0.9)]
+    """
+    pairs = (
+        (i, j, float(np.linalg.norm(encodings[i] - encodings[j]))) for j in range(len(encodings)) for i in range(j)
+    )
+    return [(i, j, distance) for i, j, distance in pairs if not distance < threshold]
+
+
 def enrol(identity: str, looks: Sequence[Look], database: FaceDatabase) -> Iterator[int]:
     """Make somebody known by one or more pictures; each is on the disk when its number is given.
 

@@ -40,11 +40,10 @@ def meaning(threshold: float) -> str:
     if table is None:
         return "Nobody has measured what a threshold of this network costs."
     accepts, rejects = errors_at(table, threshold)
-    strangers, owners = of_so_many(accepts), of_so_many(rejects)
     return (
-        f"At {threshold:.2f}, of {strangers[1]:,} strangers who claim a name {_verb(strangers[0], 'get')} in, and of "
-        f"{owners[1]:,} owners {_verb(owners[0], 'stay')} out. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} "
-        "million pairs of photos of public figures (LFW); with your people and your camera it differs."
+        f"At {threshold:.2f}: people let in who are somebody else, {percent(accepts)}; people kept out although it is "
+        f"them, {percent(rejects)}. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} million pairs of photos of "
+        "public figures (LFW); with your people and your camera it differs."
     )
 
 
@@ -56,11 +55,11 @@ def among(people: int) -> str:
     )
 
 
-def of_so_many(rate: float) -> tuple[int, int]:
-    """A rate as a count of 100, or of 10,000 if it is small."""
-    many = 10_000 if rate < 0.1 else 100
-    return round(rate * many), many
+def percent(rate: float) -> str:
+    """A rate of errors, so that a small one is not taken for none.
 
-
-def _verb(count: int, verb: str) -> str:
-    return f"{count:,} {verb}{'s' if count == 1 else ''}"
+    Example:
+        >>> percent(0.0097), percent(0.704), percent(0.00001)
+        ('0.97 %', '70.40 %', 'less than 0.01 %')
+    """
+    return "less than 0.01 %" if rate < 0.0001 else f"{rate:.2%}".replace("%", " %")

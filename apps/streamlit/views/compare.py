@@ -64,4 +64,4 @@ with columns[1]:
 if first and second:
     tell(*result(first, second))
 else:
-    show.notice("Choose two pictures: the answer stands here then.")
+    show.notice("Choose two pictures, and the answer appears here.")

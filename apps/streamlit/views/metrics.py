@@ -20,7 +20,7 @@ HIDDEN = "(hidden)"
 
 def mark(number: int, key: str) -> None:
     """Take note of what somebody says about a decision."""
-    if key not in st.session_state:  # the page was left meanwhile
+    if key not in st.session_state or not may_mark(number):  # the page was left, or the login ended, meanwhile
         return
     said = st.session_state[key]
     try:
@@ -29,10 +29,14 @@ def mark(number: int, key: str) -> None:
         st.session_state["metrics_problem"] = str(error)
 
 
+def may_mark(number: int) -> bool:
+    """Whether whoever is here may say if a decision was right: theirs, or any with a login."""
+    return shared.asked_here(number) or login.who() is not None
+
+
 def name_of(each: Decision) -> str | None:
     """Who was claimed or found; who stood at the door is nobody's business but theirs who asked or have a login."""
-    open_to_me = each.identity is None or shared.asked_here(each.number) or login.who() is not None
-    return each.identity if open_to_me else HIDDEN
+    return each.identity if each.identity is None or may_mark(each.number) else HIDDEN
 
 
 def table(recent: list[Decision]) -> pd.DataFrame:
@@ -48,8 +52,10 @@ def row(each: Decision) -> None:
         st.html(
             f'<div class="row"><b>{show.esc(each.kind)}: {show.esc(who)}</b>'
             f'<p class="small">{show.esc(each.decision)}, distance {each.distance:.2f} at {each.threshold:.2f}, '
-            f"{each.seconds * 1000:.0f} ms, {each.when:%H:%M:%S} UTC</p></div>"
+            f"{each.seconds * 1000:.0f} ms, {each.when.astimezone():%H:%M:%S %Z}</p></div>"
         )
+        if not may_mark(each.number):
+            return
         st.segmented_control(
             f"Was decision {each.number} right?",
             [RIGHT, WRONG],
@@ -69,17 +75,23 @@ def numbers() -> None:
     info = info_of(model)
     show.tiles(
         [
-            ("Network", info.name, f"fingerprint {(database.network or 'unknown')[:24]}…"),
+            ("Network", info.name, f"its weights are known by {(database.network or 'nothing')[:18]}… (fingerprint)"),
             ("Threshold", f"{shared.threshold():.2f}", f"the network's own: {info.threshold:.2f}"),
             ("People", f"{len(database):,}", "who are known"),
             ("Decisions", f"{len(log):,}", "since the start, 1,000 at most"),
-            ("Half of them within", f"{took[0] * 1000:.0f} ms" if took else "–", "p50, from picture to answer"),
-            ("95 of 100 within", f"{took[1] * 1000:.0f} ms" if took else "–", "p95"),
-            ("Memory", f"{memory:,.0f} MB", "of this process (RSS)"),
+            (
+                "Half of the answers within",
+                f"{took[0] * 1000:.0f} ms" if took else "–",
+                "of the picture’s arrival (median, p50)",
+            ),
+            ("95 of 100 answers within", f"{took[1] * 1000:.0f} ms" if took else "–", "so that 5 take longer (p95)"),
+            ("Memory", f"{memory:,.0f} MB", "that the app takes now (resident set size, RSS)"),
             (
                 "Right",
                 f"{right.value:.0%}" if right else "–",
-                f"{right.low:.0%} to {right.high:.0%} (95 %), of {marked} marked" if right else "mark some below",
+                f"of {marked} marked; of many it would be {right.low:.0%} to {right.high:.0%} (95 % interval)"
+                if right
+                else "mark some below",
             ),
         ]
     )
@@ -93,8 +105,8 @@ if problem := st.session_state.pop("metrics_problem", ""):
 recent = shared.decisions().recent()
 if recent:
     show.note(
-        "Was it right? Say so, and the accuracy above follows. Names are shown to whoever asked, in the same window, "
-        "and to whoever has logged in. All of this is gone when the app ends."
+        "Was it right? Say so, and the share above follows. Whoever asked, in the same window, and whoever has logged "
+        "in sees the name and can say so. Times are those of the app’s computer. All of this is gone when the app ends."
     )
     pages = -(-len(recent) // PER_PAGE)
     page = st.pagination(pages, key="metrics_page") if pages > 1 else 1

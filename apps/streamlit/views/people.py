@@ -1,21 +1,26 @@
 """Who is known: look at them, find them; and for whoever has logged in, change them."""
 
+import hashlib
 import itertools
+import json
 import tempfile
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 import choose
 import login
 import shared
 import show
-from errors import FaceError, UnknownIdentity
+from errors import BadArgument, FaceError, UnknownIdentity
 from face_database import NotForgottenYet, check_name
-from looking import Look, enrol, look, looks_like
+from looking import Look, enrol, far_apart, look, looks_like
 
 PER_PAGE = 24
 MOST = 20  # pictures of one person at once
+PAIRS = 3  # of pictures that look like two people are named, the farthest apart first
 FOUND = 2000  # names that a search goes through at most
 
 
@@ -58,20 +63,53 @@ def gallery() -> str | None:
         return None
     people = "person" if count == 1 else "people"
     show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
-    return choose.gallery("people_gallery", "people", tuple(filter(None, map(entry, names))))
+    if idle := login.who() is None:
+        show.note("They are here to be looked at: log in to change anything.")
+    return choose.gallery("people_gallery", "people", tuple(filter(None, map(entry, names))), idle=idle)
 
 
 # ---------------------------------------------------------------------------------------------- one person
-def say(text: str, kind: str = "good") -> None:
-    """Keep a sentence until the page is drawn again, and draw it."""
-    st.session_state["people_said"] = (text, kind)
+def say(text: str, where: str, short: str, kind: str = "good", clear: bool = True) -> None:
+    """Keep a sentence until the page is drawn again, and draw it.
+
+    Args:
+        text: What there is to say; it may hold names.
+        where: The part of the page that it belongs to.
+        short: The same without a name, for the corner of the window, where markdown is read.
+        kind: As ``show.notice`` has it.
+        clear: True empties the forms.
+    """
+    st.session_state["people_said"] = (text, where, short, kind)
+    st.session_state["people_clear"] = clear
     st.rerun()
+
+
+def said(where: str) -> None:
+    """Say here what belongs here, if there is anything."""
+    with st.container():  # there whether anything is said or not: what follows keeps its place, and its open tab
+        text, place, short, kind = st.session_state.get("people_said", ("", "", "", ""))
+        if place == where:
+            del st.session_state["people_said"]
+            show.notice(text, kind)
+            st.toast(short)
+
+
+def clear_forms() -> None:
+    """Empty names and pictures after they have done their work: who was forgotten must not stay in a form."""
+    if st.session_state.pop("people_clear", False):
+        for key in ("people_name", "people_new_name", "people_search"):
+            st.session_state[key] = ""
+        st.session_state["people_turn"] = st.session_state.get("people_turn", 0) + 1
 
 
 def one_person(name: str) -> None:
     """What can be done about somebody."""
     with st.container(border=True):
         show.heading(name)
+        show.note(
+            "To remove is to know somebody no more, though traces may stay in the file for a while; to forget is to "
+            "erase those as well, and what was decided about them."
+        )
         rename_tab, remove_tab, forget_tab = st.tabs(["Rename", "Remove", "Forget"])
         with rename_tab, st.form("rename", border=False):
             new = st.text_input("New name", key="people_new_name", max_chars=200)
@@ -81,8 +119,9 @@ def one_person(name: str) -> None:
             show.note(
                 "Whoever is removed is not known any more. Traces may stay in the file until others overwrite them."
             )
-            if st.button("Remove", icon=":material/person_remove:", key="people_remove"):
-                remove(name)
+            sure = st.checkbox("I mean it: know this person no more", key=f"people_sure_remove_{name}")
+            if st.button("Remove", icon=":material/person_remove:", disabled=not sure, key="people_remove"):
+                remove(name, sure)
         with forget_tab:
             show.note(
                 "Name, encodings and photos are erased, so that nothing of this person is left in the files of this "
@@ -96,18 +135,31 @@ def one_person(name: str) -> None:
 def rename(name: str, new: str) -> None:
     """Give somebody another name."""
     with show.friendly():
-        login.changing().rename(name, new)
+        database, called = login.changing(), given_name(new)
+        if called != name and called in database:
+            raise BadArgument(f"“{called}” is taken: choose another name.")
+        database.rename(name, called)
         shared.decisions().forget(name)
         login.changed()
-        say(f"{name} is called {check_name(new)} now.")
+        st.session_state["people_gallery_kept"] = called
+        say(f"{name} is called {called} now.", "person", "The name is changed.")
 
 
-def remove(name: str) -> None:
+def given_name(text: str) -> str:
+    """A name as it is kept."""
+    if not text.strip():
+        raise BadArgument("Give a name first.")
+    return check_name(text)
+
+
+def remove(name: str, sure: bool) -> None:
     """Know somebody no more."""
+    if not sure:
+        return
     with show.friendly():
         login.changing().remove(name)
         login.changed()
-        say(f"{name} is removed.")
+        say(f"{name} is removed.", "person", "The person is removed.")
 
 
 def forget(name: str, sure: bool) -> None:
@@ -123,10 +175,14 @@ def forget(name: str, sure: bool) -> None:
         try:
             database.forget(name)
         except NotForgottenYet as error:
-            say(str(error), "warn")
+            say(str(error), "person", "Not everything is erased yet.", "warn")
         finally:
             shared.decisions().forget(name)  # also what was asked meanwhile
-        say("That person is forgotten: no trace is left in the database or among the decisions.")
+        say(
+            "That person is forgotten: no trace is left in the database or among the decisions.",
+            "person",
+            "The person is forgotten.",
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ add
@@ -146,18 +202,38 @@ def examined(pictures: list[choose.Chosen]) -> tuple[list[tuple[str, Look]], lis
     return seen, problems
 
 
-def tell(name: str, seen: list[tuple[str, Look]], problems: list[str]) -> None:
+def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
+    """What speaks against it that these are pictures of one person, and of nobody else who is known."""
+    database, threshold, said = shared.database(), shared.threshold(), []
+    for file, each in seen:
+        if other := looks_like(each, database, threshold, but=name):
+            said.append(f"{file}: this looks like {other[0]}, who is known already (distance {other[1]:.2f}).")
+    pairs = [
+        (distance, f"{seen[i][0]} and {seen[j][0]} look like two people (distance {distance:.2f}).")
+        for i, j, distance in far_apart([look.encoding for _, look in seen], threshold)
+    ]
+    if name.strip() and name in database:
+        known = database.encodings(name)
+        for file, each in seen:
+            distance = float(np.linalg.norm(known - each.encoding, axis=1).min())
+            if not distance < threshold:
+                text = f"{file} and {name.strip()}, as known here, look like two people (distance {distance:.2f})."
+                pairs.append((distance, text))
+    pairs.sort(reverse=True)
+    more = [f"There are {len(pairs) - PAIRS} more such pairs."] if len(pairs) > PAIRS else []
+    return [*said, *(text for _, text in pairs[:PAIRS]), *more]
+
+
+def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str]) -> None:
     """What there is to say about pictures before somebody is known by them."""
     for problem in problems:
         show.notice(problem, "bad")
+    for doubt in doubtful:
+        show.notice(doubt, "warn")
     for file, each in seen:
-        other = looks_like(each, shared.database(), shared.threshold(), but=name)
-        if other:
-            text = f"{file}: this looks like {other[0]}, who is known already (distance {other[1]:.2f})."
-            show.notice(text, "warn")
         for hint in each.hints:
             show.notice(f"{file}: {hint}", "warn")
-        if not other and not each.hints:
+        if not doubtful and not each.hints:
             show.notice(f"{file}: a good picture.", "good")
     show.figures(
         *(
@@ -184,30 +260,39 @@ def add() -> None:
         )
         pictures = [choose.Chosen(file.name, file.getvalue()) for file in files]
     else:
-        given = choose.one(f"people_{turn}", "Picture", choose.CAMERA)
+        given = choose.one(f"people_{turn}", "Picture", choose.CAMERA, "Files")
         pictures = [given] if given else []
     if not pictures:
         return
     seen, problems = examined(pictures)
-    tell(name, seen, problems)
+    doubtful = doubts(name, seen)
+    tell(seen, problems, doubtful)
     known = bool(name.strip()) and name in shared.database()
     label = "Add to who is known already" if known else "Add"
     if known:
         show.notice(f"{name.strip()} is known already: the pictures are added to those that are there.")
-    if seen and st.button(label, type="primary", icon=":material/person_add:", key="people_add"):
+    sure = not doubtful or looked(known, doubtful)
+    if seen and st.button(label, type="primary", icon=":material/person_add:", key="people_add", disabled=not sure):
         with show.friendly():
-            keep(name, [each for _, each in seen])
+            keep(name, [each for _, each in seen], sure)
 
 
-def keep(name: str, looks: list[Look]) -> None:
+def looked(known: bool, doubtful: list[str]) -> bool:
+    """Ask whether somebody has looked; for other doubts it is asked anew."""
+    label = "I have looked: they are all this one person" if known else "I have looked: they are one person, and new"
+    return st.checkbox(label, key=f"people_looked_{hashlib.sha256(repr(doubtful).encode()).hexdigest()[:16]}")
+
+
+def keep(name: str, looks: list[Look], sure: bool = True) -> None:
     """Write them down; what is said to be added is on the disk."""
-    called, safe = check_name(name), 0
+    if not sure:
+        raise BadArgument("Look at the pictures first, and tick that they are one person.")
+    called, safe = given_name(name), 0
     bar = st.progress(0.0, "Adding …")
     for safe in enrol(called, looks, login.changing()):
         bar.progress(safe / len(looks), f"Picture {safe} of {len(looks)} is safe")
     login.changed()
-    st.session_state["people_turn"] += 1
-    say(f"{called} is added, with {safe} picture{'s' if safe > 1 else ''}.")
+    say(f"{called} is added, with {safe} picture{'s' if safe > 1 else ''}.", "add", "The pictures are added.")
 
 
 # --------------------------------------------------------------------------------------------- there and back
@@ -249,28 +334,60 @@ def take_in() -> None:
         with show.friendly(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "people.zip"
             path.write_bytes(file.getvalue())
+            check_export(path, shared.one_line(file.name))
             try:
                 count = login.changing().import_from(path, on_conflict=conflict)
             except FaceError as error:  # nobody has to know what the file is called here
                 raise type(error)(str(error).replace(str(path), shared.one_line(file.name))) from error
             login.changed()
             st.session_state["people_import_turn"] += 1
-            say("1 person was taken in." if count == 1 else f"{count:,} people were taken in.")
+            say(counted(count, people_in(path), conflict), "import", "The file is read.", clear=False)
+
+
+def check_export(path: Path, called: str) -> None:
+    """Refuse what is plainly something else than an export.
+
+    Raises:
+        BadArgument: If it is.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            problem = "" if "manifest.json" in archive.namelist() else "has no manifest.json, the list of people, in it"
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        problem = "is no ZIP file, or a damaged one"
+    if problem:
+        raise BadArgument(f"This file was not made by Export: {called} {problem}.")
+
+
+def people_in(path: Path) -> int:
+    """How many people there are in an export that has just been read, and so checked."""
+    with zipfile.ZipFile(path) as archive:
+        return len(json.loads(archive.read("manifest.json"))["people"])
+
+
+def counted(count: int, of: int, conflict: str) -> str:
+    """What came of an import, in a sentence."""
+    taken = f"{'1 person' if count == 1 else f'{count:,} people' if count else 'Nobody was'} taken in"
+    known = of - count
+    if conflict == "replace":
+        return f"{taken}; whoever was known already is now as in the file."
+    if not known:
+        return f"{taken}."
+    return f"{taken}, {known:,} {'was' if known == 1 else 'were'} known already and stayed as they were."
 
 
 show.title("People", "Who is known here. What is changed stays, until somebody changes it again.")
-with st.container():  # there whether anything is said or not: what follows keeps its place, and its open tab
-    if sentence := st.session_state.pop("people_said", None):
-        show.notice(*sentence)
+clear_forms()
 with st.container():
     chosen = gallery()
 if login.who() is None:
     show.notice(
-        "To add, rename, remove, forget, export or import people, log in first."
+        f"To add, rename, remove, forget, export or import people, log in first, {login.WHERE}."
         if len(login.accounts())
         else login.NO_ACCOUNT
     )
 else:
+    said("person")
     with st.container():
         if chosen:
             one_person(chosen)
@@ -278,8 +395,10 @@ else:
             show.note("Press a picture to rename, remove or forget somebody.")
     adding, exporting, importing = st.tabs(["Add", "Export", "Import"], key="people_tabs")
     with adding:
+        said("add")
         add()
     with exporting:
         export()
     with importing:
+        said("import")
         take_in()

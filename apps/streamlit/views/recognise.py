@@ -1,11 +1,14 @@
 """Who is on these pictures?"""
 
 import hashlib
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
 import choose
 import shared
@@ -18,6 +21,8 @@ from tracking import Track, annotate
 MOST = 100  # pictures at once
 PER_PAGE = 6
 NEAREST = 5
+SIDE = 1000  # pixels of a picture on the page
+SURE = 0.8  # a name that is less probable gets a sign that says so
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,9 @@ class Named:
 
     Attributes:
         name: What its file is called.
-        picture: The picture with boxes and names, as JPEG; None if it can't be opened.
-        faces: What ``identify`` says, a row per face and rank.
+        picture: The picture, small, as JPEG; None if it can't be opened.
+        scale: How much smaller it is than what ``faces`` speaks of.
+        faces: What ``identify`` says, a row per face and rank; who is unknown depends on the threshold.
         problem: Why there is no face named, or nothing.
     """
 
@@ -35,6 +41,16 @@ class Named:
     picture: bytes | None
     faces: pd.DataFrame
     problem: str = ""
+    scale: float = 1.0
+
+    def at(self, threshold: float) -> "Named":
+        """The same, for another threshold: nothing has to be looked at again for it."""
+        if not len(self.faces):
+            return self
+        unknown = ~(self.faces.distance < threshold)
+        who = [None if not_known else name for name, not_known in zip(self.faces.nearest, unknown, strict=True)]
+        identity = pd.Series(who, self.faces.index, dtype=object)  # object: None stays None
+        return replace(self, faces=self.faces.assign(is_unknown=unknown, identity=identity))
 
 
 def named(given: choose.Chosen) -> Named:
@@ -51,16 +67,24 @@ def named(given: choose.Chosen) -> Named:
     for row in first.itertuples():
         words = "unknown" if row.is_unknown else "known"
         shared.decided("recognise", row.identity, row.distance, words, took() / len(first))
+    small = show.smaller(photo, SIDE)
+    problem, scale = "" if len(faces) else "no face was found in it", small.shape[1] / photo.shape[1]
+    return Named(name, show.jpeg(small, SIDE, 92), faces, problem, scale)
+
+
+def drawn(each: Named) -> bytes:
+    """The picture with boxes and names, as JPEG."""
+    first = each.faces[each.faces["rank"] == 1] if len(each.faces) else each.faces
     tracks = [
-        Track(row.face + 1, np.array(row.box, float), row.identity, row.distance, True) for row in first.itertuples()
+        Track(row.face + 1, np.array(row.box, float) * each.scale, row.identity, row.distance, True)
+        for row in first.itertuples()
     ]
-    picture = show.jpeg(annotate(shared.smaller(photo, shared.LONGEST_SIDE), tracks), 1000)
-    return Named(name, picture, faces, "" if len(faces) else "no face was found in it")
+    return show.jpeg(annotate(np.asarray(Image.open(io.BytesIO(each.picture))), tracks), SIDE)
 
 
 def results(pictures: list[choose.Chosen]) -> list[Named]:
-    """All of them, with a bar; what was found before is not looked for again."""
-    key = (shared.state(), shared.threshold())
+    """All of them, with a bar; what was found before is not looked for again, whatever the threshold is now."""
+    key = shared.state()
     if st.session_state.get("recognised_for") != key:
         st.session_state["recognised_for"], st.session_state["recognised"] = key, {}
     before, now = st.session_state["recognised"], {}
@@ -74,7 +98,7 @@ def results(pictures: list[choose.Chosen]) -> list[Named]:
     if bar:
         bar.empty()
     st.session_state["recognised"] = now
-    return [now[digest] for digest in digests]
+    return [now[digest].at(shared.threshold()) for digest in digests]
 
 
 def table(found: list[Named]) -> pd.DataFrame:
@@ -100,7 +124,7 @@ def tell(each: Named) -> None:
             if each.picture is None:
                 show.notice(each.problem, "bad")
             else:
-                show.figures(show.figure(each.picture, each.name, f"{each.name}, with boxes and names"))
+                show.figures(show.figure(drawn(each), each.name, f"{each.name}, with boxes and names"))
         with right:
             if each.picture is not None and each.problem:
                 show.notice("No face was found in it. Is it upright, lit, and large enough to see?", "warn")
@@ -110,15 +134,23 @@ def tell(each: Named) -> None:
 def line(ranks: pd.DataFrame) -> str:
     """One face: who it is, how far, how sure, and who else is near."""
     top = ranks.iloc[0]
-    who = "Unknown" if top.is_unknown else top.identity
-    sure = "" if np.isnan(top.confidence) else f", {show.per_cent(top.confidence)} sure that it is {top.nearest}"
+    who, kind = ("Unknown", "info") if top.is_unknown else (top.identity, "warn" if top.confidence < SURE else "good")
     others = "".join(f"<li>{show.esc(row.nearest)}<span>{row.distance:.2f}</span></li>" for row in ranks.itertuples())
-    kind = "warn" if top.is_unknown else "good"
     return (
-        f'<div class="face {kind}"><b>{show.icon("info" if top.is_unknown else "good")}{show.esc(who)}</b>'
-        f'<p class="small">distance {top.distance:.2f}{show.esc(sure)}</p>'
+        f'<div class="face {"good" if kind == "good" else "warn"}"><b>{show.icon(kind)}{show.esc(who)}</b>'
+        f'<p class="small">{show.esc(how_sure(top))}</p>'
         f"<details><summary>the nearest {len(ranks)}</summary><ol>{others}</ol></details></div>"
     )
+
+
+def how_sure(top: Any) -> str:
+    """How far the nearest is; and if that is who it is, how sure that is."""
+    if top.is_unknown:
+        return f"nearest: {top.nearest}, distance {top.distance:.2f}"
+    if np.isnan(top.confidence):
+        return f"distance {top.distance:.2f}"
+    doubt = ": have a look yourself" if top.confidence < SURE else ""
+    return f"distance {top.distance:.2f}, {show.per_cent(top.confidence)} sure that it is {top.nearest}{doubt}"
 
 
 def pictures() -> list[choose.Chosen]:
@@ -137,7 +169,7 @@ def pictures() -> list[choose.Chosen]:
         if len(files) > MOST:
             show.notice(f"{len(files)} pictures are many: the first {MOST} are looked at.", "warn")
         return [choose.Chosen(file.name, file.getvalue()) for file in files[:MOST]]
-    given = choose.one("recognise", "Picture", source)
+    given = choose.one("recognise", "Picture", source, "Files")
     return [given] if given else []
 
 
@@ -182,4 +214,4 @@ elif given:
         on_click="ignore",
     )
 else:
-    show.notice("Choose a picture: whoever is on it is named here then.")
+    show.notice("Choose a picture, and whoever is on it is named here.")

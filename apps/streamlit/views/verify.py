@@ -10,9 +10,11 @@ import streamlit as st
 import choose
 import shared
 import show
+from fr_utils import confidence
 from looking import Verified, face_box, portrait_of, verified
 
 WELCOME, AWAY = "Welcome in", "Go away"
+NEAR = 0.1  # so little over the threshold is a near miss
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Answer:
 
     Attributes:
         distance: How far the face is from whom it claims to be.
+        probability: That it is them, if it was as likely as not beforehand; NaN if nobody has measured it.
         count: How many faces the picture shows.
         seconds: From the picture to the answer.
         figures: Both faces, as the page shows them.
     """
 
     distance: float
+    probability: float
     count: int
     seconds: float
     figures: tuple[str, ...]
@@ -50,7 +54,9 @@ def answer(identity: str, picture: choose.Chosen) -> Answer:
             found = verified(photo, identity, shared.database(), shared.model())
     words = WELCOME if found.distance < shared.threshold() else AWAY
     shared.decided("verify", identity, found.distance, words, took())
-    return Answer(found.distance, found.look.count, took(), tuple(figures(identity, picture, found)))
+    probability = float(confidence(found.distance, shared.model()))
+    shown = tuple(figures(identity, picture, found))
+    return Answer(found.distance, probability, found.look.count, took(), shown)
 
 
 def figures(identity: str, picture: choose.Chosen, found: Verified) -> Iterator[str]:
@@ -71,18 +77,30 @@ def known_box(photo: np.ndarray) -> tuple[int, int, int, int] | None:
     return face_box(photo)
 
 
+def comfort(over: float) -> str:
+    """A friendly word for whoever is sent away, by how far they were over the threshold."""
+    if over < NEAR:
+        return "That was close: if it is you, try another picture, from the front and in good light."
+    return "No offence: to the network this is somebody else’s face."
+
+
 def tell(identity: str, found: Answer) -> None:
     """The verdict, the line and the two faces."""
     distance, threshold = found.distance, shared.threshold()
     welcome = distance < threshold
     than = "less" if welcome else "not less"
     detail = f"The distance from {identity} is {distance:.2f}, and that is {than} than {threshold:.2f}."
+    if not welcome:
+        detail += f" {comfort(distance - threshold)}"
     show.verdict(WELCOME if welcome else AWAY, detail, welcome)
     show.scale(distance, threshold)
     show.figures(*found.figures)
     several = (
         f"The picture shows {found.count} faces: the largest, in the box, was compared. " if found.count > 1 else ""
     )
+    if found.probability == found.probability:
+        sure = show.per_cent(found.probability)
+        show.note(f"The probability that this is {identity} is {sure}, if it was as likely as not beforehand.")
     show.note(f"{several}It took {found.seconds * 1000:.0f} ms.")
 
 
@@ -96,4 +114,4 @@ if claimed and given:
     tell(claimed, asked(claimed, given))
 else:
     missing = " and ".join(what for what, there in (("a name", claimed), ("a picture", given)) if not there)
-    show.notice(f"Choose {missing}: the answer stands here then.")
+    show.notice(f"Choose {missing}, and the answer appears here.")
