@@ -182,8 +182,8 @@ class Rows:
 class Index:
     """Finds candidates among very many encodings, by 4-bit codes of pairs of numbers (product quantisation).
 
-    It looks at every encoding, at half a byte for every two numbers: 32 MB for a million, where a graph (HNSW) takes many
-    times as much room, and longer to build (``results/index.json``). Candidates are compared exactly.
+    It looks at every encoding, at half a byte for every two numbers: 32 MB for a million, where a graph (HNSW) takes
+    many times as much room, and longer to build (``results/index.json``). Candidates are compared exactly.
     """
 
     TRAIN_WITH = 65_536

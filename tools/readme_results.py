@@ -161,16 +161,16 @@ def crowd(apps: dict) -> str:
     load, memory = apps["flask_load"], apps["flask_memory_mb"]
     return (
         f"{load['requests']:,} comparisons, {load['errors']} errors, {load['wrong']} wrong answers; p50 "
-        f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; alone {apps['flask_first_answer_s']:.2f} s; memory grows by "
-        f"{memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
+        f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; alone {apps['flask_first_answer_s']:.2f} s; memory grows "
+        f"by {memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
     )
 
 
 def door(apps: dict) -> str:
     """How the Streamlit app fares."""
     return (
-        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer in the page; five browsers "
-        f"at once: the slowest {apps['streamlit_five_browsers_slowest_s']:.1f} s"
+        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer in the page; five "
+        f"browsers at once: the slowest {apps['streamlit_five_browsers_slowest_s']:.1f} s"
     )
 
 
