@@ -24,7 +24,7 @@ help:
 	@echo 'make test         every test, with the notebooks (minutes); ARGS="-k triplet" picks some'
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
-	@echo 'make test-apps    both web apps in a real Chromium, under load, with hostile uploads and kills (minutes)'
+	@echo 'make test-apps    both web apps in a real Chromium, under load, with hostile uploads and kills (twelve minutes)'
 	@echo 'make bench        time the networks and the database here, beside other ways → results/bench.json, database.json'
 	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (a quarter of an hour, 3 GB) → results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
