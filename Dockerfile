@@ -16,17 +16,17 @@ RUN pip install -r requirements-apps.txt
 
 FROM python:3.11-slim-bookworm
 
-# Nobody in particular, with a home for what libraries keep there, and the folder of the database.
+# Nobody in particular, with a home for what libraries keep there, and a folder for the database.
 RUN groupadd --gid 10001 faces \
-    && useradd --uid 10001 --gid faces --create-home faces \
-    && install -d -o faces -g faces /data
+    && useradd --uid 10001 --gid faces --create-home --home-dir /faces faces \
+    && install -d -o faces -g faces /data /cache
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     TF_CPP_MIN_LOG_LEVEL=3 \
-    KERAS_HOME=/tmp/keras \
-    MPLCONFIGDIR=/tmp/matplotlib \
+    KERAS_HOME=/cache/keras \
+    MPLCONFIGDIR=/cache/matplotlib \
     FACES_DATABASE=/data/people.db
 
 # The weights lie in the repository: a container downloads nothing.
