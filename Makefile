@@ -25,19 +25,19 @@ help:
 	@echo 'make test-slow    the tests that take long: killed processes, thousands of damaged pictures'
 	@echo 'make test-browser the camera in a real JupyterLab and Chromium, and its window (needs Chromium and, for it, Xvfb)'
 	@echo 'make test-apps    both web apps in a real Chromium, under load, with hostile uploads and kills (twelve minutes)'
-	@echo 'make bench        time the networks and the database here, beside other ways → results/bench.json, database.json'
-	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (a quarter of an hour, 3 GB) → results/'
+	@echo 'make bench        time the networks and the database here, beside other ways → docs/results/bench.json, database.json'
+	@echo 'make bench-database  search among a thousand, 100,000 and a million people, beside other ways (a quarter of an hour, 3 GB) → docs/results/'
 	@echo 'make export-network  write a network for phones (LiteRT, ONNX) → build/export/; DIR=… adds its accuracy on LFW'
-	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → results/; NETWORK=… picks it (a folder, or pixels)'
-	@echo 'make steps DIR=…  what each step from a photo to an encoding gains, on LFW training people (half an hour) → results/'
-	@echo 'make evaluate DIR=…  strangers, probabilities, damage: what the fourth notebook quotes of LFW → results/; NETWORK=…'
-	@echo 'make groups DIR=… false accepts between groups of people, on pictures named <age>_<sex>_<race>_… → results/'
-	@echo 'make quality DIR=… LFW=…  does face_quality foretell failure? → results/'
-	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → results/'
-	@echo 'make triplets DIR=… train and score the embeddings of the third notebook, likewise (an hour or two) → results/'
+	@echo 'make lfw DIR=…    score a network on the LFW pictures in DIR → docs/results/; NETWORK=… picks it (a folder, or pixels)'
+	@echo 'make steps DIR=…  what each step from a photo to an encoding gains, on LFW training people (half an hour) → docs/results/'
+	@echo 'make evaluate DIR=…  strangers, probabilities, damage: what the fourth notebook quotes of LFW → docs/results/; NETWORK=…'
+	@echo 'make groups DIR=… false accepts between groups of people, on pictures named <age>_<sex>_<race>_… → docs/results/'
+	@echo 'make quality DIR=… LFW=…  does face_quality foretell failure? → docs/results/'
+	@echo 'make siamese DIR=…  train and score the twins on real people (hours; goes on where it was stopped) → docs/results/'
+	@echo 'make triplets DIR=… train and score the embeddings of the third notebook, likewise (an hour or two) → docs/results/'
 	@echo '                  (both: PRECISION=mixed_bfloat16 is quicker where the processor can multiply such numbers)'
 	@echo 'make pins         ask the package index whether every pin has wheels for Python 3.11, 3.12 and 3.13'
-	@echo 'make clean        remove .venv and everything else that these commands made, except results/ and datasets/'
+	@echo 'make clean        remove .venv and everything else that these commands made, except docs/results/ and datasets/'
 
 run: .venv/.course
 	@$(PY) tools/run_notebook.py $(or $(NOTEBOOK),Face_Recognition.ipynb)
@@ -64,70 +64,70 @@ test-apps: .venv/.dev
 	@$(PY) -m pytest -m apps tests $(ARGS)
 
 bench: .venv/.dev
-	@$(PY) tools/bench.py $(ARGS)
-	@$(if $(ARGS),,$(PY) tools/bench_database.py)
-	@$(if $(ARGS),,$(PY) tools/bench_index.py)
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/bench.py $(ARGS)
+	@$(if $(ARGS),,$(PY) tools/measure/bench_database.py)
+	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
+	@$(PY) tools/upkeep/readme_results.py
 
 bench-database: .venv/.dev
-	@$(PY) tools/bench_database.py $(ARGS)
-	@$(if $(ARGS),,$(PY) tools/bench_index.py)
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/bench_database.py $(ARGS)
+	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
+	@$(PY) tools/upkeep/readme_results.py
 
 export-network: .venv/.dev
-	@$(PY) tools/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/assets/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
+	@$(PY) tools/upkeep/readme_results.py
 
 siamese: need-dir .venv/.course
 	@for study in celeba_people att_faces; do \
-	    $(PY) tools/prepare_people.py preprocess "$(DIR)/$$study" --to datasets/$$study || exit 1; \
+	    $(PY) tools/assets/prepare_people.py preprocess "$(DIR)/$$study" --to datasets/$$study || exit 1; \
 	done
 	@for study in celeba_people att_faces people; do \
 	    for variant in compact 'large windows' 'small windows'; do \
-	        $(PY) tools/train_siamese.py train $$study "$$variant" $(if $(PRECISION),--precision $(PRECISION)) || exit 1; \
+	        $(PY) tools/assets/train_siamese.py train $$study "$$variant" $(if $(PRECISION),--precision $(PRECISION)) || exit 1; \
 	    done; \
-	    $(PY) tools/train_siamese.py score $$study || exit 1; \
+	    $(PY) tools/assets/train_siamese.py score $$study || exit 1; \
 	done
-	@$(PY) tools/train_siamese.py ship celeba_people
-	@$(PY) tools/train_siamese.py one-person
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/assets/train_siamese.py ship celeba_people
+	@$(PY) tools/assets/train_siamese.py one-person
+	@$(PY) tools/upkeep/readme_results.py
 
 triplets: need-dir .venv/.course
-	@$(PY) tools/prepare_people.py preprocess "$(DIR)/celeba_people" --to datasets/celeba_people
-	@$(PY) tools/prepare_people.py preprocess "$(DIR)/att_faces" --to datasets/att_faces
-	@$(PY) tools/train_triplets.py train all $(if $(PRECISION),--precision $(PRECISION))
-	@$(PY) tools/train_triplets.py score
-	@$(PY) tools/train_triplets.py ship
-	@$(PY) tools/train_triplets.py fine-tune
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/assets/prepare_people.py preprocess "$(DIR)/celeba_people" --to datasets/celeba_people
+	@$(PY) tools/assets/prepare_people.py preprocess "$(DIR)/att_faces" --to datasets/att_faces
+	@$(PY) tools/assets/train_triplets.py train all $(if $(PRECISION),--precision $(PRECISION))
+	@$(PY) tools/assets/train_triplets.py score
+	@$(PY) tools/assets/train_triplets.py ship
+	@$(PY) tools/assets/train_triplets.py fine-tune
+	@$(PY) tools/upkeep/readme_results.py
 
 lfw: need-dir .venv/.course
-	@$(PY) tools/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
+	@$(PY) tools/upkeep/readme_results.py
 
 steps: need-dir .venv/.course
-	@$(PY) tools/steps.py "$(DIR)"
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/steps.py "$(DIR)"
+	@$(PY) tools/upkeep/readme_results.py
 
 evaluate: need-dir .venv/.course
-	@$(PY) tools/evaluate.py lfw "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
-	@$(if $(NETWORK),,$(PY) tools/evaluate.py damage "$(DIR)")
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/evaluate.py lfw "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")
+	@$(if $(NETWORK),,$(PY) tools/measure/evaluate.py damage "$(DIR)")
+	@$(PY) tools/upkeep/readme_results.py
 
 groups: need-dir .venv/.course
-	@$(PY) tools/evaluate.py groups "$(DIR)"
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/evaluate.py groups "$(DIR)"
+	@$(PY) tools/upkeep/readme_results.py
 
 quality: need-dir .venv/.course
 	@test -n "$(LFW)" || { echo 'LFW=… is missing: the folder with the pictures and lists of LFW; DIR=… holds a folder per person'; exit 1; }
-	@$(PY) tools/quality.py score "$(DIR)" --lfw "$(LFW)"
-	@$(PY) tools/readme_results.py
+	@$(PY) tools/measure/quality.py score "$(DIR)" --lfw "$(LFW)"
+	@$(PY) tools/upkeep/readme_results.py
 
 need-dir:
 	@test -n "$(DIR)" || { echo 'DIR=… is missing: which folder holds the pictures? datasets/README.md says what lies in it'; exit 1; }
 
 pins: .venv/.dev
-	@$(PY) tools/check_pins.py
+	@$(PY) tools/upkeep/check_pins.py
 
 clean:
 	rm -rf .venv build .pytest_cache .ruff_cache .ipynb_checkpoints

@@ -15,14 +15,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from errors import BadArgument
-from quiet import quietly
+from facerec._quiet import quietly
+from facerec.errors import BadArgument
 
 with quietly():
     import keras
     from keras import layers
-
-# --------------------------------------------------------------------------- the small FaceNet (nn4.small2)
 
 
 class Inception(NamedTuple):
@@ -55,6 +53,7 @@ BLOCKS = {
     "5a": Inception(256, (96, 384), (0, 0), "average", 96),  #                (m, 3, 3, 736)
     "5b": Inception(256, (96, 384), (0, 0), "max", 96),  #                    (m, 3, 3, 736)
 }
+
 
 POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
 
@@ -172,9 +171,6 @@ def stages_of(model: keras.Model) -> list[Stage]:
     return [Stage(name, shape, parameters[name]) for name, shape in shapes.items()]
 
 
-# ------------------------------------------------------------------------------- FaceNet's later form, 2016
-
-
 class Conv(NamedTuple):
     """One convolution of a branch: filters, kernel (rows, columns), strides; strides 2 come without padding."""
 
@@ -194,6 +190,7 @@ RESNET_STEM = (
     ("Conv2d_4b_3x3", 256, 3, 2, "valid"),  #   (m, 17, 17, 256)
 )
 
+
 #: The residual blocks: their branches, each a row of convolutions.
 RESIDUAL = {
     "Block35": (
@@ -205,6 +202,7 @@ RESIDUAL = {
     "Block8": ((Conv(192),), (Conv(192), Conv(192, (1, 3)), Conv(192, (3, 1)))),
 }
 
+
 #: The blocks that halve the picture; a max-pooling is their last branch.
 REDUCTION = {
     "Mixed_6a": ((Conv(384, (3, 3), 2),), (Conv(192), Conv(192, (3, 3)), Conv(256, (3, 3), 2))),
@@ -214,6 +212,7 @@ REDUCTION = {
         (Conv(256), Conv(256, (3, 3)), Conv(256, (3, 3), 2)),
     ),
 }
+
 
 #: The stages behind the stem: (block, how many, scale of what is added to the input), or (reduction,).
 RESNET_STAGES = (
@@ -329,58 +328,3 @@ def InceptionResNetV1(
     x = layers.Dense(dimension, use_bias=False, name="Bottleneck")(x)  #           (m, 128)
     x = layers.BatchNormalization(momentum=0.995, epsilon=1e-3, scale=False, name="Bottleneck_BatchNorm")(x)
     return keras.Model(faces, x, name="inception_resnet_v1")
-
-
-# -------------------------------------------------------------------------------- after training: folding
-
-
-def folded_weights(weights: list, bn: layers.BatchNormalization) -> list:
-    """A convolution's or Dense layer's [kernel, bias] that also does what the batch normalisation did."""
-    to_numpy = keras.ops.convert_to_numpy
-    scale = 1.0 / (to_numpy(bn.moving_variance) + bn.epsilon) ** 0.5
-    scale = scale * to_numpy(bn.gamma) if bn.scale else scale
-    bias = weights[1] if len(weights) > 1 else 0.0
-    offset = to_numpy(bn.beta) if bn.center else 0.0
-    return [weights[0] * scale, (bias - to_numpy(bn.moving_mean)) * scale + offset]
-
-
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """A copy of a trained network without batch normalisation, for use: smaller, faster, the same output.
-
-    In use, batch normalisation multiplies and adds constants, and so does the convolution (or Dense layer)
-    in front of it: the two become one, with a bias.
-
-    Args:
-        model: A functional model; each batch normalisation directly follows a Conv2D or Dense layer without
-            an activation. Mixed precision is undone: the copy computes in float32.
-
-    Returns:
-        A new ``keras.Model`` with the same names, and without the BatchNormalization layers.
-
-    Raises:
-        BadArgument: if a batch normalisation follows some other layer.
-    """
-    folded = {}  # name of the convolution → its batch normalisation
-    for bn in model.layers:
-        if isinstance(bn, layers.BatchNormalization):
-            before = bn.input._keras_history.operation
-            if not isinstance(before, layers.Conv2D | layers.Dense):
-                raise BadArgument(f"{bn.name} follows {before.name}, which is neither Conv2D nor Dense")
-            folded[before.name] = bn
-
-    def clone(layer):
-        config = {**layer.get_config(), "dtype": "float32"}
-        if layer.name in folded:
-            config["use_bias"] = True
-        return layer.__class__.from_config(config)
-
-    def call(layer, x, **kwargs):
-        return x if isinstance(layer, layers.BatchNormalization) else layer(x, **kwargs)
-
-    bare = keras.Model(model.input, model.output, name=model.name)  # without loss and optimizer
-    copy = keras.models.clone_model(bare, clone_function=clone, call_function=call)
-    for layer in copy.layers:
-        if layer.weights:
-            weights = model.get_layer(layer.name).get_weights()
-            layer.set_weights(folded_weights(weights, folded[layer.name]) if layer.name in folded else weights)
-    return copy

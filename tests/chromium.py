@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from facerec._files import ROOT
+
 CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "google-chrome"))), None)
 NEEDED = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (or say where it is: CHROMIUM=…)")
 QUIET = [

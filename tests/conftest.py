@@ -16,16 +16,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = Path(__file__).resolve().parent.parent
+from facerec._files import ROOT
+
 if str(ROOT) not in sys.path:  # pyproject.toml says so too; here for a test that is run from elsewhere
     sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from face_detection import Detection, detect_faces_batch  # noqa: E402
-from fr_utils import build_database, load_facenet, load_image, save_network  # noqa: E402
-from quiet import quietly  # noqa: E402
+from facerec._quiet import quietly
+from facerec.detection import Detection, detect_faces_batch
+from facerec.enrol import build_database
+from facerec.networks import load_facenet, save_network
+from facerec.photos import load_image
 
 with quietly():
     import keras

@@ -12,12 +12,11 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from facerec._files import ROOT
 
 #: Stands in every script and in many names.
 SIGN = "pwned7f3a"

@@ -20,30 +20,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import camera
 import fr_utils
-from errors import BadArgument, BadNetwork, EmptyDatabase, NoFaceFound, UnknownIdentity, UnreadableImage
-from evaluation import Probability
-from face_database import FaceDatabase, OtherNetwork
-from face_detection import extract_face
-from fr_utils import (
-    FaceNetInfo,
-    PoorPortrait,
-    build_database,
-    confidence,
-    describe,
-    faces_to_encodings,
-    identify,
-    img_to_encoding,
-    info_of,
-    judge_portraits,
-    load_facenet,
-    load_image,
-    photos_to_encodings,
-    save_network,
-    verify,
-    who_is_it,
-)
+from facerec import __main__ as camera
+from facerec._files import ROOT
+from facerec.database import FaceDatabase, OtherNetwork
+from facerec.detection import TEMPLATE, extract_face
+from facerec.encoding import faces_to_encodings, img_to_encoding, photos_to_encodings
+from facerec.enrol import PoorPortrait, build_database, judge_portraits
+from facerec.errors import BadArgument, BadNetwork, EmptyDatabase, NoFaceFound, UnknownIdentity, UnreadableImage
+from facerec.evaluation import Probability
+from facerec.networks import FaceNetInfo, confidence, info_of, load_facenet, save_network
+from facerec.photos import describe, load_image
+from fr_utils import identify, verify, who_is_it
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
 
@@ -406,7 +394,7 @@ def test_describe_names_what_was_given(tmp_path):
 
 
 # -------------------------------------------------------------------------------------------- the networks
-SHIPPED = Path(fr_utils.ROOT) / "weights" / "resnet"
+SHIPPED = Path(ROOT) / "weights" / "resnet"
 FILE_NAMES = ("model.json", "model.h5", "facenet.json")
 
 
@@ -414,7 +402,7 @@ def test_the_shipped_network_says_what_it_was_made_for(network):
     assert network.input_shape == (None, 150, 150, 3) and network.output_shape == (None, 128)
     info = info_of(network)
     assert info.side == 150 and info.threshold == 0.7 and not network.trainable
-    assert info.template.keys() == fr_utils.TEMPLATE.keys()
+    assert info.template.keys() == TEMPLATE.keys()
 
 
 def test_the_shipped_network_fits_into_git():
@@ -559,7 +547,7 @@ def test_a_missing_folder_is_named():
         ("-1..1", lambda faces: faces / 127.5 - 1),
         ((1 / 128, -127.5 / 128), lambda faces: (faces - 127.5) / 128),
     ],
-    ids=str,
+    ids=["0..255", "0..1", "-1..1", "factor and offset"],
 )
 def test_any_keras_file_gets_its_scaling_and_unit_length(bare_network, tmp_path, ending, scaling, expected):
     path = tmp_path / f"mine{ending}"

@@ -14,7 +14,8 @@ import pytest
 from keras import layers, ops
 
 import inception_blocks_v2 as blocks
-from errors import BadArgument
+from facerec.errors import BadArgument
+from facerec.networks import fold_batch_norm
 
 COURSE_LAYERS = Path(__file__).parent / "data" / "course_layers.json"
 
@@ -113,7 +114,7 @@ def test_gradients_reach_every_weight():
 
 # ------------------------------------------------------------------------------- folding batch normalisation
 def test_folding_changes_no_encoding(small, faces):
-    folded = blocks.fold_batch_norm(small)
+    folded = fold_batch_norm(small)
     expected = ops.convert_to_numpy(small(faces, training=False))
     np.testing.assert_allclose(ops.convert_to_numpy(folded(faces, training=False)), expected, atol=1e-5)
     before = keras.Model(small.input, small.get_layer("average").output)
@@ -124,7 +125,7 @@ def test_folding_changes_no_encoding(small, faces):
 
 
 def test_folding_leaves_no_batch_normalisation(small):
-    folded = blocks.fold_batch_norm(small)
+    folded = fold_batch_norm(small)
     assert not [layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)]
     assert folded.count_params() == 3_738_624 - 4 * 4656 + 4656  # 4 numbers per filter become 1
     assert small.get_layer("stem_bn1") and not small.get_layer("stem_conv1").use_bias  # the original is untouched
@@ -137,7 +138,7 @@ def test_folding_undoes_mixed_precision(faces):
         model = blocks.faceRecoModel((96, 96, 3))
     finally:
         keras.config.set_dtype_policy(before)
-    folded = blocks.fold_batch_norm(model)
+    folded = fold_batch_norm(model)
     assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
     seen = ops.convert_to_numpy(model(faces, training=False))
     assert (ops.convert_to_numpy(folded(faces)) * seen).sum(axis=1).min() > 0.999
@@ -152,14 +153,14 @@ def test_folding_into_dense_layers_and_without_scale():
     dense.set_weights([dense.get_weights()[0], np.arange(4.0)])
     bn.set_weights([np.arange(4.0), np.linspace(-2, 2, 4), np.linspace(0.2, 3, 4)])
     rows = np.random.default_rng(4).normal(size=(6, 5)).astype("float32")
-    np.testing.assert_allclose(blocks.fold_batch_norm(model)(rows), model(rows, training=False), atol=1e-5)
+    np.testing.assert_allclose(fold_batch_norm(model)(rows), model(rows, training=False), atol=1e-5)
 
 
 def test_folding_refuses_what_it_cannot_fold():
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, layers.BatchNormalization(name="bn")(layers.ReLU(name="relu")(x)))
     with pytest.raises(BadArgument, match="bn follows relu"):
-        blocks.fold_batch_norm(model)
+        fold_batch_norm(model)
 
 
 # --------------------------------------------------------------------------------------- the later network
@@ -212,6 +213,6 @@ def test_the_stages_are_the_networks_whether_folded_or_not():
     for stage in stages:
         if stage.name[0].isdigit():
             assert stage.shape == model.get_layer(f"inception_{stage.name}").output.shape[1:]
-    folded = blocks.fold_batch_norm(model)
+    folded = fold_batch_norm(model)
     assert [(s.name, s.shape) for s in blocks.stages_of(folded)] == [(s.name, s.shape) for s in stages]
     assert sum(stage.parameters for stage in blocks.stages_of(folded)) == folded.count_params()

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fr_utils import build_database, faces_to_encodings, img_to_encoding, load_facenet, photos_to_encodings
-from inception_blocks_v2 import faceRecoModel, fold_batch_norm, stages_of
+from facerec._files import ROOT
+from facerec.encoding import faces_to_encodings, img_to_encoding, photos_to_encodings
+from facerec.enrol import build_database
+from facerec.networks import fold_batch_norm, load_facenet
+from inception_blocks_v2 import faceRecoModel, stages_of
 
-ROOT = Path(__file__).resolve().parent.parent
 CARD = (ROOT / "keras-facenet-h5" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 #: Distances of lena, camera_0 (lena), ines, lookalike, kofi; made by this network itself, here to notice a change.
@@ -67,10 +69,12 @@ def test_the_card_names_the_camera_pictures_that_it_gets_wrong(inception, images
 
 
 def test_the_card_quotes_its_curve_and_what_export_measured():
-    rows = (ROOT / "results" / "distill_log.csv").read_text().splitlines()[1:]
+    rows = (ROOT / "docs" / "results" / "distill_log.csv").read_text().splitlines()[1:]
     steps, crops, *_, cosine, _ = rows[-1].split(",")
     assert f"| {int(crops):,} |" in CARD and f"{float(cosine):.3f}" in CARD and f"--steps {steps} " in CARD
-    forms = json.loads((ROOT / "results" / "export_keras-facenet-h5.json").read_text(encoding="utf-8"))["forms"]
+    forms = json.loads((ROOT / "docs" / "results" / "export_keras-facenet-h5.json").read_text(encoding="utf-8"))[
+        "forms"
+    ]
     for name, form in forms.items():
         size, time, far = form["megabytes"], form["times_the_originals_time"], form["farthest_from_the_original"]
         accuracy = 100 * form["lfw_accuracy"]["value"]

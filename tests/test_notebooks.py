@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import evaluation
 import inception_blocks_v2
-import triplets
-
-ROOT = Path(__file__).resolve().parent.parent
+from facerec import evaluation
+from facerec._files import ROOT
+from facerec.learning import triplets
 
 
 def cell_with_tag(notebook: str, tag: str) -> str:
@@ -75,7 +74,7 @@ def test_the_readers_ten_fold_protocol_is_the_modules(seed):
 
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])
 def test_a_model_card_quotes_what_was_measured(folder):
-    result = json.loads((ROOT / f"results/lfw_{Path(folder).name}.json").read_text())
+    result = json.loads((ROOT / f"docs/results/lfw_{Path(folder).name}.json").read_text())
     card = (ROOT / folder / "MODEL_CARD.md").read_text()
     block = re.search(r"<!-- accuracy -->(.*?)<!-- /accuracy -->", card, re.DOTALL)[1]
 
@@ -92,7 +91,7 @@ def test_a_model_card_quotes_what_was_measured(folder):
 
 @pytest.mark.parametrize("network", ["resnet", "keras-facenet-h5"])
 def test_the_rates_table_is_what_its_columns_say(network):
-    rates = pd.read_csv(ROOT / f"results/lfw_{network}_rates.csv")
+    rates = pd.read_csv(ROOT / f"docs/results/lfw_{network}_rates.csv")
     for _, part in rates.groupby("people"):
         assert part.threshold.is_monotonic_increasing
         assert part.false_accepts.is_monotonic_increasing and part.false_rejects.is_monotonic_decreasing
@@ -101,7 +100,7 @@ def test_the_rates_table_is_what_its_columns_say(network):
 
 
 def test_every_result_belongs_to_the_network_that_it_is_named_after():
-    files = sorted((ROOT / "results").glob("lfw_*.json"))
+    files = sorted((ROOT / "docs" / "results").glob("lfw_*.json"))
     results = {file.stem.removeprefix("lfw_"): json.loads(file.read_text()) for file in files}
     assert {"resnet", "keras-facenet-h5", "generated", "pixels"} <= set(results)
     assert {name: Path(result["network"]).name for name, result in results.items()} == {name: name for name in results}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import readme_results
+from facerec._files import ROOT
+from tools.upkeep import readme_results
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
 README = ROOT / "README.md"
 MACHINE_PATH = re.compile(r"(?<![\w./-])/(?:home|root|work|Users|tmp|mnt)/\w")
@@ -81,7 +81,7 @@ def test_the_results_on_our_pages_are_the_measured_ones():
     pages = readme_results.pages()
     assert README in pages and len(pages) == 3
     for path, text in pages.items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python tools/readme_results.py"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python tools/upkeep/readme_results.py"
 
 
 def test_the_readmes_python_runs_as_it_stands(capsys):

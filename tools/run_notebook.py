@@ -19,20 +19,20 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from facerec._files import ROOT
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or the kernel warns about its debugger
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not another of the same name
 
-import nbformat  # noqa: E402
-from jinja2 import pass_context  # noqa: E402
-from latex2mathml.converter import convert as latex_to_mathml  # noqa: E402
-from nbclient import NotebookClient  # noqa: E402
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError  # noqa: E402
-from nbconvert import HTMLExporter  # noqa: E402
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath  # noqa: E402
-from nbformat import NotebookNode  # noqa: E402
+import nbformat
+from jinja2 import pass_context
+from latex2mathml.converter import convert as latex_to_mathml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -123,7 +123,7 @@ def _as_text(view: dict, state: dict) -> str:
     widgets = list(_with_children(view["model_id"], state))
     bar = next((w for w in widgets if w.get("_model_name") == "FloatProgressModel"), None)
     if bar is None:
-        is_camera = widgets[0].get("_anywidget_id") == "camera.CameraWidget"
+        is_camera = widgets[0].get("_anywidget_id") == "facerec.live.widget.CameraWidget"
         return f"({'your camera' if is_camera else 'something to move'}: run this cell in Jupyter)"
     label = next((w["value"] for w in widgets if w.get("_model_name") == "HTMLModel"), "")
     label = html.unescape(label).replace("\u2007", " ")  # tqdm pads with wide spaces

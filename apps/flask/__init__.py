@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask
 
 from apps.flask import api, faces, pages, problems, safety
-from errors import BadArgument
+from facerec.errors import BadArgument
 
 #: What a caller may set, and what holds otherwise.
 SETTINGS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import threading
 
 from apps.flask import create_app
 from apps.flask.server import THREADS, make_server
-from errors import BadArgument, run
+from facerec.errors import BadArgument, run
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from flask import Blueprint, Response, current_app, jsonify, request
 from flask_wtf.csrf import generate_csrf
 
+from apps.comparison import NAMES
 from apps.flask import faces, safety
 from apps.flask.openapi import DESCRIPTION
 from apps.flask.problems import Problem
-from comparison import NAMES
 
 blueprint = Blueprint("api", __name__)
 

@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image
 from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 
+from apps.comparison import NAMES, Comparer, Comparison
 from apps.flask.problems import Problem
-from comparison import NAMES, Comparer, Comparison
-from errors import FaceError
-from face_detection import Detection, align_face, detect_faces, no_face_in, pick_face
-from face_quality import face_quality
-from fr_utils import FORMATS, in_project, load_image
+from facerec._files import in_project
+from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
+from facerec.errors import FaceError
+from facerec.photos import FORMATS, load_image
+from facerec.quality import face_quality
 
 #: A picture in bytes, and in pixels: a photo of 25 megapixels takes 75 MB of memory once it is unpacked.
 MAX_BYTES = 10_000_000

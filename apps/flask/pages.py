@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 
+from apps.comparison import NAMES
 from apps.flask import faces, safety
 from apps.flask.problems import Problem
-from comparison import NAMES
 
 blueprint = Blueprint("pages", __name__)
 

@@ -6,8 +6,8 @@ from flask import Flask, Response, json, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from comparison import NAMES
-from errors import FaceError, NoFaceFound
+from apps.comparison import NAMES
+from facerec.errors import FaceError, NoFaceFound
 
 #: Status → what a page calls it, and a sentence.
 TEXTS = {

@@ -20,7 +20,7 @@ from flask_wtf import CSRFProtect
 from limits import parse_many
 
 from apps.flask.problems import Problem, wants_json
-from errors import BadArgument
+from facerec.errors import BadArgument
 
 #: What may be asked before anybody has agreed.
 OPEN = {

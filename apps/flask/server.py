@@ -14,7 +14,7 @@ from waitress.task import ErrorTask
 
 from apps.flask.problems import TEXTS
 from apps.flask.safety import HEADERS
-from errors import BadArgument
+from facerec.errors import BadArgument
 
 #: Larger requests are refused before they are read: what the app itself takes, and room for a friendly page where
 #: somebody sends a little more.

@@ -3,20 +3,13 @@
 A page per file in ``views/``; what they share lies beside this file, and whatever thinks is in the project's modules.
 """
 
-import sys
 from pathlib import Path
 
+import streamlit as st
+
+from apps.streamlit import login, shared, show, sidebar
+
 HERE = Path(__file__).resolve().parent
-for folder in (HERE, HERE.parent.parent):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-import streamlit as st  # noqa: E402
-
-import login  # noqa: E402
-import shared  # noqa: E402
-import show  # noqa: E402
-import sidebar  # noqa: E402
 
 PAGES = [
     ("verify", "Verify", ":material/door_front:"),

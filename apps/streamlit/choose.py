@@ -8,12 +8,14 @@ from pathlib import Path
 
 import streamlit as st
 
-import shared
-import show
-from fr_utils import load_image
+from apps.streamlit import shared, show
+from facerec.photos import load_image
 
 HERE = Path(__file__).resolve().parent
+
+
 UPLOAD, CAMERA, EXAMPLE = "A file", "The camera", "An example"
+
 
 #: So many people fit into one list to choose from; of more, one looks for the name first.
 LISTED = 300
@@ -71,7 +73,6 @@ def examples() -> tuple[dict[str, str], ...]:
     )
 
 
-# ------------------------------------------------------------------------------------------------- a gallery
 def gallery(
     key: str, label: str, entries: tuple[dict[str, str], ...], low: bool = False, idle: bool = False
 ) -> str | None:
@@ -110,7 +111,6 @@ def _component():
     return st.components.v2.component("faces_gallery", css=css, js=js, html="<div class='gallery'></div>")
 
 
-# -------------------------------------------------------------------------------------------------- a person
 def person(key: str, label: str) -> str | None:
     """Ask for somebody who is known; of many people, by a part of the name first."""
     database = shared.database()

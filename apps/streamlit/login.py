@@ -1,6 +1,6 @@
 """Who may do what: reading is open or not, and whoever changes the people must have logged in.
 
-Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python accounts.py NAME`` prints both).
+Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python -m apps.streamlit.accounts NAME`` prints both).
 ``reading = "login"`` there, or FACES_READING, closes the pages to everybody else::
 
     reading = "login"
@@ -20,17 +20,19 @@ from pathlib import Path
 
 import streamlit as st
 
-import shared
-import show
-from accounts import Accounts, LoginFailed
-from errors import BadArgument, FaceError
-from face_database import FaceDatabase
+from apps.streamlit import shared, show
+from apps.streamlit.accounts import Accounts, LoginFailed
+from facerec.database import FaceDatabase
+from facerec.errors import BadArgument, FaceError
 
 IDLE = 30 * 60  # seconds without a change or a click, and the login is over
+
+
 READING = ("open", "login")
 
+
 NO_ACCOUNT = (
-    "Nobody can log in yet: there is no account. Make one with “python accounts.py NAME”, put what it prints into "
+    "Nobody can log in yet: there is no account. Make one with “python -m apps.streamlit.accounts NAME”, put what it prints into "
     ".streamlit/secrets.toml, and start the app again."
 )
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from errors import FaceError, UnknownIdentity
-from face_database import FaceDatabase
-from face_detection import Detection, align_face, detect_faces, no_face_in, pick_face
-from face_quality import face_quality
-from fr_utils import faces_to_encodings, info_of
-from quiet import quietly
+from facerec._quiet import quietly
+from facerec.database import FaceDatabase
+from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
+from facerec.encoding import faces_to_encodings
+from facerec.errors import FaceError, UnknownIdentity
+from facerec.networks import info_of
+from facerec.quality import face_quality
 
 with quietly():
     import keras

@@ -20,37 +20,34 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from comparison import Comparer
-from decisions import Decisions
-from face_database import FaceDatabase
-from fr_utils import (
-    DEFAULT_NETWORK,
-    PICTURE_ENDINGS,
-    ROOT,
-    PoorPortrait,
-    build_database,
-    in_project,
-    load_facenet,
-    load_image,
-)
-from quiet import quietly
+from apps.comparison import Comparer
+from apps.streamlit.decisions import Decisions
+from facerec._files import ROOT, in_project
+from facerec._quiet import quietly
+from facerec.database import FaceDatabase
+from facerec.enrol import PoorPortrait, build_database
+from facerec.networks import DEFAULT_NETWORK, load_facenet
+from facerec.photos import PICTURE_ENDINGS, load_image
 
 with quietly():
     import keras
 
+
 IMAGES = ROOT / "images"
+
 
 #: What may be dropped; a HEIC file is told how to become one of the others.
 ENDINGS = [ending.removeprefix(".") for ending in (*PICTURE_ENDINGS, ".heic")]
 
+
 #: So many pictures are opened and searched at once, whoever sent them: a large one takes a lot of memory.
 TURNS = threading.BoundedSemaphore(2)
+
 
 #: Photos are looked at in copies of this longest side, in pixels.
 LONGEST_SIDE = 1600
 
 
-# ---------------------------------------------------------------------------------------- once per process
 def network_path() -> str:
     """The network's folder, as FACES_NETWORK says."""
     return os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK
@@ -133,7 +130,7 @@ def comparer() -> Comparer:
 @st.cache_data(show_spinner=False)
 def rates(network: str) -> pd.DataFrame | None:
     """What each threshold of a network costs, as it was measured on LFW; None if nobody has."""
-    path = ROOT / "results" / f"lfw_{in_project(network).name}_rates.csv"
+    path = ROOT / "docs" / "results" / f"lfw_{in_project(network).name}_rates.csv"
     return pd.read_csv(path).query("people == 'train'") if path.exists() else None
 
 
@@ -154,7 +151,6 @@ def state() -> tuple[int, int]:
     return changes().count, len(database())
 
 
-# ------------------------------------------------------------------------------------------------- pictures
 def opened(data: bytes, name: str) -> np.ndarray:
     """The photo in what somebody sent, (H, W, 3) uint8, upright, in a size that is quickly looked at.
 
@@ -203,7 +199,6 @@ def turn() -> Iterator[None]:
         yield
 
 
-# ---------------------------------------------------------------------------------------------------- state
 def threshold() -> float:
     """What the slider says; the network's own at first."""
     return float(st.session_state.get("threshold", model().facenet.threshold))

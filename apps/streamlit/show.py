@@ -17,9 +17,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from errors import FaceError
-from shared import smaller
-from tracking import draw_corners
+from apps.streamlit.shared import smaller
+from facerec.errors import FaceError
+from facerec.live.drawing import draw_corners
 
 #: The colours of boxes in pictures: seen on light and on dark.
 FOUND, LINE = (255, 214, 0), (16, 16, 16)
@@ -93,7 +93,6 @@ def per_cent(share: float) -> str:
     return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
-# ------------------------------------------------------------------------------------------------- pictures
 @functools.cache
 def sign() -> Image.Image:
     """What stands beside the title in the browser: a face in a box."""
@@ -138,7 +137,6 @@ def figures(*each: str) -> None:
     st.html(f'<div class="figures">{"".join(each)}</div>')
 
 
-# ---------------------------------------------------------------------------------------------- how far apart
 END = 1.4  # hardly any two faces are farther apart
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-import login
-import shared
-import show
-from evaluation import errors_at
+from apps.streamlit import login, shared, show
+from facerec.evaluation import errors_at
 
 
 def draw() -> None:

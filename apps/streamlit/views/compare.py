@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-import choose
-import shared
-import show
-from comparison import Comparison
+from apps.comparison import Comparison
+from apps.streamlit import choose, shared, show
 
 
 def result(first: choose.Chosen, second: choose.Chosen) -> tuple[Comparison, float]:

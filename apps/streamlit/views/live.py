@@ -13,12 +13,9 @@ from typing import Any
 
 import streamlit as st
 
-import choose
-import login
-import shared
-import show
-from camera import LiveRecogniser
-from errors import FaceError, UnreadableImage
+from apps.streamlit import choose, login, shared, show
+from facerec.errors import FaceError, UnreadableImage
+from facerec.live.recognise import LiveRecogniser
 
 LARGEST = 700_000  # letters of a frame: 640 pixels in JPEG are a tenth of it
 SIDE = 640

@@ -6,12 +6,10 @@ import pandas as pd
 import psutil
 import streamlit as st
 
-import login
-import shared
-import show
-from decisions import Decision, spreadsheet_csv, table_of
-from errors import BadArgument
-from fr_utils import info_of
+from apps.streamlit import login, shared, show
+from apps.streamlit.decisions import Decision, spreadsheet_csv, table_of
+from facerec.errors import BadArgument
+from facerec.networks import info_of
 
 PER_PAGE = 10
 RIGHT, WRONG = "right", "wrong"

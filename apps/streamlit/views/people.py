@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-import choose
-import login
-import shared
-import show
-from errors import BadArgument, FaceError, UnknownIdentity
-from face_database import NotForgottenYet, check_name
-from looking import Look, enrol, far_apart, look, looks_like
+from apps.streamlit import choose, login, shared, show
+from apps.streamlit.looking import Look, enrol, far_apart, look, looks_like
+from facerec.database import NotForgottenYet, check_name
+from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 PER_PAGE = 24
 MOST = 20  # pictures of one person at once

@@ -10,13 +10,13 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-import choose
-import shared
-import show
-from decisions import spreadsheet_csv
-from errors import FaceError
+from apps.streamlit import choose, shared, show
+from apps.streamlit.decisions import spreadsheet_csv
+from apps.streamlit.shared import smaller
+from facerec.errors import FaceError
+from facerec.live.drawing import annotate
+from facerec.live.tracking import Track
 from fr_utils import identify
-from tracking import Track, annotate
 
 MOST = 100  # pictures at once
 PER_PAGE = 6
@@ -67,7 +67,7 @@ def named(given: choose.Chosen) -> Named:
     for row in first.itertuples():
         words = "unknown" if row.is_unknown else "known"
         shared.decided("recognise", row.identity, row.distance, words, took() / len(first))
-    small = show.smaller(photo, SIDE)
+    small = smaller(photo, SIDE)
     problem, scale = "" if len(faces) else "no face was found in it", small.shape[1] / photo.shape[1]
     return Named(name, show.jpeg(small, SIDE, 92), faces, problem, scale)
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-import choose
-import shared
-import show
-from fr_utils import confidence
-from looking import Verified, face_box, portrait_of, verified
+from apps.streamlit import choose, shared, show
+from apps.streamlit.looking import Verified, face_box, portrait_of, verified
+from facerec.networks import confidence
 
 WELCOME, AWAY = "Welcome in", "Go away"
 NEAR = 0.1  # so little over the threshold is a near miss

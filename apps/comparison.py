@@ -1,0 +1,180 @@
+"""Do two pictures show one person? Two networks answer, side by side.
+
+    two photos ──detect, align──► two faces ──► FaceNet: a distance    ──► a verdict, and how sure it is
+                                            ──► the twins: a score     ──► a second opinion
+
+FaceNet decides: on people whom neither has seen it is far more often right. The twins are here for comparison, as in
+the second notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facerec._quiet import quietly
+from facerec.detection import Detection, align_face, detect_faces_batch, no_face_in, pick_face
+from facerec.encoding import faces_to_encodings
+from facerec.errors import FaceError
+from facerec.learning.siamese import embedding_of, load_siamese, score_embeddings
+from facerec.networks import confidence, info_of, load_facenet, threshold_for
+from facerec.photos import Source, load_image
+
+with quietly():
+    import keras
+
+
+#: What errors and pages call the two.
+NAMES = ("the first picture", "the second picture")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two networks say about two pictures.
+
+    Attributes:
+        photos: The two, each (H, W, 3) uint8, upright.
+        faces: The faces that were compared, (2, S, S, 3) uint8, aligned as FaceNet looks at them.
+        detections: Where they are in their photos, as ``detect_faces`` says.
+        counts: How many faces each photo shows; of several, the largest was compared.
+        distance: Between the two encodings, 0 to 2.
+        threshold: A smaller distance counts as one person.
+        probability: That it is one person, 0..1, if that is as probable as not before one looks; NaN if nobody has
+            measured it for this network.
+        score: The twins' score, 0..1.
+        score_threshold: From this score on the twins say that it is one person.
+    """
+
+    photos: tuple[np.ndarray, np.ndarray]
+    faces: np.ndarray
+    detections: tuple[Detection, Detection]
+    counts: tuple[int, int]
+    distance: float
+    threshold: float
+    probability: float
+    score: float
+    score_threshold: float
+
+    @property
+    def is_same(self) -> bool:
+        """FaceNet's verdict: whether it is one person."""
+        return self.distance < self.threshold
+
+    @property
+    def twins_agree(self) -> bool:
+        """Whether the twins say the same."""
+        return (self.score >= self.score_threshold) == self.is_same
+
+    @property
+    def twins_object(self) -> bool:
+        """Whether the twins disagree strongly: their score is half-way from the threshold to its other end."""
+        if self.twins_agree:
+            return False
+        end = 0 if self.is_same else 1
+        return abs(self.score - self.score_threshold) >= abs(end - self.score_threshold) / 2
+
+    @property
+    def verdict(self) -> str:
+        """FaceNet's verdict in a sentence."""
+        who = "the same person" if self.is_same else "two people"
+        than = "is less" if self.is_same else "is not less"
+        return f"They look like {who}: the distance is {self.distance:.2f}, and that {than} than {self.threshold:.2f}."
+
+    @property
+    def second_opinion(self) -> str:
+        """What the twins say, in a sentence."""
+        says = "the same person" if self.score >= self.score_threshold else "two people"
+        scores = f"is {self.score:.2f}, and from {self.score_threshold:.2f} on it counts as one person"
+        return f"The twins say {says}: the score of this second, smaller network {scores}."
+
+
+class Comparer:
+    """Two networks, loaded once, that compare any number of pairs of pictures; several threads may use one.
+
+    Args:
+        FRmodel: A network of ``load_facenet``. None loads the shipped one.
+        twins: A twin network and its threshold, as ``load_siamese`` gives them. None loads the shipped ones.
+        threshold: A smaller distance counts as one person. None takes FaceNet's own (0.7).
+
+    Raises:
+        BadArgument: If the threshold is no distance.
+        BadNetwork: If a network can't be loaded.
+
+    Example:
+        >>> compare = Comparer()
+        >>> compare("images/lena.jpg", "images/camera_0.jpg").is_same
+        True
+    """
+
+    def __init__(
+        self,
+        FRmodel: keras.Model | None = None,  # noqa: N803
+        twins: tuple[keras.Model, float] | None = None,
+        threshold: float | None = None,
+    ) -> None:
+        self.FRmodel = FRmodel or load_facenet()
+        self.twins, self.score_threshold = twins or load_siamese()
+        self.threshold = threshold_for(self.FRmodel, threshold)
+
+    def __call__(self, photo_1: Source, photo_2: Source, names: Sequence[str] = NAMES) -> Comparison:
+        """Compare the largest faces of two photos.
+
+        Args:
+            photo_1: Anything that ``load_image`` takes.
+            photo_2: The other one.
+            names: What errors call them.
+
+        Returns:
+            What both networks say.
+
+        Raises:
+            UnreadableImage: If a picture can't be opened.
+            NoFaceFound: If there is no face in it.
+        """
+        photos = (_opened(photo_1, names[0]), _opened(photo_2, names[1]))
+        found = detect_faces_batch(list(photos))
+        for photo, faces, name in zip(photos, found, names, strict=True):
+            if not faces:
+                raise no_face_in(photo, name)
+        detections = [pick_face(faces, photo) for photo, faces in zip(photos, found, strict=True)]
+        faces, distance = self._distance(photos, detections)
+        return Comparison(
+            photos,
+            faces,
+            tuple(detections),
+            tuple(len(faces) for faces in found),
+            distance,
+            self.threshold,
+            float(confidence(distance, self.FRmodel)),
+            self._score(photos, detections),
+            self.score_threshold,
+        )
+
+    def _distance(self, photos: Sequence[np.ndarray], detections: Sequence[Detection]) -> tuple[np.ndarray, float]:
+        """The two faces as FaceNet looks at them, and how far their encodings are apart."""
+        info = info_of(self.FRmodel)
+        faces = _aligned(photos, detections, info.side, info.template)
+        first, second = faces_to_encodings(faces, self.FRmodel)
+        return faces, float(np.linalg.norm(first - second))
+
+    def _score(self, photos: Sequence[np.ndarray], detections: Sequence[Detection]) -> float:
+        """The twins' score."""
+        embedding = embedding_of(self.twins)
+        faces = _aligned(photos, detections, embedding.input_shape[1]).astype(np.float32) / 255
+        first, second = faces_to_encodings(faces, embedding)
+        return float(score_embeddings(self.twins, first[None], second[None])[0, 0])
+
+
+def _opened(photo: Source, name: str) -> np.ndarray:
+    """A photo; an error calls it by the name that its user knows."""
+    try:
+        return load_image(photo)
+    except FaceError as error:
+        raise type(error)(f"{name} can't be used: {error}") from error
+
+
+def _aligned(photos: Sequence[np.ndarray], detections: Sequence[Detection], *shape) -> np.ndarray:
+    pairs = zip(photos, detections, strict=True)
+    return np.stack([align_face(photo, detection["keypoints"], *shape) for photo, detection in pairs])

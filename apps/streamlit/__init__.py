@@ -1,0 +1,1 @@
+"""The app for a team that knows its people."""

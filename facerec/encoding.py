@@ -1,0 +1,179 @@
+"""TODO facerec.encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from facerec._quiet import quietly
+from facerec.detection import (
+    Detection,
+    align_face,
+    detect_faces_batch,
+    extract_face,
+    no_face_in,
+    pick_face,
+    resize_face,
+)
+from facerec.errors import BadArgument, BadNetwork, FaceError
+from facerec.networks import FaceNetInfo, info_of
+from facerec.photos import Source, describe, load_image
+
+with quietly():
+    import keras
+
+
+def img_to_encoding(image_path: Source, model: keras.Model, aligned: bool = False) -> np.ndarray:
+    """Encode the largest face of a photo.
+
+    Args:
+        image_path: The photo, as anything that ``load_image`` takes.
+        model: A network of ``load_facenet``.
+        aligned: True if the picture is an aligned face already.
+
+    Returns:
+        The encoding, (128,) float32 of unit length.
+
+    Raises:
+        UnreadableImage: If the picture can't be opened.
+        NoFaceFound: If there is no face in it.
+    """
+    info = info_of(model)
+    photo = load_image(image_path)
+    face = extract_face(photo, info.side, info.template, aligned=aligned, name=describe(image_path))
+    return faces_to_encodings(face[None], model)[0]
+
+
+def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 64) -> np.ndarray:
+    """Encode aligned faces.
+
+    Args:
+        faces: (m, S, S, 3), RGB in 0..255; m may be 0.
+        model: A network (m, S, S, 3) → (m, D).
+        batch_size: How many faces go through the network at once.
+
+    Returns:
+        Encodings (m, D) float32.
+
+    Raises:
+        BadArgument: If the faces have another shape than the network takes, or hold something else than numbers.
+        BadNetwork: If the network answers with something else than numbers.
+    """
+    faces = np.asarray(faces)
+    if not np.issubdtype(faces.dtype, np.number) or not np.isfinite(faces).all():
+        raise BadArgument(f"faces must hold finite numbers in 0..255; these are {faces.dtype} {faces.shape}")
+    if batch_size < 1:
+        raise BadArgument(f"batch_size={batch_size}: at least 1")
+    if faces.ndim != 4 or faces.shape[1:] != model.input_shape[1:]:
+        expected = ", ".join(map(str, model.input_shape[1:]))
+        raise BadArgument(f"{model.name} takes faces (m, {expected}), not {faces.shape}")
+    encode = _compiled(model)
+    batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
+    encodings = [np.empty((0, model.output_shape[-1]), np.float32), *(np.asarray(encode(batch)) for batch in batches)]
+    encodings = np.concatenate(encodings)
+    if not np.isfinite(encodings).all():
+        raise BadNetwork(f"{model.name} gives encodings that are no numbers (NaN): its weights are unusable")
+    return encodings
+
+
+def _compiled(model: keras.Model):
+    """The network as one compiled function, made at its first use: calling it layer by layer is slow."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda faces: keras.ops.convert_to_numpy(model(faces, training=False))
+    if not hasattr(model, "facenet_call"):
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)]
+        model.facenet_call = tf.function(lambda faces: model(faces, training=False), input_signature=signature)
+    return model.facenet_call
+
+
+def photos_to_encodings(
+    sources: Iterable[Source],
+    model: keras.Model,
+    aligned: bool = False,
+    which: str = "largest",
+    progress: bool = False,
+    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
+) -> tuple[np.ndarray, dict[int, FaceError]]:
+    """Encode one face of each of many photos; one bad photo does not sink the others.
+
+    Args:
+        sources: The photos, each anything that ``load_image`` takes.
+        model: A network of ``load_facenet``.
+        aligned: True if the pictures are aligned faces already.
+        which: ``"largest"`` or ``"central"``, where a photo shows several faces.
+        progress: True for a progress bar.
+        seen: What is called with the number of each photo in which a face was found, the photo, and the detection.
+
+    Returns:
+        encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
+        problems: What was wrong with those, by their number in ``sources``.
+    """
+    sources, info = list(sources), info_of(model)
+    encodings = np.full((len(sources), model.output_shape[-1]), np.nan, np.float32)
+    problems: dict[int, FaceError] = {}
+    chunks = range(0, len(sources), 32)
+    with tqdm(total=len(sources), desc="encoding", unit="photo", disable=not progress) as bar:
+        for start in chunks:
+            chunk = range(start, min(start + 32, len(sources)))
+            faces = _faces_of([sources[i] for i in chunk], info, aligned, which, seen, start)
+            good = [i for i, face in zip(chunk, faces, strict=True) if isinstance(face, np.ndarray)]
+            problems |= {i: face for i, face in zip(chunk, faces, strict=True) if isinstance(face, FaceError)}
+            if good:
+                encodings[good] = faces_to_encodings(np.stack([faces[i - start] for i in good]), model)
+            bar.update(len(chunk))
+    return encodings, problems
+
+
+def _faces_of(
+    sources: Sequence[Source],
+    info: FaceNetInfo,
+    aligned: bool,
+    which: str,
+    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
+    first: int = 0,
+) -> list[np.ndarray | FaceError]:
+    """One face of each photo, or what was wrong with it; ``seen`` is called with their numbers, from ``first`` on."""
+    if aligned:
+        opened = [_or_error(load_image, source) for source in sources]
+        return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
+    faces: list[np.ndarray | FaceError] = find_faces(sources, which)
+    for i, found in enumerate(faces):
+        if not isinstance(found, FaceError):
+            if seen:
+                seen(first + i, *found)
+            faces[i] = align_face(found[0], found[1]["keypoints"], info.side, info.template)
+    return faces
+
+
+def find_faces(
+    sources: Sequence[Source], which: str = "largest", read: Callable[[Source], np.ndarray] = load_image
+) -> list[tuple[np.ndarray, Detection] | FaceError]:
+    """Open photos and find one face in each, all at once; one bad photo does not sink the others.
+
+    Args:
+        sources: The photos.
+        which: ``"largest"`` or ``"central"``, where a photo shows several faces.
+        read: What opens a photo.
+
+    Returns:
+        For each photo itself, (H, W, 3), with its face, or what was wrong.
+    """
+    found = [_or_error(read, source) for source in sources]
+    photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
+    for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
+        photo = photos[i]
+        found[i] = (photo, pick_face(faces, photo, which)) if faces else no_face_in(photo, describe(sources[i]))
+    return found
+
+
+def _or_error(work: Callable, *args: Any) -> Any:
+    """What a piece of work returns, or what was wrong with what it was given."""
+    try:
+        return work(*args)
+    except FaceError as error:
+        return error

@@ -1,0 +1,187 @@
+"""A dict of encodings or a ``FaceDatabase``, asked alike.
+
+    database, model ──open_gallery──► gallery ──distance(identity, encodings)──► 1:1
+                                              ──nearest(encodings, k)──────────► 1:K
+
+Nothing else in the project decides which of the two a database is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from facerec._quiet import quietly
+from facerec.database import FaceDatabase, fingerprint_of, mean_encoding
+from facerec.database.entries import other_network, unlabelled
+from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity
+
+with quietly():
+    import keras
+
+
+class Gallery(Protocol):
+    """K known people, as a search sees them."""
+
+    def encodings(self, identity: str) -> np.ndarray:
+        """The encodings (n, D) that a person is compared by; an unknown name raises ``UnknownIdentity``."""
+
+    def nearest(self, encodings: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest people of each of (m, D) encodings: their names and distances, (m, k) each."""
+
+    def nearest_to_track(self, encodings: np.ndarray) -> tuple[str | None, float]:
+        """The person nearest to several encodings (m, D) of one face, by the root mean square of the distances."""
+
+
+def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gallery:
+    """Make a database of either kind ready to be asked.
+
+    Args:
+        database: Identity → encoding, K of them: a dict or a ``FaceDatabase``.
+        model: The network that made the encodings.
+
+    Returns:
+        The gallery. A dict's entries are read at the first search; a ``FaceDatabase`` may change meanwhile.
+
+    Raises:
+        BadArgument: If the database is not a mapping.
+        EmptyDatabase: If it is empty.
+        OtherNetwork: If it knows that another network made its encodings.
+    """
+    if not isinstance(database, Mapping):
+        raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
+    _check_filled(database)
+    check_network(database, model)
+    return LastingGallery(database) if isinstance(database, FaceDatabase) else DictGallery(database, model)
+
+
+def distance_from(gallery: Gallery, identity: str, encodings: np.ndarray) -> float:
+    """The distance of one face from a known person.
+
+    Args:
+        gallery: Of ``open_gallery``.
+        identity: The person's name.
+        encodings: One or more encodings of the face, (D,) or (m, D).
+
+    Returns:
+        The Euclidean distance; of several encodings, the root mean square. If the person is compared by several
+        encodings, the nearest of them counts.
+
+    Raises:
+        UnknownIdentity: If no one has that name.
+    """
+    known = gallery.encodings(identity)  # (n, D)
+    distances = np.linalg.norm(known[:, None] - np.atleast_2d(encodings)[None], axis=2)  # (n, m)
+    return float(np.sqrt(np.square(distances).mean(axis=1)).min())
+
+
+class DictGallery:
+    """The encodings of a dict, as one matrix."""
+
+    def __init__(self, database: Mapping[str, np.ndarray], model: keras.Model) -> None:
+        self._database, self._dimension, self._network = database, model.output_shape[-1], model.name
+
+    @cached_property
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        """The names (K,) and their encodings (K, D)."""
+        names = list(self._database)
+        return np.array(names, object), np.stack([self._encoding(name) for name in names])
+
+    def encodings(self, identity: str) -> np.ndarray:
+        """The one encoding of a person, (1, D)."""
+        if identity not in self._database:
+            raise unknown_identity(identity, self._database)
+        return self._encoding(identity)[None]
+
+    def nearest(self, encodings: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest people of each encoding; of people equally near, the one who came first."""
+        names, known = self._known
+        distances = np.linalg.norm(encodings[:, None] - known[None], axis=2)  # (m, K)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return names[order], np.take_along_axis(distances, order, axis=1)
+
+    def nearest_to_track(self, encodings: np.ndarray) -> tuple[str, float]:
+        """The person with the smallest root mean square distance."""
+        names, known = self._known
+        squares = np.square(known).sum(axis=1) + np.square(encodings).sum(axis=1).mean()
+        distances = np.sqrt(np.maximum(0, squares - 2 * known @ encodings.mean(axis=0)))  # (K,)
+        best = int(distances.argmin())
+        return names[best], float(distances[best])
+
+    def _encoding(self, identity: str) -> np.ndarray:
+        """An entry as (D,), whether it was kept as (D,) or, as in the course, as (1, D)."""
+        value = self._database[identity]
+        problem = f"the database's entry for {identity} is not an encoding of {self._network}"
+        try:
+            encoding = np.asarray(value, np.float32).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise BadArgument(f"{problem}: {error}") from error
+        if encoding.shape != (self._dimension,) or not np.isfinite(encoding).all():
+            raise BadArgument(f"{problem}: {np.shape(value)}, expected ({self._dimension},) finite numbers")
+        return encoding
+
+
+class LastingGallery:
+    """A ``FaceDatabase``, which searches by itself, also among a million people."""
+
+    def __init__(self, database: FaceDatabase) -> None:
+        self._database = database
+
+    def encodings(self, identity: str) -> np.ndarray:
+        """All encodings of a person, or their mean, as the database's ``represent`` says."""
+        if identity not in self._database:
+            raise unknown_identity(identity, self._database)
+        known = self._database.encodings(identity)
+        return known if self._database.represent == "nearest" else mean_encoding(known)[None]
+
+    def nearest(self, encodings: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest people of each encoding."""
+        _check_filled(self._database)
+        return self._database.nearest(encodings, min(k, len(self._database)))
+
+    def nearest_to_track(self, encodings: np.ndarray) -> tuple[str | None, float]:
+        """The person nearest to the mean; None if everyone was removed meanwhile."""
+        mean = encodings.mean(axis=0)
+        length = max(float(np.linalg.norm(mean)), 1e-9)
+        identities, distances = self._database.nearest(mean / length if length > 1e-3 else encodings[0])
+        alike = 1 - float(distances[0, 0]) ** 2 / 2  # the cosine, the largest of all known people
+        square = 1 + float(np.square(encodings).sum(axis=1).mean()) - 2 * length * alike
+        return identities[0, 0], float(np.sqrt(max(0.0, square)))
+
+
+def check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> None:
+    """Refuse a database that knows its network, if it is another one.
+
+    Raises:
+        OtherNetwork: If another network made the encodings, or if that should be noted and is not.
+    """
+    noted = getattr(database, "network", None)
+    if isinstance(database, FaceDatabase) and noted is None and database:
+        raise unlabelled(database.where, fingerprint_once(model))
+    if isinstance(noted, str) and noted != fingerprint_once(model):
+        raise other_network(getattr(database, "where", "the database"), noted, fingerprint_once(model))
+
+
+def fingerprint_once(model: keras.Model) -> str:
+    """The model's ``fingerprint_of``, a hash of all its weights, computed at the first call."""
+    if not hasattr(model, "facenet_fingerprint"):
+        model.facenet_fingerprint = fingerprint_of(model)
+    return model.facenet_fingerprint
+
+
+def unknown_identity(identity: str, database: Mapping[str, np.ndarray]) -> UnknownIdentity:
+    """The error for a name that is not in the database; it suggests similar names."""
+    similar = difflib.get_close_matches(str(identity), [str(name) for name in database], n=3)
+    hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {len(database)} people"
+    return UnknownIdentity(f"the database has no one called {identity!r}{hint}")
+
+
+def _check_filled(database: Mapping[str, np.ndarray]) -> None:
+    if len(database) == 0:
+        raise EmptyDatabase(
+            "the database is empty; build_database('images', model) fills one (into=database for one that lasts)"
+        )

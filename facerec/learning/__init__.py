@@ -1,0 +1,1 @@
+"""Networks that learn: pairs, twins, triplets, distillation."""

@@ -1,0 +1,152 @@
+"""TODO facerec.learning.augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from facerec._quiet import quietly
+
+with quietly():
+    from keras import ops
+
+
+def brightness(face, by: float):
+    """Add ``by`` to a face in 0..1: above 0 is brighter."""
+    return ops.clip(face + by, 0.0, 1.0)
+
+
+def contrast(face, by: float):
+    """Move a face's values away from its mean (``by`` over 1) or towards it."""
+    mean = ops.mean(face, axis=(-3, -2), keepdims=True)
+    return ops.clip((face - mean) * by + mean, 0.0, 1.0)
+
+
+def saturation(face, by: float):
+    """Move a face's colours away from grey (``by`` over 1) or towards it."""
+    grey = ops.sum(face * np.array([0.299, 0.587, 0.114], np.float32), axis=-1, keepdims=True)  # Rec. 601
+    return ops.clip((face - grey) * by + grey, 0.0, 1.0)
+
+
+def flip(face):
+    """Mirror a face."""
+    return ops.flip(face, axis=-2)
+
+
+#: The nine named augmentations: faces (…, S, S, 3) in 0..1 → the same shape and range.
+AUGMENTATIONS: dict[str, Callable] = {
+    "brighter": lambda face: brightness(face, 0.2),
+    "darker": lambda face: brightness(face, -0.2),
+    "more contrast": lambda face: contrast(face, 1.5),
+    "less contrast": lambda face: contrast(face, 0.6),
+    "flipped": flip,
+    "more saturated": lambda face: saturation(face, 1.6),
+    "less saturated": lambda face: saturation(face, 0.4),
+    "flipped, brighter": lambda face: brightness(flip(face), 0.15),
+    "darker, less contrast": lambda face: contrast(brightness(face, -0.15), 0.7),
+}
+
+
+def augment(faces: np.ndarray) -> np.ndarray:
+    """Each face and its nine variations: (m, S, S, 3) in 0..1 → (10 m, S, S, 3), the variations behind the face."""
+    faces = np.asarray(faces, np.float32)
+    varied = [faces, *(np.asarray(ops.convert_to_numpy(change(faces))) for change in AUGMENTATIONS.values())]
+    return np.stack(varied, axis=1).reshape(-1, *faces.shape[1:])
+
+
+def degrade(face: np.ndarray, rng: np.random.Generator, harsh: float = 1.0) -> np.ndarray:
+    """Make a bad photograph of a good one: light, colour, blur, few pixels, noise, JPEG, something in front.
+
+    Args:
+        face: (S, S, 3) uint8.
+        rng: Where the chances come from.
+        harsh: 0 leaves the face as it is; 1 is the usual harshness, more is harsher.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    for chance, change in DEGRADATIONS:
+        if rng.random() < chance * harsh:
+            face = change(face, rng)
+    return face
+
+
+def change_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Exposure, contrast, gamma and white balance, as one table of 256 values per colour."""
+    gain = rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, 3)  # exposure × white balance
+    values = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.uniform(-0.45, 0.45)) * gain
+    values = (values - 0.5) * rng.uniform(0.65, 1.25) + 0.5 + rng.uniform(-0.08, 0.08)
+    return cv2.LUT(face, (values * 255).clip(0, 255).astype(np.uint8)[:, None])
+
+
+def lose_colour(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A grey picture."""
+    return cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def add_side_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light that comes from one side."""
+    side = len(face)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.5)
+    across = np.linspace(-1, 1, side)
+    light = 1 + strength * (np.cos(angle) * across[None, :] + np.sin(angle) * across[:, None])
+    return (face * light[..., None].astype(np.float32)).clip(0, 255).astype(np.uint8)
+
+
+def blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Out of focus, or moved while the picture was taken."""
+    if rng.random() < 0.7:
+        return cv2.GaussianBlur(face, (0, 0), rng.uniform(0.4, 2.0) * len(face) / 96)
+    length = int(rng.integers(3, 8))
+    kernel = np.zeros((length, length), np.float32)
+    if rng.random() < 0.5:
+        kernel[length // 2] = 1 / length
+    else:
+        kernel[:, length // 2] = 1 / length
+    return cv2.filter2D(face, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+
+
+def lose_pixels(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A face that had few pixels and was enlarged."""
+    side = len(face)
+    small = max(8, int(side * rng.uniform(0.3, 0.8)))
+    shrunk = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
+    how = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
+    return cv2.resize(shrunk, (side, side), interpolation=how)
+
+
+def add_noise(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a small sensor adds in little light."""
+    noise = rng.standard_normal(face.shape, np.float32) * rng.uniform(2, 14)
+    return (face + noise).clip(0, 255).astype(np.uint8)
+
+
+def compress(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Saved as a JPEG of low quality."""
+    _, data = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def cover(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Something in front of the face: a patch of one colour, or of noise."""
+    side = len(face)
+    height, width = (rng.uniform(0.1, 0.35, 2) * side).astype(int) + 1
+    y, x = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
+    face = face.copy()
+    face[y : y + height, x : x + width] = rng.integers(0, 256, 3)
+    return face
+
+
+#: (chance at harshness 1, what happens), in the order in which it happens to a photograph.
+DEGRADATIONS = (
+    (0.15, cover),
+    (0.15, add_side_light),
+    (0.70, change_light),
+    (0.10, lose_colour),
+    (0.25, blur),
+    (0.25, lose_pixels),
+    (0.25, add_noise),
+    (0.35, compress),
+)

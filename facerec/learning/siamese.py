@@ -1,0 +1,320 @@
+"""Twin networks: two faces go through the same network, and what differs between them decides.
+
+    face ─┐                          ┌─ |a − b| ─ one neuron ─► score in 0..1: the same person?
+          ├─ the same embedding ─ a, b
+    face ─┘
+
+One builder makes three variants: the two that are widely published, with millions of weights in one dense layer, and a
+compact one. They learn from pairs (``facerec.learning.pairs.make_pairs``), and can be stopped at any moment and go on.
+
+Source: Koch, Zemel, Salakhutdinov, "Siamese neural networks for one-shot image recognition", 2015.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from facerec._files import in_project, sha256_of, write_json
+from facerec._quiet import quietly
+from facerec.detection import extract_face
+from facerec.errors import BadArgument, BadNetwork
+from facerec.learning.checkpoints import save_model
+from facerec.learning.datasets import read_picture
+from facerec.networks import check_files
+from facerec.photos import Source, describe, load_image
+
+with quietly():
+    import keras
+    from keras import layers, ops
+
+
+#: The trained twins that come with the project.
+SHIPPED = "weights/siamese"
+
+
+class TwinConv(NamedTuple):
+    """One block: a convolution with ReLU, and what may follow it.
+
+    Args:
+        filters: Of the convolution.
+        size: Its window, size × size pixels.
+        batch_norm: Whether batch normalisation stands between convolution and ReLU.
+        pool: Whether 2×2 max-pooling follows.
+        dropout: The share of values that is dropped behind it.
+        l2: The weight of the penalty on the convolution's squared weights.
+        stride: Every so many pixels the window looks.
+    """
+
+    filters: int
+    size: int
+    batch_norm: bool = False
+    pool: bool = True
+    dropout: float = 0.0
+    l2: float = 0.0
+    stride: int = 1
+
+
+class Variant(NamedTuple):
+    """A twin: its blocks, whether the last picture is averaged or flattened, and its dense layer."""
+
+    blocks: tuple[TwinConv, ...]
+    padding: str
+    average: bool
+    dense: int
+    activation: str | None
+
+
+#: The three twins: two as tutorials of the Siamese verifier publish them (after Koch et al., whose windows are 10, 7,
+#: 4 and 4 pixels), and ours.
+VARIANTS = {
+    "large windows": Variant(  # windows of 10, 3, 7 and 4 pixels
+        (
+            TwinConv(64, 10, batch_norm=True, dropout=0.3, l2=2e-4),
+            TwinConv(128, 3, dropout=0.3),
+            TwinConv(128, 7, dropout=0.3),
+            TwinConv(256, 4, pool=False),
+        ),
+        "valid",
+        average=False,
+        dense=4096,
+        activation="sigmoid",
+    ),
+    "small windows": Variant(  # windows of 3 pixels throughout
+        tuple(TwinConv(filters, 3, batch_norm=True, dropout=0.3) for filters in (64, 128, 128, 256)),
+        "valid",
+        average=False,
+        dense=4096,
+        activation="sigmoid",
+    ),
+    "compact": Variant(  # global pooling instead of the large dense layer, every other pixel at first
+        (
+            TwinConv(32, 3, batch_norm=True, stride=2),
+            *(TwinConv(filters, 3, batch_norm=True) for filters in (64, 128, 192)),
+        ),
+        "same",
+        average=True,
+        dense=128,
+        activation=None,
+    ),
+}
+
+
+@keras.saving.register_keras_serializable("siamese")
+class L1Distance(layers.Layer):
+    """How two embeddings differ, number by number: [(m, D), (m, D)] → |a − b|, (m, D)."""
+
+    def call(self, inputs):
+        """As the class says."""
+        first, second = inputs
+        return ops.abs(first - second)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of either input."""
+        return input_shape[0]
+
+
+def make_embedding(variant: str = "compact", side: int = 100) -> keras.Model:
+    """One twin: a face becomes a row of numbers.
+
+    Args:
+        variant: A key of :data:`VARIANTS`.
+        side: S, of the faces in pixels.
+
+    Returns:
+        A ``keras.Model`` (m, S, S, 3), RGB in 0..1 → (m, D).
+
+    Raises:
+        BadArgument: If there is no such variant, or the faces are too small for its windows.
+
+    Example:
+        >>> make_embedding("compact").output_shape
+        (None, 128)
+    """
+    if variant not in VARIANTS:
+        raise BadArgument(f"variant={variant!r}: one of {', '.join(map(repr, VARIANTS))}")
+    plan = VARIANTS[variant]
+    faces = keras.Input((side, side, 3), name="face")
+    x = faces
+    try:
+        for number, block in enumerate(plan.blocks, 1):
+            x = conv_block(x, block, plan.padding, f"block{number}")
+    except ValueError as error:
+        raise BadArgument(f"side={side}: too small for the windows of {variant!r}") from error
+    x = layers.GlobalAveragePooling2D(name="average")(x) if plan.average else layers.Flatten(name="flat")(x)
+    # Differences of embeddings can be small, so from here on nothing is rounded to two bytes.
+    x = layers.Dense(plan.dense, activation=plan.activation, dtype="float32", name="embedding")(x)  # (m, D)
+    return keras.Model(faces, x, name=variant.replace(" ", "_"))
+
+
+def conv_block(x, block: TwinConv, padding: str, name: str):
+    """A row of :data:`VARIANTS`: (m, H, W, C) → (m, H', W', filters)."""
+    penalty = keras.regularizers.L2(block.l2) if block.l2 else None
+    bias = not block.batch_norm  # batch normalisation brings its own
+    x = layers.Conv2D(
+        block.filters,
+        block.size,
+        block.stride,
+        padding=padding,
+        use_bias=bias,
+        kernel_regularizer=penalty,
+        name=f"{name}_conv",
+    )(x)
+    if block.batch_norm:
+        x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.ReLU(name=f"{name}_relu")(x)
+    if block.pool:
+        x = layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
+    return layers.Dropout(block.dropout, name=f"{name}_dropout")(x) if block.dropout else x
+
+
+def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
+    """Both twins, which share every weight, and the neuron that weighs their differences.
+
+    Args:
+        variant: A key of :data:`VARIANTS`.
+        side: S, of the faces in pixels.
+
+    Returns:
+        A ``keras.Model`` [(m, S, S, 3), (m, S, S, 3)], RGB in 0..1 → scores (m, 1) in 0..1: near 1, one person.
+
+    Example:
+        >>> make_siamese("compact").count_params()
+        340705
+    """
+    embedding = make_embedding(variant, side)
+    first, second = (keras.Input((side, side, 3), name=name) for name in ("first", "second"))
+    difference = L1Distance(dtype="float32", name="l1_distance")([embedding(first), embedding(second)])  # (m, D)
+    score = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(difference)  # (m, 1)
+    return keras.Model([first, second], score, name=f"siamese_{embedding.name}")
+
+
+def embedding_of(siamese: keras.Model) -> keras.Model:
+    """The one twin of a network of ``make_siamese``: faces (m, S, S, 3) → (m, D)."""
+    (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
+    return embedding
+
+
+def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> np.ndarray:
+    """The score of every face of one list against every face of another; each face is embedded once.
+
+    Args:
+        model: A network of ``make_siamese``.
+        faces_1: (m, S, S, 3), RGB in 0..1.
+        faces_2: (n, S, S, 3).
+
+    Returns:
+        (m, n) in 0..1.
+    """
+    first, second = (embedding_of(model).predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
+    return score_embeddings(model, first, second)
+
+
+def score_embeddings(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The same from what the twins' common embedding made of the faces: (m, D) and (n, D) → (m, n) in 0..1."""
+    weights, bias = model.get_layer("score").get_weights()
+    logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
+    return 1 / (1 + np.exp(-logits))
+
+
+def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float, **notes) -> None:
+    """Write a trained network into a folder that ``load_siamese`` opens, completely or not at all.
+
+    Args:
+        model: A network of ``make_siamese``, trained.
+        folder: Where to; other files there, a model card, say, stay.
+        threshold: From this score on two faces are said to be one person; chosen on validation people.
+        **notes: What a reader should know: how it was trained, and on whom.
+    """
+    folder = Path(folder)
+    save_model(model, folder / "siamese.keras")
+    card = {"threshold": threshold, **notes, "sha256": {"siamese.keras": sha256_of(folder / "siamese.keras")}}
+    write_json(folder / "siamese.json", card)
+
+
+def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:
+    """Open a trained network: the one that comes with the project, or one that ``save_siamese`` wrote.
+
+    Args:
+        folder: Relative to where Python runs or to this project.
+
+    Returns:
+        The network [(m, S, S, 3), (m, S, S, 3)] in 0..1 → scores (m, 1), and the threshold that was chosen for it.
+
+    Raises:
+        BadNetwork: If there is none, or it is damaged.
+
+    Example:
+        >>> model, threshold = load_siamese()
+        >>> model.count_params(), 0 < threshold < 1
+        (340705, True)
+    """
+    folder = in_project(folder)
+    try:
+        card = json.loads((folder / "siamese.json").read_text(encoding="utf-8"))
+        threshold, digests = float(card["threshold"]), {"siamese.keras": card["sha256"]["siamese.keras"]}
+    except FileNotFoundError as error:
+        raise BadNetwork(f"{folder} holds no siamese network: siamese.json is missing there") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadNetwork(f"{folder / 'siamese.json'} is damaged: {error!r}") from error
+    check_files(folder, digests)
+    return keras.models.load_model(folder / "siamese.keras", compile=False), threshold
+
+
+def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> np.ndarray:
+    """The face of a photo as the networks here want it.
+
+    Args:
+        photo: Anything that ``load_image`` takes, or a picture of a table (``find_people``), also in a zip file.
+        side: S, in pixels.
+        aligned: True if the picture is an aligned face already.
+
+    Returns:
+        (S, S, 3) float32 in 0..1.
+
+    Raises:
+        UnreadableImage: If it can't be opened.
+        NoFaceFound: If it shows no face.
+    """
+    opened = read_picture(photo) if isinstance(photo, str | os.PathLike) else load_image(photo)
+    face = extract_face(opened, side, aligned=aligned, name=describe(photo))
+    return face.astype(np.float32) / 255
+
+
+def verify_faces(
+    photo_1: Source, photo_2: Source, model: keras.Model, threshold: float = 0.5, aligned: bool = False
+) -> Mapping[str, bool | float]:
+    """Do two photos show the same person?
+
+    Args:
+        photo_1: Anything that ``load_image`` takes.
+        photo_2: The other one.
+        model: A network of ``make_siamese``, trained.
+        threshold: From this score on it is a match; choose it on validation people.
+        aligned: True if both pictures are aligned faces already.
+
+    Returns:
+        ``{"is_match": bool, "score": float}``, the score in 0..1.
+
+    Raises:
+        BadArgument: If the threshold is no score, or the model no network.
+        BadNetwork: If the model does not take two faces.
+        FaceError: If a photo can't be opened or shows no face.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
+        raise BadArgument(f"threshold={threshold!r}: a score in 0..1")
+    if not isinstance(model, keras.Model):
+        hint = "; load_siamese() gives both: model, threshold = load_siamese()" if isinstance(model, tuple) else ""
+        raise BadArgument(f"model is a {type(model).__name__}, not a network{hint}")
+    shapes = model.input_shape
+    if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
+        raise BadNetwork(f"{model.name} takes {shapes}; a siamese network takes two faces (m, S, S, 3)")
+    side = shapes[0][1]
+    faces = [preprocess_image(photo, side, aligned)[None] for photo in (photo_1, photo_2)]
+    score = float(ops.convert_to_numpy(model(faces, training=False))[0, 0])
+    return {"is_match": score >= threshold, "score": score}

@@ -1,0 +1,232 @@
+"""Learn an embedding from triplets: an anchor shall be nearer to its positive than to its negative, by a margin.
+
+A batch holds P people with K faces each. Every two faces of one person are an anchor and a positive; which negative
+goes with them decides what is learned: any (random), or one that is only just farther away (semi-hard).
+
+m is the number of faces (or of triplets), D the length of an encoding. Distances are squared Euclidean, as in the
+paper: between 0 and 4 for encodings of unit length. Mining looks at m·m·m numbers at once: little for a batch of 32,
+half a gigabyte for 512.
+
+Source: Schroff, Kalenichenko and Philbin, "FaceNet: A Unified Embedding for Face Recognition and
+Clustering", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from facerec._quiet import quietly
+from facerec.errors import BadArgument
+
+with quietly():
+    import keras
+    from keras import ops
+
+
+Tensor = Any  # a tensor of whichever backend Keras runs on
+
+
+#: The margin of the FaceNet paper.
+ALPHA = 0.2
+
+
+def triplet_loss(y_true: Any, y_pred: Sequence[Tensor], alpha: float = ALPHA) -> Tensor:
+    """Sum over the triplets of max(‖anchor − positive‖² − ‖anchor − negative‖² + alpha, 0).
+
+    Args:
+        y_true: Ignored; Keras hands every loss two arguments.
+        y_pred: The encodings of anchors, positives and negatives, three tensors (m, D).
+        alpha: The margin, 0 or more.
+
+    Returns:
+        The loss, a scalar: 0 when every negative is farther than its positive by the margin.
+
+    Raises:
+        BadArgument: If ``y_pred`` does not hold three tensors of one shape, or ``alpha`` is negative.
+
+    Example:
+        >>> float(triplet_loss(None, [[[0.0, 1.0]], [[0.0, 1.0]], [[1.0, 0.0]]]))
+        0.0
+        >>> round(float(triplet_loss(None, [[[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])), 4)
+        2.2
+
+    Source: The FaceNet paper, equation 3.
+    """
+    anchor, positive, negative = _three_of_a_shape(y_pred)
+    if not alpha >= 0:
+        raise BadArgument(f"alpha={alpha!r}: the margin must be 0 or more")
+    to_positive = ops.sum(ops.square(anchor - positive), axis=-1)  # (m,)
+    to_negative = ops.sum(ops.square(anchor - negative), axis=-1)  # (m,)
+    return ops.sum(ops.maximum(to_positive - to_negative + alpha, 0.0))
+
+
+def _three_of_a_shape(y_pred: Sequence[Tensor]) -> list[Tensor]:
+    """The three tensors of a triplet, or what is wrong with them."""
+    try:
+        tensors = [ops.convert_to_tensor(part) for part in y_pred]
+    except (TypeError, ValueError) as error:
+        raise BadArgument(f"y_pred must be [anchor, positive, negative], three tensors (m, D): {error}") from error
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if len(tensors) != 3 or len(set(shapes)) != 1 or not shapes[0]:
+        raise BadArgument(f"y_pred must be [anchor, positive, negative], three tensors of one shape, not {shapes}")
+    return tensors
+
+
+class Mined(NamedTuple):
+    """A negative for every pair of faces of one person.
+
+    Attributes:
+        negative: (m, m) int: whom to push away when the row's face is the anchor and the column's the positive.
+        valid: (m, m) bool: whether row, column and negative are a triplet at all.
+    """
+
+    negative: Tensor
+    valid: Tensor
+
+    def triplets(self) -> np.ndarray:
+        """The valid ones as rows of (anchor, positive, negative), (t, 3)."""
+        valid = ops.convert_to_numpy(self.valid)
+        anchor, positive = np.nonzero(valid)
+        return np.stack([anchor, positive, ops.convert_to_numpy(self.negative)[valid]], axis=1)
+
+
+def squared_distances(encodings: Tensor) -> Tensor:
+    """Squared Euclidean distances of all encodings to all: (m, D) → (m, m).
+
+    Example:
+        >>> ops.convert_to_numpy(squared_distances([[0.0, 1.0], [1.0, 0.0]])).tolist()
+        [[0.0, 2.0], [2.0, 0.0]]
+    """
+    encodings = ops.convert_to_tensor(encodings)
+    lengths = ops.sum(ops.square(encodings), axis=1)  # (m,)
+    products = ops.matmul(encodings, ops.transpose(encodings))  # (m, m)
+    return ops.maximum(lengths[:, None] + lengths[None] - 2 * products, 0.0)
+
+
+def same_person(who: Tensor) -> Tensor:
+    """Which faces show the same person: (m,) → (m, m) bool; every face shows the same person as itself.
+
+    Example:
+        >>> ops.convert_to_numpy(same_person([7, 7, 2])).tolist()
+        [[True, True, False], [True, True, False], [False, False, True]]
+    """
+    who = ops.convert_to_tensor(who)
+    return ops.equal(who[:, None], who[None])
+
+
+def pairs_of(who: Tensor) -> Tensor:
+    """Which faces make an anchor and a positive: two faces of one person, (m,) → (m, m) bool.
+
+    Example:
+        >>> ops.convert_to_numpy(pairs_of([7, 7, 2])).tolist()
+        [[False, True, False], [True, False, False], [False, False, False]]
+    """
+    same = same_person(who)
+    return ops.logical_and(same, ops.logical_not(ops.eye(ops.shape(same)[0], dtype="bool")))
+
+
+def random_triplets(who: Tensor, seed: int | keras.random.SeedGenerator | None = None) -> Mined:
+    """For every anchor and positive any face of somebody else, each equally likely.
+
+    Args:
+        who: The person in each face, (m,).
+        seed: Of the choice.
+
+    Returns:
+        A negative for every two faces of one person.
+    """
+    other = ops.logical_not(same_person(who))  # (m, m)
+    m = ops.shape(other)[0]
+    chance = keras.random.uniform((m, m, m), seed=seed)
+    negative = ops.argmax(ops.where(other[:, None], chance, -1.0), axis=2)
+    return Mined(negative, ops.logical_and(pairs_of(who), ops.any(other, axis=1, keepdims=True)))
+
+
+def semi_hard_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> Mined:
+    """For every anchor and positive the nearest of the faces that are farther than the positive, but by less than α.
+
+    Args:
+        encodings: (m, D).
+        who: The person in each face, (m,).
+        alpha: The margin.
+
+    Returns:
+        A negative n with d(a, p) < d(a, n) < d(a, p) + α wherever the batch holds one; elsewhere not valid.
+
+    Source: The FaceNet paper, section 3.2, equation 4.
+    """
+    distances = squared_distances(encodings)
+    to_positive, to_negative = distances[:, :, None], distances[:, None]  # (m, m, 1), (m, 1, m)
+    farther = ops.logical_and(to_negative > to_positive, to_negative < to_positive + alpha)
+    return _nearest(distances, ops.logical_and(farther, ops.logical_not(same_person(who))[:, None]), who)
+
+
+def hardest_triplets(encodings: Tensor, who: Tensor) -> Mined:
+    """For every anchor and positive the nearest face of somebody else, even if it is nearer than the positive.
+
+    The paper warns of them: in the beginning they drive all encodings into one point.
+
+    Args:
+        encodings: (m, D).
+        who: The person in each face, (m,).
+
+    Returns:
+        A negative for every two faces of one person.
+    """
+    other = ops.logical_not(same_person(who))
+    candidates = ops.logical_and(other[:, None], ops.ones_like(other)[:, :, None])  # (m, m, m)
+    return _nearest(squared_distances(encodings), candidates, who)
+
+
+def _nearest(distances: Tensor, candidates: Tensor, who: Tensor) -> Mined:
+    """The nearest candidate of each anchor and positive; distances (m, m), candidates (m, m, m) bool."""
+    negative = ops.argmin(ops.where(candidates, distances[:, None], np.inf), axis=2)
+    return Mined(negative, ops.logical_and(pairs_of(who), ops.any(candidates, axis=2)))
+
+
+def active_shares(distances: Tensor, who: Tensor, alpha: float = ALPHA) -> Tensor:
+    """For each anchor and positive, how many of all possible negatives still cost something.
+
+    Args:
+        distances: Squared, (m, m).
+        who: The person in each face, (m,).
+        alpha: The margin.
+
+    Returns:
+        (m, m) in 0..1: the share of negatives n with d(a, n) < d(a, p) + α.
+    """
+    other = ops.cast(ops.logical_not(same_person(who)), "float32")
+    close = ops.cast(distances[:, None] < distances[:, :, None] + alpha, "float32")  # (m, m, m)
+    return ops.sum(close * other[:, None], axis=2) / ops.maximum(ops.sum(other, axis=1, keepdims=True), 1.0)
+
+
+def kinds_of_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> dict[str, float]:
+    """Of all triplets in a batch, the shares that are easy, semi-hard and hard.
+
+    Args:
+        encodings: (m, D).
+        who: The person in each face, (m,).
+        alpha: The margin.
+
+    Returns:
+        ``easy``: the negative is farther than the positive by α or more, and nothing is learned from it;
+        ``semi-hard``: farther, by less than α; ``hard``: not farther. They add up to 1.
+
+    Raises:
+        BadArgument: If there are no triplets in the batch.
+
+    Example:
+        >>> kinds_of_triplets([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]], [0, 0, 1])
+        {'easy': 1.0, 'semi-hard': 0.0, 'hard': 0.0}
+    """
+    distances = ops.convert_to_numpy(squared_distances(encodings))
+    anchor, positive = np.nonzero(ops.convert_to_numpy(pairs_of(who)))
+    other = ~ops.convert_to_numpy(same_person(who))[anchor]  # (t, m): a row per anchor and positive
+    if not other.any():
+        raise BadArgument(f"who={np.asarray(who).tolist()}: no triplets; two faces of one person, and one of another")
+    farther = (distances[anchor] - distances[anchor, positive][:, None])[other]
+    shares = {"easy": farther >= alpha, "semi-hard": (farther > 0) & (farther < alpha), "hard": farther <= 0}
+    return {kind: float(share.mean()) for kind, share in shares.items()}

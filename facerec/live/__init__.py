@@ -1,0 +1,1 @@
+"""Cameras and films: frames, tracks, names, and the windows that show them."""

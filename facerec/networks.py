@@ -1,0 +1,403 @@
+"""TODO facerec.networks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facerec._files import ROOT, in_project, sha256_of
+from facerec._quiet import quietly
+from facerec.detection import TEMPLATE, Point
+from facerec.errors import BadArgument, BadNetwork
+from facerec.evaluation import Probability, check_share
+from facerec.photos import reason_of
+from inception_blocks_v2 import InceptionResNetV1
+
+with quietly():
+    import keras
+
+
+#: The network that notebooks, apps and tools load unless they are told otherwise.
+DEFAULT_NETWORK = "weights/resnet"
+
+
+#: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
+THRESHOLD = 0.7
+
+
+@dataclass(frozen=True)
+class FaceNetInfo:
+    """What a network was made for; it travels in its folder as ``facenet.json``.
+
+    Attributes:
+        name: What to call it.
+        side: Side S of the faces it takes, in pixels.
+        template: Where the keypoints of an aligned face lie, as fractions of the side.
+        threshold: The distance below which two faces are said to be one person.
+        calibration: How the threshold was found: free-form numbers, for the reader.
+        probability: What a distance of this network means, learned from other people; None if nobody has measured it.
+    """
+
+    name: str
+    side: int
+    template: Mapping[str, Point] = field(default_factory=lambda: dict(TEMPLATE))
+    threshold: float = THRESHOLD
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    probability: Probability | None = None
+
+
+def info_of(model: keras.Model) -> FaceNetInfo:
+    """What ``load_facenet`` noted on a network; for any other model, its own side and the usual template."""
+    if isinstance(getattr(model, "facenet", None), FaceNetInfo):
+        return model.facenet
+    side = model.input_shape[1] if len(model.input_shape) == 4 else None
+    if side is None or model.input_shape[1:] != (side, side, 3):
+        raise BadNetwork(f"{model.name} takes {model.input_shape}; a face network takes (m, S, S, 3)")
+    return FaceNetInfo(model.name, side)
+
+
+#: What networks of other people expect instead of 0..255, as (factor, offset) of the pixels.
+SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
+
+
+def load_facenet(
+    path: str | os.PathLike = DEFAULT_NETWORK,
+    *,
+    scaling: str | tuple[float, float] | None = None,
+    side: int | None = None,
+) -> keras.Model:
+    """Load a trained network, ours or one that you have.
+
+    Args:
+        path: Relative to where Python runs or to this project, one of these:
+
+            * a folder of ours, with ``model.json``, ``model.h5`` and ``facenet.json``; its files are checked
+              against their SHA-256;
+            * the folder of the well-known course, ``keras-facenet-h5`` with its own ``model.json`` and
+              ``model.h5`` (Inception-ResNet-v1, made by Keras 2, with Lambda layers that no Python of today
+              can read): the same network is built without them, and the weights are loaded by name;
+            * any Keras file ``.keras`` or ``.h5`` whose output is (m, D).
+
+        scaling: What a network of yours expects: ``"0..255"``, ``"0..1"``, ``"-1..1"``, or (factor, offset) to
+            apply to pixels in 0..255. The course's is ``"0..1"``; ours carry their own.
+        side: Side S of the faces in pixels, where the file leaves it open.
+
+    Returns:
+        A Keras model (m, S, S, 3) → (m, D): aligned RGB faces in 0..255 → encodings of unit length. Its
+        attribute ``facenet`` says what it was made for. The threshold of a network that is not ours is not
+        calibrated: choose one on your own pairs.
+
+    Raises:
+        BadNetwork: If there is no such network, a file is missing or damaged, or it gives no encodings.
+        BadArgument: If ``scaling`` is unknown, or is missing where it is needed.
+
+    Example:
+        >>> load_facenet("weights/resnet").output_shape
+        (None, 128)
+    """
+    path = in_project(path)
+    if path.is_file():
+        return _load_file(path, scaling, side)
+    if _is_the_courses(path):
+        return _load_the_courses(path, scaling or "0..1", side or 160)
+    if scaling is not None or side is not None:
+        raise BadArgument(f"{path} carries its own scaling and side; leave scaling={scaling!r} and side={side!r} out")
+    return _load_ours(path)
+
+
+def _load_ours(folder: Path) -> keras.Model:
+    """A folder that ``save_network`` wrote."""
+    card = _read_card(folder)
+    check_files(folder, card["sha256"])
+    model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
+    model.load_weights(folder / "model.h5")
+    model.trainable = False
+    model.facenet = FaceNetInfo(
+        name=card["name"],
+        side=card["side"],
+        template={point: tuple(xy) for point, xy in card["template"].items()},
+        threshold=card["threshold"],
+        calibration=card.get("calibration", {}),
+        probability=_probability_of(card, folder),
+    )
+    return model
+
+
+def _probability_of(card: dict, folder: Path) -> Probability | None:
+    """What the card says a distance means, if it says anything."""
+    try:
+        return Probability.from_dict(card["probability"]) if card.get("probability") else None
+    except BadArgument as error:
+        raise BadNetwork(
+            f"{folder / 'facenet.json'} is damaged: {error}; {_bring_back(folder / 'facenet.json')}"
+        ) from error
+
+
+def _is_the_courses(folder: Path) -> bool:
+    """Is this the course's Inception-ResNet-v1? Its architecture file names the blocks."""
+    file = folder / "model.json"
+    if (folder / "facenet.json").exists() or not file.is_file():
+        return False
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return '"Block35_1_ScaleSum"' in text and '"Bottleneck"' in text
+
+
+def _load_the_courses(folder: Path, scaling: str | tuple[float, float], side: int) -> keras.Model:
+    """Inception-ResNet-v1 without Lambda layers, with the weights of the course's file, by layer name."""
+    file = folder / "model.h5"
+    if not file.is_file():
+        raise BadNetwork(f"{folder} holds the course's architecture, but no weights: model.h5 is missing there")
+    shapes = _weights_in(file)
+    dimension = shapes.get("Bottleneck", [(0, 128)])[0][-1]
+    network = InceptionResNetV1((side, side, 3), dimension)
+    for layer in network.layers:
+        expected = [tuple(weight.shape) for weight in layer.weights]
+        if expected and shapes.get(layer.name) != expected:
+            raise BadNetwork(f"{file}: layer {layer.name} is {shapes.get(layer.name)}, expected {expected}")
+    network.load_weights(file, by_name=True)
+    return _wrap(network, scaling, side, folder.name)
+
+
+def _weights_in(file: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Layer name → shapes of its weights, of a file in Keras' legacy layout."""
+    import h5py
+
+    try:
+        with h5py.File(file) as h5:
+            group = h5.get("model_weights", h5)
+            names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs.get("layer_names", [])]
+            return {
+                name: [tuple(group[name][weight].shape) for weight in group[name].attrs["weight_names"]]
+                for name in names
+            }
+    except (OSError, KeyError) as error:
+        raise BadNetwork(f"{file} is no weights file that can be read: {error}") from error
+
+
+def _load_file(path: Path, scaling: str | tuple[float, float] | None, side: int | None) -> keras.Model:
+    """Any Keras model in one file, with scaling and unit length put around it."""
+    if scaling is None:
+        raise BadArgument(f"{path}: say what the network expects with scaling='0..255', '0..1' or '-1..1'")
+    try:
+        network = keras.models.load_model(path, compile=False)
+    except Exception as error:  # a damaged or foreign file makes Keras raise nearly anything
+        raise BadNetwork(f"{path} can't be opened as a Keras model ({reason_of(error)})") from error
+    if len(network.input_shape) != 4:
+        raise BadNetwork(f"{path} takes {network.input_shape}, not faces (m, S, S, 3)")
+    side = side or network.input_shape[1]
+    if side is None:
+        raise BadArgument(f"{path} takes faces of any size; say which with side=…")
+    return _wrap(network, scaling, side, path.stem)
+
+
+def _wrap(network: keras.Model, scaling: str | tuple[float, float], side: int, name: str) -> keras.Model:
+    """Put the scaling before a network and unit length behind it."""
+    factor, offset = _scaling(scaling)
+    faces = keras.Input((side, side, 3), name="faces")
+    try:
+        x = network(keras.layers.Rescaling(factor, offset, name="scaling")(faces))
+    except ValueError as error:
+        raise BadNetwork(f"{name} takes {network.input_shape}, not faces (m, {side}, {side}, 3)") from error
+    if len(x.shape) != 2:
+        raise BadNetwork(f"{name} gives {tuple(x.shape)}; encodings are (m, D)")
+    model = keras.Model(faces, keras.layers.UnitNormalization(name="encoding")(x), name=name.replace(" ", "_"))
+    model.trainable = False
+    model.facenet = FaceNetInfo(name, side)
+    return model
+
+
+def _scaling(scaling: str | tuple[float, float]) -> tuple[float, float]:
+    if isinstance(scaling, str) and scaling in SCALINGS:
+        return SCALINGS[scaling]
+    if isinstance(scaling, tuple) and len(scaling) == 2:
+        return scaling
+    raise BadArgument(f"scaling={scaling!r}: one of {', '.join(map(repr, SCALINGS))}, or a pair (factor, offset)")
+
+
+def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> None:
+    """Write a network into a folder that ``load_facenet`` opens; all or nothing, file by file.
+
+    Args:
+        model: The Keras model, of standard layers.
+        folder: Where to; it is created.
+        **info: ``name``, ``template``, ``threshold``, ``calibration`` and ``probability`` of ``FaceNetInfo``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    info = FaceNetInfo(side=model.input_shape[1], **info)
+    with tempfile.TemporaryDirectory(dir=folder) as workshop:
+        workshop = Path(workshop)
+        (workshop / "model.json").write_text(model.to_json(indent=1), encoding="utf-8", newline="\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # .h5 is the legacy format: chosen, since every Keras reads it
+            _quietly(model.save, workshop / "model.h5", include_optimizer=False)
+        card = {
+            **vars(info),
+            "probability": info.probability.to_dict() if info.probability else None,
+            "sha256": {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")},
+        }
+        card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
+        (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8", newline="\n")
+        for file in ("model.json", "model.h5", "facenet.json"):
+            os.replace(workshop / file, folder / file)
+
+
+def _pretty(card: dict) -> str:
+    """JSON with a line per entry, and short lists on one line."""
+    text = json.dumps(card, indent=1, ensure_ascii=False)
+    return re.sub(r"\[\s+([^][{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text) + "\n"
+
+
+def _quietly(save, *args, **kwargs) -> None:
+    """Call Keras without its warning (through absl) that .h5 is a legacy format."""
+    import absl.logging
+
+    level = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    try:
+        save(*args, **kwargs)
+    finally:
+        absl.logging.set_verbosity(level)
+
+
+def _bring_back(file: Path) -> str:
+    """How a user gets a file of a shipped network again."""
+    name = file.resolve()
+    if not name.is_relative_to(ROOT):
+        return "copy the whole folder again"
+    name = name.relative_to(ROOT).as_posix()
+    return f"bring it back with 'git checkout -- {name}' in the project's folder, or by downloading {name} again"
+
+
+def _read_card(folder: Path) -> dict:
+    card = folder / "facenet.json"
+    if not card.is_file():
+        was_one = (folder / "model.json").is_file() or (folder / "model.h5").is_file()
+        advice = _bring_back(card) if was_one else f"{DEFAULT_NETWORK} holds one"
+        raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {advice}")
+    try:
+        entries = json.loads(card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadNetwork(f"{card} is damaged: {error}") from error
+    complete = isinstance(entries, dict) and {"name", "side", "template", "threshold", "sha256"} <= set(entries)
+    if not complete or not {"model.json", "model.h5"} <= set(entries["sha256"]):
+        raise BadNetwork(f"{card} is incomplete; {_bring_back(card)}")
+    return entries
+
+
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Make sure that a network's files have arrived whole.
+
+    Args:
+        folder: Where they are.
+        digests: File → SHA-256.
+
+    Raises:
+        BadNetwork: If one is missing or damaged; the message says how to get it back.
+    """
+    for file, expected in digests.items():
+        if not (folder / file).is_file():
+            raise BadNetwork(f"{folder} has no {file}; {_bring_back(folder / file)}")
+        if sha256_of(folder / file) != expected:
+            raise BadNetwork(f"{folder / file} is damaged (wrong SHA-256); {_bring_back(folder / file)}")
+
+
+def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) -> np.ndarray:
+    """The probability that two photos show one person, from their distance; learned from people, not made up.
+
+    Args:
+        distances: Distances between encodings of ``model``, of any shape.
+        model: A network of ``load_facenet``.
+        prior: How probable one person is before one looks, in 0..1.
+
+    Returns:
+        Probabilities in 0..1, of the same shape; NaN if nobody has measured them for this network.
+
+    Example:
+        >>> confidence([0.3, 0.7, 1.1], load_facenet("weights/resnet")).round(1).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    probability = info_of(model).probability
+    check_share("prior", prior)
+    distances = np.asarray(distances, np.float64)
+    return np.full(distances.shape, np.nan) if probability is None else probability(distances, prior)
+
+
+def threshold_for(model: keras.Model, threshold: float | None) -> float:
+    """The threshold that was given, or else the network's own.
+
+    Raises:
+        BadArgument: If what was given is no distance.
+    """
+    if threshold is None:
+        return info_of(model).threshold
+    number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
+    if not number or not 0 <= threshold < np.inf:
+        raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everybody in)")
+    return float(threshold)
+
+
+with quietly():
+    import keras
+    from keras import layers
+
+
+def folded_weights(weights: list, bn: layers.BatchNormalization) -> list:
+    """A convolution's or Dense layer's [kernel, bias] that also does what the batch normalisation did."""
+    to_numpy = keras.ops.convert_to_numpy
+    scale = 1.0 / (to_numpy(bn.moving_variance) + bn.epsilon) ** 0.5
+    scale = scale * to_numpy(bn.gamma) if bn.scale else scale
+    bias = weights[1] if len(weights) > 1 else 0.0
+    offset = to_numpy(bn.beta) if bn.center else 0.0
+    return [weights[0] * scale, (bias - to_numpy(bn.moving_mean)) * scale + offset]
+
+
+def fold_batch_norm(model: keras.Model) -> keras.Model:
+    """A copy of a trained network without batch normalisation, for use: smaller, faster, the same output.
+
+    In use, batch normalisation multiplies and adds constants, and so does the convolution (or Dense layer)
+    in front of it: the two become one, with a bias.
+
+    Args:
+        model: A functional model; each batch normalisation directly follows a Conv2D or Dense layer without
+            an activation. Mixed precision is undone: the copy computes in float32.
+
+    Returns:
+        A new ``keras.Model`` with the same names, and without the BatchNormalization layers.
+
+    Raises:
+        BadArgument: if a batch normalisation follows some other layer.
+    """
+    folded = {}  # name of the convolution → its batch normalisation
+    for bn in model.layers:
+        if isinstance(bn, layers.BatchNormalization):
+            before = bn.input._keras_history.operation
+            if not isinstance(before, layers.Conv2D | layers.Dense):
+                raise BadArgument(f"{bn.name} follows {before.name}, which is neither Conv2D nor Dense")
+            folded[before.name] = bn
+
+    def clone(layer):
+        config = {**layer.get_config(), "dtype": "float32"}
+        if layer.name in folded:
+            config["use_bias"] = True
+        return layer.__class__.from_config(config)
+
+    def call(layer, x, **kwargs):
+        return x if isinstance(layer, layers.BatchNormalization) else layer(x, **kwargs)
+
+    bare = keras.Model(model.input, model.output, name=model.name)  # without loss and optimizer
+    copy = keras.models.clone_model(bare, clone_function=clone, call_function=call)
+    for layer in copy.layers:
+        if layer.weights:
+            weights = model.get_layer(layer.name).get_weights()
+            layer.set_weights(folded_weights(weights, folded[layer.name]) if layer.name in folded else weights)
+    return copy

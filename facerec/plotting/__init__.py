@@ -1,0 +1,60 @@
+"""Pictures of faces, encodings and decisions."""
+
+from facerec.plotting.encodings import (
+    distance_matrix,
+    distance_strip,
+    encoding_strip,
+    people_map,
+    project,
+    projection,
+    push_and_pull,
+)
+from facerec.plotting.evaluation import (
+    confusion_matrix,
+    damage_curves,
+    distance_histogram,
+    error_curves,
+    group_matrix,
+    interval_chart,
+    open_set_curves,
+    reliability_plot,
+    roc_curves,
+)
+from facerec.plotting.learning import training_curve, triplet_curves
+from facerec.plotting.networks import block_diagram, network_diagram, twin_diagram
+from facerec.plotting.photos import draw_faces, draw_keypoints, gallery, pair_gallery, show_photo
+from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME, use_house_style
+
+__all__ = [
+    "ACCENT",
+    "DIFFERENT",
+    "NEUTRAL",
+    "SAME",
+    "block_diagram",
+    "confusion_matrix",
+    "damage_curves",
+    "distance_histogram",
+    "distance_matrix",
+    "distance_strip",
+    "draw_faces",
+    "draw_keypoints",
+    "encoding_strip",
+    "error_curves",
+    "gallery",
+    "group_matrix",
+    "interval_chart",
+    "network_diagram",
+    "open_set_curves",
+    "pair_gallery",
+    "people_map",
+    "project",
+    "projection",
+    "push_and_pull",
+    "reliability_plot",
+    "roc_curves",
+    "show_photo",
+    "training_curve",
+    "triplet_curves",
+    "twin_diagram",
+    "use_house_style",
+]

@@ -1,0 +1,147 @@
+"""TODO facerec.plotting.encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
+
+from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
+
+
+def encoding_strip(ax: Axes, encoding: np.ndarray, title: str = "") -> Axes:
+    """An encoding (D,) as a strip of D coloured cells: blue below zero, red above."""
+    limit = 0.3
+    ax.imshow(np.asarray(encoding)[None], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    ax.set_yticks([])
+    ax.set_xticks([0, len(encoding) // 2, len(encoding) - 1])
+    ax.set_title(title)
+    return ax
+
+
+def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Axes:
+    """Distances (r, c) as shaded cells with their numbers; the smallest of a row is framed, NaN stays empty."""
+    distances = np.asarray(distances)
+    ax.imshow(distances, cmap="viridis", vmin=0, vmax=1.2, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.spines[:].set_visible(False)
+    for i, j in np.argwhere(np.isfinite(distances)):
+        colour = "white" if distances[i, j] < 0.7 else "black"
+        ax.text(j, i, f"{distances[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    for i, j in enumerate(np.nanargmin(distances, axis=1)):
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=2))
+    return ax
+
+
+def project(encodings: np.ndarray) -> np.ndarray:
+    """The two directions in which encodings (m, D) differ most: their first two principal components (m, 2)."""
+    centred = encodings - encodings.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])  # SVD leaves them open
+    return centred @ (directions[:2] * signs[:, None]).T
+
+
+def projection(ax: Axes, points: np.ndarray, labels: Sequence[str | None], is_portrait: Sequence[bool]) -> Axes:
+    """Encodings in the plane: portraits as named dots, camera pictures as crosses tied to their portrait.
+
+    Args:
+        ax: Where to draw.
+        points: (m, 2), from ``project``.
+        labels: The identity of each point, None for a stranger.
+        is_portrait: Which points are the database's.
+    """
+    home = {label: point for label, point, at_home in zip(labels, points, is_portrait, strict=True) if at_home}
+    for label, point, at_home in zip(labels, points, is_portrait, strict=True):
+        if at_home:
+            ax.scatter(*point, s=70, color=SAME, zorder=3)
+            ax.annotate(label, point, xytext=(6, 5), textcoords="offset points")
+        elif label is None:
+            ax.scatter(*point, s=70, marker="^", color=DIFFERENT, zorder=3)
+        else:
+            ax.plot(*zip(point, home[label], strict=True), color=NEUTRAL, linewidth=1, zorder=1)
+            ax.scatter(*point, s=50, marker="x", color=SAME, zorder=3)
+    ax.set_aspect("equal")
+    ax.set_xlabel("first principal component")
+    ax.set_ylabel("second principal component")
+    ax.scatter([], [], s=70, color=SAME, label="portrait in the database")
+    ax.scatter([], [], s=50, marker="x", color=SAME, label="the same person at the camera")
+    ax.scatter([], [], s=70, marker="^", color=DIFFERENT, label="a stranger at the camera")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+def push_and_pull(ax: Axes, triplet: np.ndarray, pushes: np.ndarray, alpha: float, title: str) -> Axes:
+    """A triplet in the plane with the forces on it.
+
+    Args:
+        ax: Where to draw.
+        triplet: Anchor, positive and negative, (3, 2).
+        pushes: Minus the loss's gradient at each of them, (3, 2).
+        alpha: The margin, drawn as the ring that the negative has to leave.
+        title: What to write above.
+    """
+    anchor, positive, _ = triplet
+    inner = np.linalg.norm(anchor - positive)
+    ring = np.sqrt(inner**2 + alpha)
+    ax.add_patch(Circle(anchor, inner, fill=False, color=SAME))
+    ax.add_patch(Circle(anchor, ring, fill=False, color=NEUTRAL, linestyle="--"))
+    ax.annotate("margin", anchor + (0, ring), ha="center", va="bottom", color=NEUTRAL, fontsize=9)
+    kinds = zip(("anchor", "positive", "negative"), ("o", "o", "^"), ("black", SAME, DIFFERENT), strict=True)
+    for point, push, (name, marker, colour) in zip(triplet, pushes, kinds, strict=True):
+        ax.scatter(*point, s=90, marker=marker, color=colour, zorder=3)
+        below = -17 if name == "anchor" else 9
+        ax.annotate(name, point, xytext=(0, below), textcoords="offset points", color=colour, ha="center")
+        if np.linalg.norm(push) > 1e-6:
+            arrow = FancyArrowPatch(point, point + 0.25 * push, arrowstyle="-|>", mutation_scale=14, color=colour)
+            ax.add_patch(arrow)
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.set_title(title, loc="center")
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def distance_strip(
+    ax: Axes, distances: Mapping[str, Sequence[float]], threshold: float, colours: Mapping[str, str] | None = None
+) -> Axes:
+    """Groups of distances as rows of ticks on one scale, with the threshold across."""
+    for row, (group, values) in enumerate(distances.items()):
+        colour = (colours or {}).get(group, NEUTRAL)
+        ax.scatter(values, np.full(len(values), -row), marker="|", s=260, color=colour, alpha=0.7)
+    ax.set_yticks(-np.arange(len(distances)), list(distances))
+    ax.set_ylim(-len(distances) + 0.4, 0.6)
+    ax.axvline(threshold, color=ACCENT, linewidth=2)
+    ax.text(threshold, 0.62, f"threshold {threshold:.2f}", color=ACCENT, ha="center", va="bottom")
+    ax.set_xlabel("distance between encodings")
+    return ax
+
+
+def people_map(ax: Axes, points: np.ndarray, who: Sequence[str]) -> Axes:
+    """Encodings in the plane, a number and a colour per person, each tied to the middle of their own.
+
+    Args:
+        ax: Where to draw.
+        points: (m, 2), from ``project``.
+        who: The person of each point.
+    """
+    who = np.asarray(who)
+    for number, name in enumerate(dict.fromkeys(who)):
+        own, colour = points[who == name], plt.get_cmap("tab20")(number % 20)
+        middle = own.mean(axis=0)
+        for point in own:
+            ax.plot(*zip(middle, point, strict=True), color=colour, linewidth=0.8)
+        ax.scatter(*own.T, s=14, color=colour)
+        ax.text(
+            *middle,
+            str(number + 1),
+            ha="center",
+            va="center",
+            fontsize=9,
+            weight="bold",
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": colour},
+        )
+    ax.set(xlabel="first principal component", ylabel="second principal component", aspect="equal")
+    return ax

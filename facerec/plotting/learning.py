@@ -1,0 +1,58 @@
+"""TODO facerec.plotting.learning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
+
+
+def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylabel: str = "") -> Axes:
+    """How a number changed while a network saw more and more pictures.
+
+    Args:
+        ax: Where to draw.
+        log: A table with a column ``pictures`` and the columns named below.
+        columns: Column → what it is called in the legend.
+        ylabel: What is measured, with its unit.
+    """
+    styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), strict=True)
+    for (column, label), (colour, style) in zip(columns.items(), styles, strict=False):
+        ax.plot(log.pictures / 1000, log[column], style, color=colour, label=label, marker="o", markersize=3)
+    ax.set(xlabel="crops seen, in thousands", ylabel=ylabel, xlim=(0, None))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return ax
+
+
+def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
+    """How a training with triplets went, in three pictures: loss, triplets that cost something, distances.
+
+    Args:
+        axes: Three of them.
+        history: Of ``triplets.train_triplets``; the phases one below the other, with a column ``phase``, if there are
+            several. Where one begins there is a vertical line with its name.
+    """
+    history = history.reset_index(drop=True)
+    epochs = np.arange(1, len(history) + 1)
+    lines = (
+        {"loss": ("loss, of the mined triplets", SAME, "-")},
+        {
+            "active": ("of all triplets, those that cost something", SAME, "-"),
+            "found": ("pairs with a negative", ACCENT, ":"),
+        },
+        {"to_positive": ("one person", SAME, "-"), "to_negative": ("two people", DIFFERENT, "--")},
+    )
+    for ax, columns, ylabel in zip(axes, lines, ("loss", "share", "mean squared distance"), strict=True):
+        for column, (label, colour, style) in columns.items():
+            ax.plot(epochs, history[column], style, color=colour, label=label, marker="o", markersize=2.5)
+        ax.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
+        for phase, rows in history.groupby("phase", sort=False) if "phase" in history else ():
+            ax.axvline(rows.index[0] + 0.5, color=NEUTRAL, linewidth=0.8)
+            style = {"rotation": 90, "fontsize": 8, "color": NEUTRAL, "zorder": 1}
+            ax.text(rows.index[0] + 0.9, 0.02, phase, transform=ax.get_xaxis_transform(), **style)
+    return axes

@@ -1,0 +1,210 @@
+"""Passwords: only the right one opens, and not after too many wrong ones."""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+
+import pytest
+from argon2 import PasswordHasher, extract_parameters
+
+from apps.streamlit import accounts
+from apps.streamlit.accounts import (
+    FAILURES,
+    FAILURES_OF_ALL,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Accounts,
+    LockedOut,
+    LoginFailed,
+    hashed,
+)
+from facerec.errors import BadArgument
+
+REAL = accounts._HASHER
+CHEAP = PasswordHasher(time_cost=1, memory_cost=1024)  # the real thing takes a twentieth of a second each time
+HASH = CHEAP.hash("correct horse battery")
+
+
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch) -> None:
+    """Hashes that are quickly made."""
+    accounts._nobodys_hash.cache_clear()
+    monkeypatch.setattr(accounts, "_HASHER", CHEAP)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def door(clock) -> Accounts:
+    return Accounts({"lena": HASH, "otto": HASH}, clock)
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """Nobody's password is right, at once: where only counting is looked at."""
+    monkeypatch.setattr(accounts, "_is_right", lambda digest, password: False)
+
+
+def fail(door: Accounts, name: str, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(LoginFailed, match="The name or the password is wrong"):
+            door.check(name, "wrong horse battery")
+
+
+def test_the_right_password_opens_and_no_other_does(door):
+    door.check("lena", "correct horse battery")
+    for password in ("correct horse battery ", "Correct horse battery", "", "x" * 5000, None, HASH):
+        with pytest.raises(LoginFailed) as caught:
+            Accounts({"lena": HASH}).check("lena", password)
+        assert type(caught.value) is LoginFailed
+
+
+def test_there_is_no_account_that_nobody_made():
+    empty = Accounts({})
+    assert len(empty) == 0
+    for name in ("", "admin", "root"):
+        with pytest.raises(LoginFailed):
+            empty.check(name, "a password that nobody has")
+
+
+def test_the_fifth_wrong_password_closes_the_door_also_for_the_right_one(door, clock):
+    fail(door, "lena", FAILURES)
+    with pytest.raises(LockedOut, match="Try again in 30 seconds"):
+        door.check("lena", "correct horse battery")
+    door.check("otto", "correct horse battery")  # it is lena's door that is closed
+    clock.now += FIRST_WAIT + 0.1
+    door.check("lena", "correct horse battery")
+    fail(door, "lena", FAILURES - 1)  # and the count begins anew
+    door.check("lena", "correct horse battery")
+
+
+@pytest.mark.usefixtures("quick")
+def test_each_further_failure_doubles_the_wait_up_to_an_hour(door, clock):
+    fail(door, "lena", FAILURES)
+    waits = []
+    for _ in range(12):
+        waits.append(door._by_name["lena"].wait())
+        clock.now += waits[-1]
+        fail(door, "lena")
+    assert waits[:4] == [30, 60, 120, 240] and waits[-1] == LONGEST_WAIT
+
+
+def test_after_many_failures_one_closes_a_door_and_whoever_has_none_still_gets_in(door, clock):
+    for number in range(FAILURES_OF_ALL):
+        fail(door, f"name {number}")
+    for name in ("lena", "nobody"):
+        fail(door, name)
+        with pytest.raises(LockedOut, match="Try again in 30 seconds"):
+            door.check(name, "correct horse battery")
+    door.check("otto", "correct horse battery")
+    fail(door, "otto")
+    door.check("otto", "correct horse battery")  # somebody got in: five are allowed again
+    clock.now += FIRST_WAIT + 0.1
+    door.check("lena", "correct horse battery")
+
+
+@pytest.mark.usefixtures("quick")
+def test_names_that_were_tried_are_not_remembered_for_ever(door, clock):
+    fail(door, "x" * 1_000_000)
+    assert max(map(len, door._by_name)) <= accounts.LONGEST
+    for number in range(3000):
+        clock.now += LONGEST_WAIT
+        fail(door, f"other {number}")
+    assert len(door._by_name) <= accounts.REMEMBERED + 2
+
+
+def test_somebody_who_does_not_exist_is_looked_at_as_long_and_locked_out_in_the_same_words(door, monkeypatch):
+    looked_at, is_right = [], accounts._is_right
+
+    def look(digest: str, password: str) -> bool:
+        looked_at.append(extract_parameters(digest))
+        return is_right(digest, password)
+
+    monkeypatch.setattr(accounts, "_is_right", look)
+    fail(door, "lena", FAILURES)
+    fail(door, "nobody", FAILURES)
+    assert len(looked_at) == 2 * FAILURES and len(set(map(str, looked_at))) == 1
+    for name in ("lena", "nobody"):
+        with pytest.raises(LockedOut, match=r"^Too many failed attempts\. Try again in 30 seconds\.$"):
+            door.check(name, "wrong horse battery")
+    with pytest.raises(LoginFailed):  # nobody gets in with the password that nobody has
+        Accounts({}).check("nobody", "a password that nobody has")
+
+
+@pytest.mark.usefixtures("quick")
+def test_many_at_once_get_no_more_attempts_than_one_after_the_other(door):
+    said = []
+
+    def attempt() -> None:
+        try:
+            door.check("lena", "wrong horse battery")
+        except LoginFailed as error:
+            said.append(type(error))
+
+    threads = [threading.Thread(target=attempt) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said.count(LoginFailed) == FAILURES and said.count(LockedOut) == 40 - FAILURES
+
+
+@pytest.mark.parametrize("digest", ["secret", "", None, 7, "$2b$12$abc"])
+def test_what_is_no_hash_is_refused_before_anybody_tries(digest):
+    with pytest.raises(BadArgument, match="'lena' has no hash of a password"):
+        Accounts({"lena": digest})
+
+
+def test_two_hashes_of_one_password_differ_and_a_short_password_is_refused():
+    first, second = hashed("correct horse battery"), hashed("correct horse battery")
+    assert first != second and first.startswith("$argon2id$")
+    for password in ("short", "x" * 1001, None):
+        with pytest.raises(BadArgument, match="at least 10 characters"):
+            hashed(password)
+
+
+@pytest.mark.parametrize("name", ["lena", 'le"na\\ 李'])
+def test_the_command_prints_a_line_of_the_secrets_file(name, monkeypatch, capsys):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery")
+    accounts.main([name])
+    printed = capsys.readouterr()
+    Accounts(tomllib.loads(printed.out)["accounts"]).check(name, "correct horse battery")
+    assert "put both into .streamlit/secrets.toml, then start the app again" in printed.err
+
+
+def test_the_command_refuses_a_short_password_before_it_asks_again_and_ends_at_ctrl_d(monkeypatch, capsys):
+    prompts = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "short")
+    with pytest.raises(BadArgument, match="at least 10 characters"):
+        accounts.main(["lena"])
+    assert len(prompts) == 1 and "at least 10 characters" in prompts[0]
+    monkeypatch.setattr("getpass.getpass", lambda prompt: (_ for _ in ()).throw(EOFError))
+    with pytest.raises(SystemExit, match="^stopped: no password was given"):
+        accounts.main(["lena"])
+    assert capsys.readouterr().out == ""
+
+
+def test_two_passwords_that_differ_make_nothing(monkeypatch, capsys):
+    given = iter(["correct horse battery", "correct horse batter"])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(given))
+    with pytest.raises(BadArgument, match="differ"):
+        accounts.main(["lena"])
+    assert capsys.readouterr().out == ""
+
+
+def test_the_hashes_that_are_made_for_real_are_costly():
+    assert REAL.memory_cost >= 64 * 1024 and REAL.time_cost >= 3

@@ -1,0 +1,472 @@
+"""Where the faces are, and that an aligned face has its eyes and mouth where the template says."""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from facerec import detection as face_detection
+from facerec.detection import (
+    KEYPOINTS,
+    SEARCH_SIDE,
+    TEMPLATE,
+    align_face,
+    check_photo,
+    detect_faces,
+    detect_faces_batch,
+    extract_face,
+    extract_faces,
+    pick_face,
+    resize_face,
+    similarity_transform,
+)
+from facerec.encoding import img_to_encoding
+from facerec.errors import BadArgument, NoFaceFound
+from facerec.photos import load_image
+
+TARGET = np.array([TEMPLATE[name] for name in KEYPOINTS]) * 150  # (5, 2), pixels of a 150×150 face
+
+
+def similarity(scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:
+    """The matrix (2, 3) that scales, turns and shifts."""
+    c, s = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+    return np.array([[c, -s, shift[0]], [s, c, shift[1]]])
+
+
+def move(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply a matrix (2, 3) to points (n, 2)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def as_keypoints(points: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Points (5, 2) in the template's order, by MTCNN's names."""
+    return {name: (float(x), float(y)) for name, (x, y) in zip(KEYPOINTS, points, strict=True)}
+
+
+def resized(photo: np.ndarray, width: int, height: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS))
+
+
+# ------------------------------------------------------------------------------------ similarity transform
+@pytest.mark.parametrize("seed", range(5))
+def test_similarity_transform_is_the_least_squares_solution(seed):
+    """The oracle solves [x −y 1 0; y x 0 1]·[a b u v] = target with NumPy's general least squares."""
+    source, target = np.random.default_rng(seed).normal(size=(2, 7, 2)) * 100
+    (x, y), one, zero = source.T, np.ones(7), np.zeros(7)
+    system = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    a, b, u, v = np.linalg.lstsq(system, target.T.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(similarity_transform(source, target), [[a, -b, u], [b, a, v]], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 1, 40])
+@pytest.mark.parametrize("degrees", [0, 33, -90, 180])
+def test_similarity_transform_recovers_a_known_transform(scale, degrees):
+    source = np.random.default_rng(1).uniform(0, 1000, (5, 2))
+    matrix = similarity(scale, degrees, (12.5, -300))
+    np.testing.assert_allclose(similarity_transform(source, move(matrix, source)), matrix, rtol=1e-9, atol=1e-9)
+
+
+def test_similarity_transform_never_mirrors():
+    """A mirrored face is brought as near as turning and scaling can: the determinant stays positive."""
+    mirrored = TARGET * [-1, 1]
+    matrix = similarity_transform(mirrored, TARGET)
+    assert np.linalg.det(matrix[:, :2]) > 0
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[[3, 4]] * 5, [[3, 4]], [[0, 0], [np.nan, 1]], [[0, 0], [np.inf, 1]]],
+    ids=["one place", "one point", "NaN", "infinite"],
+)
+def test_similarity_transform_refuses_points_that_fix_nothing(points):
+    with pytest.raises(BadArgument, match="keypoints must be finite and not all in one place"):
+        similarity_transform(np.array(points, float), np.arange(2.0 * len(points)).reshape(-1, 2))
+
+
+# --------------------------------------------------------------------------------------------- align_face
+def photo_with_dots(points: np.ndarray, sigma: float, side: int) -> np.ndarray:
+    """A grey photo with a white blob, a Gaussian of ``sigma`` pixels, at each of the points."""
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    blobs = sum(np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * sigma**2)) for u, v in points)
+    return np.repeat((40 + 200 * blobs).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def find_dots(face: np.ndarray, expected: np.ndarray, radius: int = 9) -> np.ndarray:
+    """The centres of mass of what is bright within ``radius`` pixels of each expected point, (n, 2)."""
+    bright = face[..., 0].astype(float) - 40
+    y, x = np.mgrid[: face.shape[0], : face.shape[1]]
+    found = []
+    for u, v in expected:
+        weight = np.where(np.hypot(x - u, y - v) <= radius, bright, 0)
+        found.append((np.average(x, weights=weight), np.average(y, weights=weight)))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -100, 180])
+@pytest.mark.parametrize("size", [0.35, 1, 1.7, 3, 8.3], ids=lambda size: f"face {size:g}× the crop")
+def test_align_face_brings_the_keypoints_onto_the_template(size, degrees):
+    """Dots are drawn on a photo at known places, and looked for in the crop: within a seventh of a pixel.
+
+    ``size`` says how large the face is in the photo; at 8.3 the crop has to shrink it strongly.
+    """
+    side = int(150 * size * 1.5) + 20
+    to_photo = similarity(size, degrees, (0, 0))
+    to_photo[:, 2] = side / 2 + 0.3 - to_photo[:, :2] @ [75, 75]  # the face's middle in the photo's middle
+    points = move(to_photo, TARGET)
+    photo = photo_with_dots(points, sigma=3 * size, side=side)
+    face = align_face(photo, as_keypoints(points), side=150)
+    np.testing.assert_allclose(find_dots(face, TARGET), TARGET, atol=0.15)
+
+
+@pytest.mark.parametrize("side", [96, 160])
+def test_align_face_takes_any_side(side):
+    points = TARGET * 2 + 30
+    face = align_face(photo_with_dots(points, 5, 400), as_keypoints(points), side)
+    expected = TARGET * side / 150
+    assert face.shape == (side, side, 3) and face.dtype == np.uint8
+    np.testing.assert_allclose(find_dots(face, expected, radius=6), expected, atol=0.2)
+
+
+def test_align_face_takes_another_template():
+    points = TARGET * 2 + 30
+    template = {name: (0.1 + 0.8 * x, 0.1 + 0.8 * y) for name, (x, y) in TEMPLATE.items()}
+    face = align_face(photo_with_dots(points, 5, 400), as_keypoints(points), 150, template)
+    expected = 15 + 0.8 * TARGET
+    np.testing.assert_allclose(find_dots(face, expected, radius=6), expected, atol=0.2)
+
+
+@pytest.mark.parametrize("shift", [(-60, 0), (60, 10), (0, -70), (5, 70), (-120, -130), (200, 200)])
+def test_align_face_repeats_the_edge_beyond_the_border(shift):
+    """A face of the crop's own size is a plain shift: the oracle is a slice of np.pad(mode="edge")."""
+    photo = np.random.default_rng(3).integers(0, 256, (140, 170, 3), dtype=np.uint8)
+    face = align_face(photo, as_keypoints(TARGET + shift), side=150)
+    left, top = 300 + shift[0], 300 + shift[1]
+    wide = np.pad(photo, ((300, 300), (300, 300), (0, 0)), mode="edge")
+    np.testing.assert_array_equal(face, wide[top : top + 150, left : left + 150])
+
+
+@pytest.mark.parametrize("size", [0.2, 1, 6])
+def test_align_face_adds_no_black_border(size):
+    """A white photo stays white, far beyond its border too, whether the face grows or shrinks."""
+    photo = np.full((90, 60, 3), 255, np.uint8)
+    assert (align_face(photo, as_keypoints(TARGET * size - 40), side=150) == 255).all()
+
+
+def test_shrinking_averages_the_pixels():
+    """A one-pixel chequerboard shrunk ten times is grey: bilinear sampling alone would give a pattern."""
+    y, x = np.mgrid[:1500, :1500]
+    photo = np.repeat(((x + y) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
+    face = align_face(photo, as_keypoints(move(similarity(10, 20, (250, -200)), TARGET)), side=150).astype(float)
+    assert abs(face.mean() - 127.5) < 2 and face.std() < 6
+
+
+@pytest.mark.parametrize("place", [(300, 260), (1500, 900), (-200, 100), (2700, 1700)], ids=str)
+def test_of_a_large_photo_only_the_face_matters(place):
+    """A small part of a large photo is averaged; the crop is what averaging the whole photo would give."""
+    rng = np.random.default_rng(0)
+    photo = resized(rng.integers(0, 256, (90, 150, 3), dtype=np.uint8), 3000, 1800)
+    matrix = similarity_transform(move(similarity(6, 15, place), TARGET), TARGET)
+    face = face_detection.warp(photo, matrix, 150)
+    whole = np.array(Image.fromarray(photo).resize((1000, 600), Image.Resampling.BOX))
+    to_whole = matrix @ np.array([[3, 0, 1], [0, 3, 1], [0, 0, 1]])  # the centre of a pixel of 3×3 is at 3x + 1
+    expected = cv2.warpAffine(whole, to_whole, (150, 150), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(face.astype(int) - expected).mean() < 0.8  # half a pixel of the photo aside it would be over 1
+
+
+def test_the_detector_is_loaded_once_however_many_ask(monkeypatch):
+    """Several threads of an app meet their first photo at the same time."""
+    loaded = []
+
+    def slow_start():
+        loaded.append(1)
+        time.sleep(0.05)
+        return "the detector"
+
+    monkeypatch.setattr(face_detection, "_load_detector", functools.cache(slow_start))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: face_detection._detector(), range(8)))
+    assert answers == ["the detector"] * 8 and len(loaded) == 1
+
+
+def test_align_face_names_missing_keypoints():
+    points = as_keypoints(TARGET)
+    del points["nose"], points["mouth_left"]
+    with pytest.raises(BadArgument, match="keypoints lack nose, mouth_left"):
+        align_face(np.zeros((9, 9, 3), np.uint8), points)
+
+
+def test_resize_face_is_an_average_when_it_shrinks_by_a_whole_number():
+    photo = np.random.default_rng(2).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    expected = photo.reshape(20, 3, 20, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize_face(photo, 20), expected, atol=0.51)
+    np.testing.assert_array_equal(resize_face(photo, 60), photo)
+    assert resize_face(photo[:50], 33).shape == (33, 33, 3)
+    with pytest.raises(BadArgument, match="60×10 is no aligned face"):
+        resize_face(photo[:10], 33)
+
+
+# ---------------------------------------------------------------------------------------------- detection
+def test_every_picture_shows_its_faces(detections, answers):
+    assert len(detections["video_call"]) == len(answers["video_call.jpg"]) == 6
+    counts = {name: len(faces) for name, faces in detections.items() if name != "video_call"}
+    assert counts == dict.fromkeys(counts, 1) and len(counts) == 33
+
+
+def test_detections_make_sense(detections, photos):
+    """Boxes lie in the photo, largest first; the points lie in the box, the eyes above the mouth."""
+    for name, faces in detections.items():
+        height, width = photos[name].shape[:2]
+        areas = [face["box"][2] * face["box"][3] for face in faces]
+        assert areas == sorted(areas, reverse=True), name
+        for face in faces:
+            (x, y, w, h), points = face["box"], face["keypoints"]
+            assert all(type(n) is int for n in face["box"]) and set(points) == set(KEYPOINTS), name
+            assert 0 <= x < x + w <= width and 0 <= y < y + h <= height, name
+            assert all(x <= u <= x + w and y <= v <= y + h for u, v in points.values()), name
+            assert points["left_eye"][0] < points["right_eye"][0], name
+            assert points["left_eye"][1] < points["nose"][1] < points["mouth_left"][1], name
+            assert 0.9 <= face["confidence"] <= 1, name
+
+
+def test_a_batch_finds_what_one_by_one_finds(photos):
+    """Photos of several sizes, two without a face among them: the results keep the photos' order."""
+    blank = np.full((320, 320, 3), 90, np.uint8)
+    several = [photos["lena"], blank, photos["video_call"], blank[:100], photos["otto"], photos["video_call"][:430]]
+    batch = detect_faces_batch(several, batch_size=2)
+    assert [len(faces) for faces in batch] == [1, 0, 6, 0, 1, 3]
+    for photo, faces in zip(several, batch, strict=True):
+        for ours, alone in zip(faces, detect_faces(photo), strict=True):
+            np.testing.assert_allclose(ours["box"], alone["box"], atol=1)
+            np.testing.assert_allclose(list(ours["keypoints"].values()), list(alone["keypoints"].values()), atol=1)
+
+
+def test_no_photos_no_results():
+    assert detect_faces_batch([]) == []
+
+
+def test_the_detector_is_the_package_itself(photos, detections):
+    """Compiling the three networks must not change what the package mtcnn finds."""
+    from mtcnn import MTCNN
+
+    (theirs,) = MTCNN().detect_faces(np.array(photos["kofi"]))
+    (ours,) = detections["kofi"]
+    np.testing.assert_allclose(ours["box"], theirs["box"], atol=1)
+    for name, point in theirs["keypoints"].items():
+        np.testing.assert_allclose(ours["keypoints"][name], point, atol=1)
+
+
+def test_a_large_photo_gives_boxes_in_its_own_pixels(photos, detections):
+    """The group photo enlarged to 4,000 pixels: the same six faces, everything 3.125 times as large."""
+    factor = 4000 / 1280
+    faces = detect_faces(resized(photos["video_call"], 4000, round(860 * factor)))
+    assert len(faces) == 6
+
+    def by_place(face):
+        x, y = face["keypoints"]["nose"]
+        return y > 430, x
+
+    small = sorted(detections["video_call"], key=by_place)
+    large = [scaled(face, 1 / factor) for face in faces]
+    for ours, expected in zip(sorted(large, key=by_place), small, strict=True):
+        np.testing.assert_allclose(ours["box"], expected["box"], atol=0.1 * expected["box"][2])
+        for name in KEYPOINTS:
+            np.testing.assert_allclose(ours["keypoints"][name], expected["keypoints"][name], atol=15)
+
+
+def scaled(face: dict, factor: float) -> dict:
+    """A detection in a photo that was enlarged by ``factor``."""
+    points = {name: (u * factor, v * factor) for name, (u, v) in face["keypoints"].items()}
+    return {"box": tuple(n * factor for n in face["box"]), "keypoints": points}
+
+
+class FakeDetector:
+    """Stands in for MTCNN: notes the sizes that it is given and always answers the same."""
+
+    def __init__(self, monkeypatch, box=(0, 0, 1, 1), confidence=0.99):
+        self.sizes, self.box, self.confidence = [], box, confidence
+        monkeypatch.setattr(face_detection, "_search", self.search)
+
+    def search(self, photos):
+        self.sizes += [photo.shape[:2] for photo in photos]
+        x, y = self.box[:2]
+        face = {"box": list(self.box), "keypoints": dict.fromkeys(KEYPOINTS, (x, y)), "confidence": self.confidence}
+        return [[face] for _ in photos]
+
+
+@pytest.mark.parametrize(
+    ("size", "searched"),
+    [
+        ((320, 400), (320, 400)),  # as it is
+        ((3000, 4000), (768, 1024)),  # smaller
+        ((4000, 1000), (1024, 256)),
+        ((24, 40), (48, 80)),  # larger, so that the detector has something to slide over
+        ((1, 1), (48, 48)),
+        ((100, 4000), (48, 1920)),  # a strip: not so small that it vanishes
+        ((3, 500), (48, 48)),  # a strip that would become enormous: nothing is searched
+    ],
+    ids=str,
+)
+def test_photos_are_searched_at_a_sensible_size(monkeypatch, size, searched):
+    detector = FakeDetector(monkeypatch)
+    detect_faces(np.zeros((*size, 3), np.uint8))
+    assert detector.sizes == [searched] and SEARCH_SIDE == 1024
+
+
+def test_boxes_and_points_come_back_in_the_photos_pixels(monkeypatch):
+    """A detector that says (100, 50, 60, 80) in a copy of a quarter of the size means (400, 200, 240, 320)."""
+    FakeDetector(monkeypatch, box=(100, 50, 60, 80))
+    (face,) = detect_faces(np.zeros((2048, 4096, 3), np.uint8))
+    assert face["box"] == (400, 200, 240, 320) and face["keypoints"]["nose"] == (400.0, 200.0)
+
+
+def test_boxes_are_cut_at_the_border_and_points_are_not(monkeypatch):
+    FakeDetector(monkeypatch, box=(-10, -20, 500, 45))
+    (face,) = detect_faces(np.zeros((100, 200, 3), np.uint8))
+    assert face["box"] == (0, 0, 200, 25) and face["keypoints"]["nose"] == (-10.0, -20.0)
+
+
+@pytest.mark.parametrize(("confidence", "wanted", "found"), [(0.95, 0.9, 1), (0.95, 0.96, 0), (0.6, 0.5, 1)])
+def test_faces_of_which_the_detector_is_unsure_are_left_out(monkeypatch, confidence, wanted, found):
+    FakeDetector(monkeypatch, confidence=confidence)
+    assert len(detect_faces(np.zeros((60, 60, 3), np.uint8), min_confidence=wanted)) == found
+
+
+# ------------------------------------------------------------------------------------- photos without faces
+@pytest.mark.parametrize("size", [(300, 200), (1, 1), (3, 500), (500, 3), (2, 2), (1, 20_000), (4000, 6000)], ids=str)
+@pytest.mark.parametrize("value", [0, 255])
+def test_blank_photos_of_any_size_have_no_face(size, value):
+    assert detect_faces(np.full((*size, 3), value, np.uint8)) == []
+
+
+def test_noise_has_no_face():
+    assert detect_faces(np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)) == []
+
+
+def test_no_face_names_the_photo_and_its_size():
+    blank = np.zeros((480, 640, 3), np.uint8)
+    with pytest.raises(NoFaceFound, match=r"no face in images/door\.jpg \(640×480\)"):
+        extract_face(blank, name="images/door.jpg")
+    faces, found = extract_faces(blank, side=96)
+    assert faces.shape == (0, 96, 96, 3) and faces.dtype == np.uint8 and found == []
+
+
+BAD_PHOTOS = {
+    "floats": np.zeros((50, 50, 3), np.float32),
+    "grey": np.zeros((50, 50), np.uint8),
+    "grey with a channel": np.zeros((50, 50, 1), np.uint8),
+    "four channels": np.zeros((50, 50, 4), np.uint8),
+    "a batch": np.zeros((1, 50, 50, 3), np.uint8),
+    "16 bits": np.zeros((50, 50, 3), np.uint16),
+    "no pixels": np.zeros((0, 50, 3), np.uint8),
+    "a list": [[[0, 0, 0]]],
+    "a path": "images/lena.jpg",
+    "a PIL image": Image.new("RGB", (50, 50)),
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        check_photo,
+        detect_faces,
+        extract_face,
+        extract_faces,
+        lambda photo: extract_face(photo, aligned=True),
+        lambda photo: align_face(photo, as_keypoints(TARGET)),
+        lambda photo: detect_faces_batch([np.zeros((50, 50, 3), np.uint8), photo]),
+    ],
+    ids=["check_photo", "detect_faces", "extract_face", "extract_faces", "aligned", "align_face", "batch"],
+)
+@pytest.mark.parametrize("photo", BAD_PHOTOS.values(), ids=BAD_PHOTOS.keys())
+def test_what_is_no_photo_is_refused(use, photo):
+    with pytest.raises(BadArgument, match="^photo (must be an array|has no pixels)"):
+        use(photo)
+
+
+def test_the_refusal_says_what_was_given():
+    with pytest.raises(BadArgument, match=r"not float32 \(50, 50, 3\); load_image makes one of any picture"):
+        check_photo(BAD_PHOTOS["floats"])
+    with pytest.raises(BadArgument, match="not str"):
+        check_photo(BAD_PHOTOS["a path"])
+
+
+# --------------------------------------------------------------------------------- from a photo to one face
+def test_extract_face_is_detection_and_alignment(photos, detections):
+    face = extract_face(photos["mei"], side=96)
+    expected = align_face(photos["mei"], detections["mei"][0]["keypoints"], 96)
+    np.testing.assert_array_equal(face, expected)
+
+
+def test_extract_faces_gives_all_of_them_largest_first(photos, detections):
+    faces, found = extract_faces(photos["video_call"], side=150)
+    assert faces.shape == (6, 150, 150, 3) and found == detections["video_call"]
+    for face, detection in zip(faces, found, strict=True):
+        np.testing.assert_array_equal(face, align_face(photos["video_call"], detection["keypoints"]))
+
+
+def side_by_side(photos, large: str, small: str, large_first: bool) -> np.ndarray:
+    """One person in full size and another at half the size, on one photo."""
+    half = np.zeros_like(photos[small])
+    half[80:240, 80:240] = resized(photos[small], 160, 160)
+    return np.concatenate([photos[large], half] if large_first else [half, photos[large]], axis=1)
+
+
+@pytest.mark.parametrize(("large", "small"), [("lena", "jun"), ("jun", "lena")])
+@pytest.mark.parametrize("large_first", [True, False])
+def test_of_several_faces_the_largest_counts(photos, network, database, large, small, large_first):
+    photo = side_by_side(photos, large, small, large_first)
+    assert len(detect_faces(photo)) == 2
+    encoding = img_to_encoding(extract_face(photo), network, aligned=True)
+    distances = {name: np.linalg.norm(encoding - known) for name, known in database.items()}
+    assert min(distances, key=distances.get) == large
+
+
+def test_pick_face_takes_the_largest_or_the_central_one():
+    photo = np.zeros((100, 300, 3), np.uint8)
+    left, middle, right = ({"box": box} for box in [(0, 0, 60, 60), (130, 30, 40, 40), (200, 0, 90, 90)])
+    for faces in ([left, middle, right], [right, middle, left]):
+        assert pick_face(faces, photo) is right and pick_face(faces, photo, "central") is middle
+    with pytest.raises(BadArgument, match="which='leftmost'"):
+        pick_face([left], photo, "leftmost")
+
+
+def test_aligned_pictures_are_only_resized(photos, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the detector was asked about an aligned face")
+
+    monkeypatch.setattr(face_detection, "_search", refuse)
+    face = extract_face(photos["lena"], side=100, aligned=True)
+    np.testing.assert_array_equal(face, resize_face(photos["lena"], 100))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_turned_phone_photo_gives_the_upright_face(photos, network, database, orientation):
+    """A phone writes the pixels as its chip lies and notes how it was held; the face comes out upright."""
+    stored = np.rot90(photos["lena"], {3: 2, 6: 1, 8: 3}[orientation])
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(file, "JPEG", quality=95, exif=exif)
+    face = extract_face(load_image(file.getvalue()))
+    upright = extract_face(photos["lena"])
+    assert np.abs(face.astype(int) - upright).mean() < 4
+    assert np.linalg.norm(img_to_encoding(face, network, aligned=True) - database["lena"]) < 0.2
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_face_cut_by_the_border_is_still_that_face(photos, network, database, side):
+    """A fifth of the photo is gone, and part of the face with it; beyond the border its edge is repeated."""
+    cut = {"left": np.s_[:, 60:], "right": np.s_[:, :-60], "top": np.s_[60:], "bottom": np.s_[:-60]}[side]
+    photo = np.ascontiguousarray(photos["lena"][cut])
+    (detection,) = detect_faces(photo)
+    x, y, width, height = detection["box"]
+    assert 0 <= x < x + width <= photo.shape[1] and 0 <= y < y + height <= photo.shape[0]
+    encoding = img_to_encoding(extract_face(photo), network, aligned=True)
+    assert np.linalg.norm(encoding - database["lena"]) < 0.7

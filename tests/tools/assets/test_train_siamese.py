@@ -1,0 +1,171 @@
+"""The study of the twins: its lists keep people apart, and what it reports is what its scores say."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from facerec.errors import BadArgument
+from facerec.evaluation import accuracy, precision_recall
+from facerec.learning.baselines import pixel_baseline
+from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.siamese import VARIANTS, load_siamese
+from facerec.learning.siamese_training import SiamesePlan, train_for_one
+from facerec.learning.triplet_training import digest_of
+from facerec.photos import save_picture
+from tools.assets import train_siamese
+from tools.assets.train_siamese import FACENETS, LISTS, PARTS, RESULTS, STUDIES, plan_for, read_list
+
+STUDY_RESULTS = [name for name in STUDIES if (RESULTS / f"siamese_{name}.json").is_file()]
+
+
+# --------------------------------------------------------------------------------------------------- lists
+@pytest.mark.parametrize("name", STUDIES)
+def test_nobody_and_no_picture_is_in_two_lists_and_each_pair_comes_once(name):
+    owner = {}
+    for label in PARTS:
+        pairs = read_list(name, label)
+        for key in {*pairs.identity_1, *pairs.identity_2, *pairs.picture_1, *pairs.picture_2}:
+            assert owner.setdefault(key, label) == label
+        assert len({frozenset(pair) for pair in pairs[["picture_1", "picture_2"]].to_numpy()}) == len(pairs)
+        assert pairs.same.mean() == 0.5 and (pairs.picture_1 != pairs.picture_2).all()
+    assert len(owner) > 100
+
+
+def test_the_lists_of_the_people_who_do_not_exist_are_what_the_command_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_siamese, "LISTS", tmp_path)
+    train_siamese.main(["pairs", "people"])
+    assert "people test: 42 people, 336 pictures, 2000 pairs" in capsys.readouterr().out
+    for label in PARTS:
+        file = f"people_{label}.csv"
+        assert (tmp_path / file).read_bytes() == (LISTS / file).read_bytes()
+
+
+def test_a_study_without_its_lists_or_pictures_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_siamese, "LISTS", tmp_path)
+    with pytest.raises(BadArgument, match="people_test.csv is not there: write it with"):
+        read_list("people", "test")
+    monkeypatch.setitem(STUDIES, "att_faces", STUDIES["att_faces"]._replace(source=str(tmp_path / "nowhere")))
+    with pytest.raises(BadArgument, match="nowhere is no folder and no zip file"):
+        train_siamese.main(["pairs", "att_faces"])
+
+
+# ------------------------------------------------------------------------------------------------- results
+@pytest.mark.parametrize("name", STUDY_RESULTS)
+def test_what_is_reported_is_what_the_scores_say(name):
+    result = json.loads((RESULTS / f"siamese_{name}.json").read_text())
+    scored = pd.read_csv(RESULTS / f"siamese_{name}_pairs.csv")
+    pd.testing.assert_frame_equal(scored[["picture_1", "picture_2"]], pd.read_csv(LISTS / f"{name}_test.csv"))
+    same = read_list(name, "test").same
+    assert (scored.same == same).all() and result["pairs"] == len(scored)
+    assert list(result["methods"]) == list(scored.columns[3:])
+    for method, row in result["methods"].items():
+        distances = scored[method]
+        assert accuracy(distances, same, row["threshold"]) == pytest.approx(row["accuracy"]["value"], abs=2e-3)
+        assert roc_auc_score(same, -distances) == pytest.approx(row["auc"], abs=1e-3)
+        assert row["accuracy"]["low"] < row["accuracy"]["value"] < row["accuracy"]["high"]
+        rates = precision_recall(distances, same, [row["threshold"]]).iloc[0]
+        assert [rates.precision, rates.recall, rates.f1] == pytest.approx(
+            [row["precision"], row["recall"], row["f1"]], abs=5e-3
+        )
+
+
+def test_every_study_is_reported_with_every_twin_and_both_baselines():
+    assert len(STUDY_RESULTS) == len(STUDIES) == 3
+    for name in STUDIES:
+        histories = {twin: RESULTS / f"siamese_{name}_{twin.replace(' ', '_')}_history.csv" for twin in VARIANTS}
+        methods = json.loads((RESULTS / f"siamese_{name}.json").read_text())["methods"]
+        assert set(methods) == {"pixels", "whitened PCA", *FACENETS.values(), *(f"twin, {twin}" for twin in VARIANTS)}
+        for twin, history in histories.items():
+            row = methods[f"twin, {twin}"]
+            assert row["epochs"] == len(pd.read_csv(history)) and row["waiting"] < 0.05
+
+
+def test_the_compact_twin_beats_the_dumb_baselines_on_real_people_by_more_than_the_intervals():
+    methods = json.loads((RESULTS / "siamese_celeba_people.json").read_text())["methods"]
+    compact = methods["twin, compact"]["accuracy"]
+    for baseline in ("pixels", "whitened PCA"):
+        assert compact["low"] > methods[baseline]["accuracy"]["high"]
+
+
+def test_the_shipped_twin_is_the_one_that_was_scored():
+    card = json.loads((train_siamese.ROOT / "weights/siamese/siamese.json").read_text())
+    row = json.loads((RESULTS / f"siamese_{card['trained_on']}.json").read_text())["methods"]["twin, compact"]
+    assert load_siamese()[1] == pytest.approx(1 - row["threshold"], abs=1e-4)
+    plan = vars(plan_for(STUDIES[card["trained_on"]], "compact"))
+    assert card["plan"] == row["plan"] == {**plan, "precision": row["plan"]["precision"]}
+    assert digest_of(load_siamese()[0]) == row["weights"]
+
+
+def test_the_model_card_quotes_what_was_measured():
+    card = (train_siamese.ROOT / "weights/siamese/MODEL_CARD.md").read_text(encoding="utf-8")
+    methods = json.loads((RESULTS / "siamese_celeba_people.json").read_text())["methods"]
+    quoted = 0
+    for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
+        name = line.strip("|").split("|")[0].strip(" *")
+        if name in methods:
+            row, quoted = methods[name]["accuracy"], quoted + 1
+            low, value, high = (f"{100 * row[key]:.1f}" for key in ("low", "value", "high"))
+            assert f"{value} % [{low}, {high}] | {methods[name]['auc']:.3f}" in line
+    assert quoted == 5
+
+
+def test_the_one_person_job_was_done_for_enough_people_and_adds_up():
+    job = json.loads((RESULTS / "siamese_one_person.json").read_text())
+    each = pd.DataFrame(job["each"])
+    assert job["people"] == each.person.nunique() >= 10
+    for method, part in each.groupby("method"):
+        row = job["methods"][method]
+        assert row["true_accepts"]["value"] == pytest.approx(part.true_accepts.mean())
+        assert row["false_accepts"] == pytest.approx(part.false_accepts.mean())
+        assert row["true_accepts"]["low"] <= row["true_accepts"]["value"] <= row["true_accepts"]["high"]
+
+
+# ------------------------------------------------------------------------------------------------ the whole way
+def test_somebodys_own_pictures_become_a_verifier_that_is_kept(tmp_path, monkeypatch, capsys):
+    people = find_people("datasets/people.zip")
+    monkeypatch.setattr(
+        train_siamese, "find_people", lambda source: people if "zip" in str(source) else find_people(source)
+    )
+    for picture in people.picture[people.identity == "p100"]:
+        (tmp_path / "faces" / "me").mkdir(parents=True, exist_ok=True)
+        save_picture(tmp_path / "faces" / "me" / Path(picture).name, read_picture(picture))
+    people = people[people.identity < "p080"].reset_index(drop=True)
+    monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(40, 20, 20)))
+    monkeypatch.setattr(train_siamese, "train_for_one", partial(train_for_one, plan=SiamesePlan(epochs=1, batch=20)))
+    train_siamese.main(["own", str(tmp_path / "faces" / "me"), "--to", str(tmp_path / "mine")])
+    out = capsys.readouterr().out
+    assert "of 2 later pictures, which taught nothing," in out and "of 20 strangers" in out
+    model, threshold = load_siamese(tmp_path / "mine")
+    assert f"its threshold is {threshold:.2f}" in out and model.count_params() == 340_705
+    with pytest.raises(BadArgument, match="pictures lie directly in it: give the folder above"):
+        find_people(tmp_path / "faces" / "me")
+
+
+def test_a_small_study_goes_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
+    small = STUDIES["people"]._replace(shares=(30, 12, 12), pairs=(64, 60, 80), large=1, compact=8)
+    monkeypatch.setitem(STUDIES, "people", small)
+    for name, place in (("RESULTS", tmp_path), ("LISTS", tmp_path / "pairs"), ("SHIPPED", tmp_path / "weights")):
+        monkeypatch.setattr(train_siamese, name, place)
+    monkeypatch.setattr(train_siamese, "folder_of", lambda name, variant: tmp_path / name / variant)
+    monkeypatch.setattr(train_siamese, "FACENETS", {})
+    few = {"p0", "p1"}  # a part of the people is enough
+    people = find_people("datasets/people.zip")
+    people = people[people.identity.str[:2].isin(few) & (people.identity < "p054")].reset_index(drop=True)
+    monkeypatch.setattr(train_siamese, "find_people", lambda source, min_pictures: people)
+    monkeypatch.setattr(train_siamese, "fit_whitened_pca", lambda faces: pixel_baseline())
+    for command in (["pairs", "people"], ["train", "people", "compact"], ["score", "people"], ["ship", "people"]):
+        train_siamese.main(command)
+    assert "twin, compact" in capsys.readouterr().out
+    result = json.loads((tmp_path / "siamese_people.json").read_text())
+    assert set(result["methods"]) == {"pixels", "whitened PCA", "twin, compact"}
+    assert result["people"] == {"validation": 12, "test": 12} and result["methods"]["twin, compact"]["epochs"] >= 3
+    model, threshold = load_siamese(tmp_path / "weights")
+    assert isinstance(model, keras.Model) and 0 < threshold < 1
+    assert Path(tmp_path / "siamese_people_compact_history.csv").is_file()
+    assert np.isfinite(pd.read_csv(tmp_path / "siamese_people_pairs.csv")["twin, compact"]).all()

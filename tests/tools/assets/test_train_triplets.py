@@ -1,0 +1,226 @@
+"""The study of triplets: its lists keep people apart, what is compared learned equally long, what is reported is so."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from facerec.errors import BadArgument
+from facerec.evaluation import accuracy
+from facerec.learning.baselines import pixel_baseline
+from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.triplet_training import TripletPlan, digest_of
+from facerec.networks import load_facenet
+from facerec.photos import save_picture
+from tools.assets import train_siamese, train_triplets
+from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, Study, read_list
+from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between, main, note_history
+
+
+@pytest.fixture(scope="module")
+def methods() -> dict:
+    """What was measured of every method."""
+    return json.loads((RESULTS / "triplets.json").read_text(encoding="utf-8"))["methods"]
+
+
+@pytest.fixture(scope="module")
+def history() -> pd.DataFrame:
+    """The curves of all runs."""
+    return pd.read_csv(RESULTS / "triplets_history.csv")
+
+
+# --------------------------------------------------------------------------------------------------- lists
+@pytest.mark.parametrize(("label", "count"), LISTS_OF_PHOTOS.items())
+def test_the_people_of_the_test_photos_are_in_no_other_list(label, count):
+    pairs = pd.read_csv(LISTS / f"celeba_photos_{label}.csv")
+    who = pairs.map(lambda picture: Path(picture).parts[0])
+    others = [read_list("celeba_people", part) for part in ("train", "validation")]
+    learned = {name for table in others for name in (*table.identity_1, *table.identity_2)}
+    assert len(learned) == 123 + 41 and not learned & {*who.picture_1, *who.picture_2}
+    assert len({frozenset(pair) for pair in pairs.to_numpy()}) == len(pairs) == count
+    assert (who.picture_1 == who.picture_2).sum() == count // 2
+
+
+# ------------------------------------------------------------------------------------------------- results
+def test_every_run_has_its_curve_and_its_score(methods, history):
+    assert set(history.run) == set(RUNS) and set(methods) == {"pixels", "whitened PCA", *FACENETS.values(), *RUNS}
+    for _, part in history.groupby("run"):
+        assert part.epoch.tolist() == list(range(1, len(part) + 1))
+
+
+@pytest.mark.parametrize(
+    ("compares", "may_differ"),
+    [("mining", {"mining", "seed"}), ("number of people", {"epochs"}), ("optimizer", {"optimizer", "rate"})],
+)
+def test_what_is_compared_learned_alike_but_for_that_and_for_as_many_steps(methods, history, compares, may_differ):
+    plans = {name: methods[name]["trained"] for name, chosen in RUNS.items() if chosen.compares in (compares, "mining")}
+    plans = {name: row for name, row in plans.items() if RUNS[name].compares == compares or name == "random_0"}
+    base = plans["random_0"]["plan"]
+    assert len(plans) >= 3
+    for name, row in plans.items():
+        assert {key for key, value in row["plan"].items() if value != base[key]} <= may_differ, name
+        assert row["scored_epoch"] == row["epochs"] == row["plan"]["epochs"] == (history.run == name).sum()
+        people = RUNS[name].people or 123
+        steps = row["epochs"] * (2438 * people // 123 // 32)  # nearly: not everybody has as many pictures
+        assert steps == pytest.approx(10 * (2438 // 32), rel=0.06), name
+
+
+def test_the_second_phase_and_its_control_differ_in_mining_only(methods):
+    one, other = (methods[name]["trained"]["plan"] for name in ("phase_two", "phase_two_random"))
+    assert {key for key in one if one[key] != other[key]} == {"mining"}
+
+
+def test_what_is_reported_is_what_the_distances_say(methods):
+    table = pd.read_csv(RESULTS / "triplets_pairs.csv")
+    pd.testing.assert_frame_equal(table[["picture_1", "picture_2"]], pd.read_csv(LISTS / "celeba_photos_pairs.csv"))
+    same = table.picture_1.map(lambda p: Path(p).parts[0]) == table.picture_2.map(lambda p: Path(p).parts[0])
+    assert (same == table.same).all() and table["phase_two"].isna().any()  # photos without a face are in it
+    for method, row in methods.items():
+        assert accuracy(table[method], same, row["threshold"]) == pytest.approx(row["accuracy"]["value"], abs=2e-3)
+        assert row["accuracy"]["low"] < row["accuracy"]["value"] < row["accuracy"]["high"]
+        counts = pd.DataFrame(row["confusion"]).to_numpy()
+        assert counts.sum() == 2000 and counts.sum() - np.trace(counts) == pytest.approx(
+            2000 * (1 - row["accuracy"]["value"]), abs=1e-6
+        )
+        apart = table[method].where(table[method].notna(), np.where(same, 9, -9))  # without a face: wrong, either way
+        assert row["auc"] == pytest.approx(
+            roc_auc_score(same, -apart), abs=0.03
+        )  # of 335,790 pairs there, of 2,000 here
+
+
+def test_the_embedding_that_was_trained_here_beats_both_dumb_baselines_by_more_than_the_intervals(methods):
+    for baseline in ("pixels", "whitened PCA"):
+        assert methods["phase_one"]["accuracy"]["low"] > methods[baseline]["accuracy"]["high"]
+
+
+def test_the_shipped_network_is_the_one_that_was_scored_and_the_better_one_for_the_validation_people(methods, history):
+    model = load_facenet(train_triplets.SHIPPED)
+    name = model.facenet.calibration["run"]
+    assert digest_of(model) == methods[name]["weights"]
+    assert model.facenet.threshold == pytest.approx(methods[name]["threshold"], abs=1e-4)
+    errors = {run: history[history.run == run].validation_error.min() for run in train_triplets.CANDIDATES}
+    assert errors[name] == min(errors.values())
+    size = sum(file.stat().st_size for file in (train_triplets.ROOT / train_triplets.SHIPPED).iterdir())
+    assert size < 25e6
+
+
+def test_the_model_card_quotes_what_was_measured(methods):
+    card = (train_triplets.ROOT / train_triplets.SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    quoted = 0
+    for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
+        name = line.strip("|").split("|")[0].strip(" *")
+        if name in methods:
+            quoted += 1
+            low, value, high = (f"{100 * methods[name]['accuracy'][key]:.1f}" for key in ("low", "value", "high"))
+            assert f"{value} % [{low}, {high}] | {methods[name]['auc']:.3f}" in line
+    assert quoted == 6
+
+
+def test_fine_tuning_was_measured_on_twenty_people_before_and_after():
+    tuned = json.loads((RESULTS / "triplets_fine_tuned.json").read_text())
+    assert (
+        tuned["people"] == 20
+        and tuned["pictures"][0] == 10
+        and set(tuned["networks"])
+        == {
+            *FACENETS.values(),
+            "phase_two",
+        }
+    )
+    for row in tuned["networks"].values():
+        gain = row["after"]["accuracy"]["value"] - row["before"]["accuracy"]["value"]
+        assert row["gain"]["value"] == pytest.approx(gain) and row["gain"]["low"] <= gain <= row["gain"]["high"]
+        for when in ("before", "after"):
+            accuracy_ = row[when]["accuracy"]
+            assert 0.5 < accuracy_["low"] < accuracy_["value"] < accuracy_["high"] <= 1
+
+
+# ------------------------------------------------------------------------------------------------ the whole way
+def test_a_runs_curve_replaces_its_old_one_and_leaves_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
+    row = pd.DataFrame({"epoch": [1], "loss": [0.2]})
+    note_history("phase_two", row)
+    note_history("random_0", row)
+    note_history("phase_two", row.assign(loss=0.1))
+    table = pd.read_csv(tmp_path / "triplets_history.csv")
+    assert table.to_numpy().tolist() == [["random_0", 1, 0.2], ["phase_two", 1, 0.1]]  # in the order of RUNS
+
+
+@pytest.fixture
+def small_study(tmp_path, monkeypatch):
+    """Fifty people of six pictures, one of which shows no face, and two short runs."""
+    faces, rows = tmp_path / "faces", []
+    people = find_people("datasets/people.zip")
+    people = people[people.identity < "p050"].groupby("identity").head(6)
+    for row in people.itertuples():
+        name = f"{row.identity}/{Path(row.picture).stem}.jpg"
+        rows.append({"identity": row.identity, "picture": name, "face": name, "dropped": ""})
+        (faces / row.identity).mkdir(parents=True, exist_ok=True)
+        save_picture(faces / name, read_picture(row.picture))
+    study = Study(str(faces), (30, 10, 10), (60, 60, 60), 1, 1)
+    for studies in (train_siamese.STUDIES, STUDIES):
+        monkeypatch.setitem(studies, "celeba_people", study)
+    for module in (train_siamese, train_triplets):
+        monkeypatch.setattr(module, "LISTS", tmp_path / "pairs")
+    test_person = train_siamese.split(study)[2].identity.iloc[0]
+    lost = next(row for row in rows if row["identity"] == test_person)
+    (faces / lost["face"]).unlink()
+    lost |= {"face": "", "dropped": "no face found"}
+    pd.DataFrame(rows).to_csv(faces / "report.csv", index=False)
+    train_siamese.write_lists("celeba_people")
+    tiny = TripletPlan(side=32, epochs=1, rate=1e-3)
+    plans = {"people_20": tiny, "phase_one": tiny, "phase_two": replace(tiny, mining="semi-hard")}
+    runs = {name: RUNS[name]._replace(plan=plan) for name, plan in plans.items()}
+    monkeypatch.setattr(train_triplets, "RUNS", runs)
+    monkeypatch.setattr(train_triplets, "STUDIES", {"celeba_people": study})
+    monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
+    monkeypatch.setattr(train_triplets, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(train_triplets, "FACENETS", {})
+    monkeypatch.setattr(train_triplets, "PEOPLE", 8)
+    monkeypatch.setattr(train_triplets, "PICTURES", (4, 2))
+    monkeypatch.setattr(train_triplets, "PAIRS", 12)
+    monkeypatch.setattr(train_triplets, "LISTS_OF_PHOTOS", {"pairs": 80, "protocol": 40})
+    monkeypatch.setattr(train_triplets, "folder_of", lambda name: tmp_path / "checkpoints" / name)
+    monkeypatch.setattr(train_triplets, "fit_whitened_pca", lambda faces: pixel_baseline())
+    return tmp_path, test_person
+
+
+def test_a_small_study_goes_from_pairs_to_a_shipped_network(small_study, capsys):
+    folder, test_person = small_study
+    main(["pairs"])
+    assert "10 people, 60 photos, 1 of them without a face that is found" in capsys.readouterr().out
+    with pytest.raises(BadArgument, match="python tools/assets/train_triplets.py train phase_one"):
+        main(["train", "phase_two"])
+    main(["train", "all"])
+    for command in ("score", "ship", "fine-tune"):
+        main([command])
+    result = json.loads((folder / "triplets.json").read_text())
+    assert (result["people"], result["photos"], result["without_a_face"]) == (10, 60, 1)
+    assert set(result["methods"]) == {"pixels", "whitened PCA", "phase_one", "phase_two", "people_20"}
+    history = pd.read_csv(folder / "triplets_history.csv")
+    assert history.groupby("run").size().to_dict() == {"people_20": 2, "phase_one": 1, "phase_two": 1}  # equal steps
+    model = load_facenet(folder / "weights")
+    assert digest_of(model) == result["methods"][model.facenet.calibration["run"]]["weights"]
+    assert set(result["gains"]) == {"whitened PCA → phase_two", "phase_one → phase_two"}
+    tuned = json.loads((folder / "triplets_fine_tuned.json").read_text())
+    assert tuned["people"] == 8 and 0 < tuned["networks"]["phase_two"]["after"]["accuracy"]["value"] <= 1
+    table = pd.read_csv(folder / "triplets_pairs.csv")
+    assert table.phase_two.isna().sum() == (table[["picture_1", "picture_2"]] == f"{test_person}/0.jpg").sum().sum()
+
+
+def test_a_photo_without_a_face_makes_each_of_its_pairs_a_mistake(small_study):
+    main(["pairs"])
+    photos = PhotoSet(train_triplets.test_photos())
+    encodings = photos.encode(pixel_baseline())
+    (lost,) = np.flatnonzero(photos.photos.face == "")
+    assert np.isnan(encodings[lost]).all() and np.isfinite(np.delete(encodings, lost, axis=0)).all()
+    rows, same = photos.all_pairs()
+    distances = between(encodings, rows, batch=100)
+    assert len(rows) == 60 * 59 // 2 and np.isnan(distances).sum() == 59
+    assert accuracy(distances, same, 10.0) == pytest.approx(
+        (same.sum() - 5) / len(same)
+    )  # whatever is seen is accepted

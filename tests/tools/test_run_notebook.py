@@ -1,0 +1,184 @@
+"""tools/run_notebook.py and the strict comparison of notebooks, on a small notebook that needs no network."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from facerec._files import ROOT
+from tools import run_notebook
+
+SLIDER = """\
+def move(threshold):
+    figure, ax = plt.subplots(figsize=(2, 1))
+    plt.show()
+
+
+interact(move, threshold=FloatSlider(0.7));"""
+
+IMPORTS = """\
+import matplotlib.pyplot as plt
+from ipywidgets import FloatSlider, interact
+from tqdm.auto import tqdm"""
+
+CELLS = [
+    new_markdown_cell("# A small notebook\n\n## 1 · `Pictures` and formulas\n\n![Lena](lena.jpg)\n\n$$a^2 < \\alpha$$"),
+    new_code_cell(IMPORTS),
+    new_code_cell("done = [i for i in tqdm(range(3), desc='counting')]\nprint('three')"),
+    new_markdown_cell("## 2 · A slider"),
+    new_code_cell(SLIDER),
+    new_code_cell("sum(done)", metadata={"tags": ["answers"], "collapsed": True}),
+    new_code_cell("print('distance 0.4400, 7 of 20')"),
+]
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """The small notebook, not run, in a folder of its own with a picture."""
+    shutil.copy(ROOT / "images" / "lena.jpg", tmp_path)
+    path = tmp_path / "small.ipynb"
+    nbformat.write(new_notebook(cells=CELLS), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The small notebook as ``--in-place`` leaves it, and its page."""
+    folder = tmp_path_factory.mktemp("executed")
+    shutil.copy(ROOT / "images" / "lena.jpg", folder)
+    nbformat.write(new_notebook(cells=CELLS), folder / "small.ipynb")
+    assert run_notebook.main([str(folder / "small.ipynb"), "--in-place", "--to", str(folder / "small.html")]) == 0
+    return folder / "small.ipynb"
+
+
+def test_it_says_where_it_is_prints_the_answers_and_leaves_the_notebook_alone(notebook, capsys):
+    before = notebook.read_bytes()
+    assert run_notebook.main([str(notebook), "--to", str(notebook.with_name("page.html"))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small.ipynb: 5 code cells"
+    assert [re.sub(r"^ +\d+\.\d s +", "", line) for line in lines[1:3]] == ["1 · Pictures and formulas", "2 · A slider"]
+    assert "3" in lines
+    assert lines[-1].endswith("page.html")
+    assert notebook.read_bytes() == before
+    assert notebook.with_name("page.html").is_file()
+
+
+def test_a_failing_cell_stops_it_and_is_shown(notebook, capsys):
+    cells = [*CELLS[:2], new_code_cell("print('before')\n1 / 0"), new_code_cell("print('never')")]
+    nbformat.write(new_notebook(cells=cells), notebook)
+    before = notebook.read_bytes()
+    assert run_notebook.main([str(notebook), "--in-place", "--to", str(notebook.with_name("page.html"))]) == 1
+    said = capsys.readouterr().err
+    assert "code cell 2 of 3 failed" in said
+    assert "    2  1 / 0" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "\x1b" not in said
+    assert notebook.read_bytes() == before
+    assert not notebook.with_name("page.html").exists()
+
+
+def test_a_cell_that_never_ends_is_given_up(notebook, capsys):
+    nbformat.write(new_notebook(cells=[new_code_cell("import time\ntime.sleep(60)")]), notebook)
+    assert run_notebook.main([str(notebook), "--timeout", "2"]) == 1
+    assert "code cell 1 of 1 failed" in capsys.readouterr().err
+
+
+def test_what_is_no_notebook_is_named(tmp_path, capsys):
+    (tmp_path / "notes.ipynb").write_text("no JSON")
+    for path in (tmp_path / "notes.ipynb", tmp_path / "missing.ipynb"):
+        assert run_notebook.main([str(path)]) == 1
+        assert path.name in capsys.readouterr().err
+
+
+def test_what_is_kept_depends_on_nothing_but_the_notebook(executed, tmp_path):
+    nb = nbformat.read(executed, as_version=4)
+    assert nb.metadata.kernelspec.name == "python3"
+    assert nb.metadata.language_info == {"name": "python"}
+    assert [cell.metadata for cell in nb.cells] == [{}, {}, {}, {}, {}, {"tags": ["answers"]}, {}]
+    assert [cell.execution_count for cell in nb.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
+    text = executed.read_text(encoding="utf-8")
+    assert "widget-view" not in text
+    assert "counting: 100%|██████████| 3/3" in text
+
+    again = tmp_path / executed.name
+    for file in executed.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    assert run_notebook.main([str(again), "--in-place", "--to", str(tmp_path / "page.html")]) == 0
+    assert again.read_bytes() == executed.read_bytes()
+
+
+def test_the_page_needs_no_network(executed):
+    page = executed.with_suffix(".html").read_text(encoding="utf-8")
+    body = page[page.index("<body") :]
+    assert "<math" in body and "$$" not in body
+    sources = re.findall(r"\bsrc=[\"']([^\"']{0,40})", page)
+    assert len(sources) == 2  # Lena, and what the slider drew
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"<link[^>]+href=[\"']http|@import|import\s+\w+\s+from\s+[\"']http", page)
+
+
+def compared(notebook: Path) -> subprocess.CompletedProcess:
+    """What pytest says about a notebook, with this project's settings."""
+    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", ".", "-p", "conftest"]
+    command += ["-p", "no:cacheprovider", "--color=no", str(notebook)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def changed(text: str, *changes: tuple[str, str]) -> str:
+    for was, now in changes:
+        assert text.count(was) == 1, was
+        text = text.replace(was, now)
+    return text
+
+
+def test_an_executed_notebook_passes_the_strict_comparison(executed, tmp_path):
+    text = changed(executed.read_text(encoding="utf-8"), ('"distance 0.4400', '"distance 0.4401'))  # another processor
+    (tmp_path / "executed.ipynb").write_text(text, encoding="utf-8")
+    result = compared(tmp_path / "executed.ipynb")
+    assert result.returncode == 0, result.stdout
+    assert "5 passed" in result.stdout
+
+
+def test_changed_outputs_fail_the_strict_comparison(executed, tmp_path):
+    text = changed(
+        executed.read_text(encoding="utf-8"),
+        ('"three\\n"', '"four\\n"'),
+        ("<Figure size 200x100", "<Figure size 300x100"),
+        ('"3"', '"5"'),
+        ('"distance 0.4400', '"distance 0.4402'),
+    )
+    (tmp_path / "changed.ipynb").write_text(text, encoding="utf-8")
+    result = compared(tmp_path / "changed.ipynb")
+    assert result.returncode == 1, result.stdout
+    assert "4 failed, 1 passed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("0.44 and 1.50", "0.45 and 1.49", True),
+        ("0.44", "0.46", False),
+        ("0.44", "0.440", False),
+        ("  9.99", "10.00", True),
+        ("-0.00", "0.00", True),
+        ("-0.50", "0.50", False),
+        ("7 of 20", "8 of 20", False),
+        ("version 1.2.3", "version 1.2.4", False),
+        ("0.44 lena", "0.44 ines", False),
+        ("98.6%.", "98.7%.", True),
+        ("It is 0.44.", "It is 0.43.", True),
+        ("0.44", "", False),
+    ],
+)
+def test_the_strict_comparison_forgives_last_decimals_and_nothing_else(one, other, equal, pytestconfig):
+    (root_conftest,) = [
+        plugin for plugin in pytestconfig.pluginmanager.get_plugins() if getattr(plugin, "Printed", None)
+    ]
+    printed = root_conftest.Printed
+    assert (printed(one) == printed(other)) is equal
+    assert (printed(one) != printed(other)) is not equal

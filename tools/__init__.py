@@ -1,0 +1,1 @@
+"""Commands that make, measure and look after what the project ships."""

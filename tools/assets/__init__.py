@@ -1,0 +1,1 @@
+"""How the weights, the pictures and the people were made."""

@@ -1,0 +1,406 @@
+"""Train embeddings with triplets and compare them: on people never seen, beside dumb baselines and pretrained networks.
+
+    python tools/assets/prepare_people.py preprocess DIR --to datasets/celeba_people     # detect and align, once
+    python tools/assets/train_triplets.py pairs                                          # fix the lists of test pairs
+    python tools/assets/train_triplets.py train random_0                                 # or all; goes on where it was stopped
+    python tools/assets/train_triplets.py score                                          # → docs/results/triplets.json
+    python tools/assets/train_triplets.py fine-tune                                      # → docs/results/triplets_fine_tuned.json
+    python tools/assets/train_triplets.py ship                                           # → weights/triplets/
+
+People are divided as for the twins (tools/assets/train_siamese.py): the train people teach, the validation people say when to
+stop and where the threshold lies, the test people are scored. Of the test people every photo counts: a photo in which
+no face is found makes each of its pairs a mistake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from facerec._files import in_project, write_json, write_table
+from facerec._quiet import quietly
+from facerec.encoding import faces_to_encodings
+from facerec.errors import BadArgument, run
+from facerec.evaluation import (
+    accuracy,
+    area_under_roc,
+    best_threshold,
+    bootstrap_accuracy,
+    bootstrap_gain,
+    confusion,
+    true_accepts_at,
+)
+from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
+from facerec.learning.checkpoints import read_config
+from facerec.learning.datasets import split_within_identity
+from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
+from facerec.learning.prepare import read_report
+from facerec.learning.triplet_training import TripletPlan, digest_of, fine_tune, train_triplets
+from facerec.networks import load_facenet, save_network
+from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, read_list, split
+
+with quietly():
+    import keras
+
+
+from facerec._files import ROOT
+
+
+SHIPPED = "weights/triplets"
+
+
+class Run(NamedTuple):
+    """One training.
+
+    Attributes:
+        plan: How.
+        study: Of which study's train people.
+        people: So many of them; None for all.
+        start: What it starts from: another run, or a folder with a network; None for random weights.
+        compares: What it is there to compare. Then every epoch counts and the last network is the one that is scored,
+            so that all of them learned for as many steps, and none was chosen among more than another.
+    """
+
+    plan: TripletPlan
+    study: str = "celeba_people"
+    people: int | None = None
+    start: str | None = None
+    compares: str | None = None
+
+
+EPOCHS, SEEDS = 10, (0, 1, 2)
+
+
+#: A rate that is usual for each optimizer: steps along plain gradients have to be longer.
+RATES = {"rmsprop": 1e-4, "adam": 1e-4, "sgd": 1e-2, "adagrad": 1e-2}
+
+
+SHORT = TripletPlan(epochs=EPOCHS, patience=10_000)
+
+
+SECOND = TripletPlan(epochs=12, rate=5e-5, mining="semi-hard", patience=10_000)
+
+
+RUNS: dict[str, Run] = {
+    f"{mining.replace('-', '_')}_{seed}": Run(replace(SHORT, mining=mining, seed=seed), compares="mining")
+    for mining in ("random", "semi-hard")
+    for seed in SEEDS
+}
+
+
+RUNS |= {f"people_{count}": Run(SHORT, people=count, compares="number of people") for count in (20, 50)}
+
+
+RUNS |= {
+    optimizer: Run(replace(SHORT, optimizer=optimizer, rate=RATES[optimizer]), compares="optimizer")
+    for optimizer in RATES
+    if optimizer != "rmsprop"
+}
+
+
+RUNS |= {
+    "phase_one": Run(TripletPlan(epochs=40, rate=3e-4)),
+    "phase_two": Run(SECOND, start="phase_one"),
+    "phase_two_random": Run(replace(SECOND, mining="random"), start="phase_one"),  # as long, for a fair comparison
+    "invented_one": Run(TripletPlan(epochs=20, rate=3e-4), "people"),
+    "invented_two": Run(SECOND, "people", start="invented_one"),
+    "fine_tuned": Run(
+        TripletPlan(side=96, mining="semi-hard", epochs=8, rate=1e-4, frozen=0.8), start="keras-facenet-h5"
+    ),
+}
+
+
+def folder_of(name: str) -> Path:
+    """Where a training is kept."""
+    return ROOT / "checkpoints" / "triplets" / name
+
+
+def trained(name: str) -> keras.Model:
+    """A run's network: of its best epoch, or, where runs are compared, of its last."""
+    last = sorted(folder_of(name).glob("epoch_*.keras"))[-1:] if RUNS[name].compares else []
+    file = last[0] if last else folder_of(name) / "best.keras"
+    if not file.is_file():
+        raise BadArgument(f"{file} is not there: python tools/assets/train_triplets.py train {name}")
+    return keras.models.load_model(file, compile=False)
+
+
+def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
+    """Do a run, or go on with it; its history goes to docs/results/triplets_history.csv."""
+    chosen = RUNS[name]
+    everybody = split(STUDIES[chosen.study])[0]
+    people = everybody[everybody.identity.isin(everybody.identity.unique()[: chosen.people])].reset_index(drop=True)
+    plan = replace(chosen.plan, precision=precision)
+    if chosen.people:  # as many steps as with everybody
+        plan = replace(plan, epochs=round(plan.epochs * (len(everybody) // plan.batch) / (len(people) // plan.batch)))
+    learned = PersonFaces(people, plan.side, progress=True)
+    validation = PairFaces(read_list(chosen.study, "validation"), plan.side)
+    start = None
+    if chosen.start:
+        start = trained(chosen.start) if chosen.start in RUNS else load_facenet(chosen.start)
+    every = plan.epochs if chosen.compares else 10
+    _, history = train_triplets(learned, validation, plan, folder_of(name), start, every=every)
+    note_history(name, history)
+    return history
+
+
+def how_it_was_trained(name: str) -> dict:
+    """The plan of a run, as its checkpoint has it, and what it came to."""
+    history, plan = pd.read_csv(folder_of(name) / "history.csv"), read_config(folder_of(name)) or {}
+    best = len(history) if RUNS[name].compares else int(history.epoch[history.validation_error.argmin()])
+    return {
+        "plan": {key: plan.get(key) for key in asdict(RUNS[name].plan)},
+        "start": RUNS[name].start,
+        "epochs": len(history),
+        "scored_epoch": best,
+        "seconds": round(float(history.seconds.sum())),
+        "parameters": trained(name).count_params(),
+    }
+
+
+def note_history(name: str, history: pd.DataFrame) -> None:
+    """Put a run's history into the table of all, instead of what was there of it."""
+    file = RESULTS / "triplets_history.csv"
+    before = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+    others = before[before.run != name] if len(before) else before
+    table = pd.concat([others, history.assign(run=name)])
+    order = {run: number for number, run in enumerate(RUNS)}
+    table = table.sort_values(
+        ["run", "epoch"], key=lambda column: column.map(order) if column.name == "run" else column
+    )
+    write_table(file, table[["run", *history.columns]])
+
+
+LISTS_OF_PHOTOS = {"pairs": 2000, "protocol": 380}  # 190 same and 190 different ones, as published
+
+
+def test_photos() -> pd.DataFrame:
+    """Every photo of the test people, never cleaned: ``identity``, ``picture``, and ``face``, empty where none is."""
+    report = read_report(in_project(STUDIES["celeba_people"].source) / "report.csv")
+    test_people = split(STUDIES["celeba_people"])[2].identity.unique()
+    return report[report.identity.isin(test_people)].reset_index(drop=True)
+
+
+def write_lists() -> None:
+    """Fix the pairs of test photos, in docs/results/pairs/."""
+    photos = test_photos()
+    forty = photos[photos.identity.isin(photos.identity.unique()[:40])].groupby("identity").head(5)
+    for number, (label, count) in enumerate(LISTS_OF_PHOTOS.items()):
+        table = (photos if label == "pairs" else forty).reset_index(drop=True)
+        pairs = make_pairs(table, count, seed=10 + number)
+        write_table(LISTS / f"celeba_photos_{label}.csv", pairs[["picture_1", "picture_2"]])
+    missing = (photos.face == "").sum()
+    print(f"{photos.identity.nunique()} people, {len(photos)} photos, {missing} of them without a face that is found")
+
+
+class PhotoSet:
+    """The test photos under one network, each encoded once.
+
+    Args:
+        photos: The table of ``test_photos``.
+    """
+
+    def __init__(self, photos: pd.DataFrame):
+        self.photos = photos
+        self.found = np.flatnonzero(photos.face != "")
+        base = in_project(STUDIES["celeba_people"].source)
+        self.files = [str(base / face) for face in photos.face[self.found]]
+        self.row = {picture: number for number, picture in enumerate(photos.picture)}
+
+    def encode(self, model: keras.Model) -> np.ndarray:
+        """Encodings (n, D), NaN where no face was found."""
+        encodings = np.full((len(self.photos), model.output_shape[-1]), np.nan, np.float32)
+        encodings[self.found] = faces_to_encodings(open_faces(self.files, model.input_shape[1]), model)
+        return encodings
+
+    def pairs(self, label: str) -> tuple[np.ndarray, np.ndarray]:
+        """A fixed list as rows of the photos (n, 2), and whether each pair is one person."""
+        file = LISTS / f"celeba_photos_{label}.csv"
+        rows = pd.read_csv(file)[["picture_1", "picture_2"]].map(self.row.__getitem__).to_numpy()
+        who = self.photos.identity.to_numpy()[rows]
+        return rows, who[:, 0] == who[:, 1]
+
+    def all_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """All pairs of all photos, as ``pairs`` gives a list."""
+        rows = np.stack(np.triu_indices(len(self.photos), 1), axis=1)
+        who = self.photos.identity.to_numpy()[rows]
+        return rows, who[:, 0] == who[:, 1]
+
+
+def between(encodings: np.ndarray, rows: np.ndarray, batch: int = 50_000) -> np.ndarray:
+    """Euclidean distances of pairs of encodings, (n,); NaN where one is missing."""
+    parts = (rows[i : i + batch] for i in range(0, len(rows), batch))
+    return np.concatenate([np.linalg.norm(encodings[a] - encodings[b], axis=1) for a, b in (part.T for part in parts)])
+
+
+def networks() -> Iterator[tuple[str, keras.Model, str]]:
+    """Every method: its name, its network, and the study whose validation people choose its threshold."""
+    yield "pixels", pixel_baseline(), "celeba_people"
+    faces = open_faces(list(split(STUDIES["celeba_people"])[0].picture), BASELINE_SIDE)
+    yield "whitened PCA", fit_whitened_pca(faces), "celeba_people"
+    for folder, label in FACENETS.items():
+        yield label, load_facenet(folder), "celeba_people"
+    for name, chosen in RUNS.items():
+        if (folder_of(name) / "checkpoint.npz").is_file():
+            yield name, trained(name), chosen.study
+
+
+#: What is compared pair by pair, on the same people.
+GAINS = (
+    ("whitened PCA", "phase_two"),
+    ("phase_one", "phase_two"),
+    ("phase_two_random", "phase_two"),
+    ("FaceNet, Inception", "fine_tuned"),
+)
+
+
+def score() -> pd.DataFrame:
+    """Score every method on CelebA's test photos and across data sets; all of it goes to docs/results/.
+
+    Returns:
+        A row per method.
+    """
+    photos = PhotoSet(test_photos())
+    lists = {study: {part: read_list(study, part) for part in ("validation", "test")} for study in STUDIES}
+    (listed, same), rows, scored = photos.pairs("pairs"), {}, pd.read_csv(LISTS / "celeba_photos_pairs.csv")
+    apart, people = {}, photos.photos.identity.to_numpy()[listed]
+    for name, model, study in networks():
+        encodings = photos.encode(model)
+        validation = lists[study]["validation"]
+        on_validation = PairFaces(validation, model.input_shape[1]).distances(model)
+        threshold = best_threshold(on_validation, validation.same)
+        rows[name] = score_one(photos, encodings, threshold)
+        rows[name]["validation_accuracy"] = accuracy(on_validation, validation.same, threshold)
+        rows[name]["across"] = {other: across(model, parts["test"], threshold) for other, parts in lists.items()}
+        rows[name]["weights"] = digest_of(model)
+        if name in RUNS:
+            rows[name]["trained"] = how_it_was_trained(name)
+        apart[name] = between(encodings, listed)
+        print(f"{name}: {rows[name]['accuracy']['value']:.1%}", file=sys.stderr)
+    gains = {}
+    for before, after in GAINS:
+        if {before, after} <= set(rows):
+            thresholds = rows[before]["threshold"], rows[after]["threshold"]
+            gain = bootstrap_gain(apart[before], apart[after], same, people, thresholds)
+            gains[f"{before} → {after}"] = asdict(gain)
+    result = {
+        "people": int(photos.photos.identity.nunique()),
+        "photos": len(photos.photos),
+        "without_a_face": int((photos.photos.face == "").sum()),
+        "all_pairs": len(photos.all_pairs()[0]),
+        "methods": rows,
+        "gains": gains,
+    }
+    write_json(RESULTS / "triplets.json", result)
+    columns = {name: np.round(distances, 5) for name, distances in apart.items()}
+    write_table(RESULTS / "triplets_pairs.csv", scored.assign(same=same.astype(int), **columns))
+    return pd.DataFrame(rows).T
+
+
+def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict:
+    """What the test photos say of one network."""
+    result = {"threshold": threshold}
+    for label, key in (("pairs", "accuracy"), ("protocol", "protocol")):
+        rows, same = photos.pairs(label)
+        people = photos.photos.identity.to_numpy()[rows]
+        distances = between(encodings, rows)
+        result[key] = asdict(bootstrap_accuracy(distances, same, people, threshold))
+        if label == "pairs":
+            result["confusion"] = confusion(distances, same, threshold).to_dict()
+    rows, same = photos.all_pairs()
+    distances = between(encodings, rows)
+    result["auc"] = area_under_roc(distances, same)
+    result["true_accepts"] = {str(far): true_accepts_at(distances, same, far) for far in (0.1, 0.01, 0.001)}
+    return result
+
+
+def across(model: keras.Model, pairs: pd.DataFrame, threshold: float) -> dict:
+    """Accuracy and ROC area of a network on the test pairs of a study, at a threshold from where it was trained."""
+    distances = PairFaces(pairs, model.input_shape[1]).distances(model)
+    people = pairs[["identity_1", "identity_2"]].to_numpy()
+    right = bootstrap_accuracy(distances, pairs.same, people, threshold)
+    return {"accuracy": asdict(right), "auc": area_under_roc(distances, pairs.same)}
+
+
+PEOPLE, PICTURES = 20, (10, 8)  # of the test people; of each, to learn from, and to be scored
+
+
+PAIRS = 1000
+
+
+def fine_tuned() -> dict:
+    """Let each network learn ten pictures each of twenty people, and verify other pictures of them before and after."""
+    test = split(STUDIES["celeba_people"])[2]
+    counts = test.identity.value_counts(sort=False)
+    names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
+    few = test[test.identity.isin(names)].groupby("identity", sort=False).head(sum(PICTURES))
+    learned, later = split_within_identity(few, PICTURES)
+    pairs, validation = make_pairs(later, PAIRS, seed=0), read_list("celeba_people", "validation")
+    rows = {}
+    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()} | {"phase_two": trained("phase_two")}
+    for label, model in networks.items():
+        side = model.input_shape[1]
+        checked = PairFaces(validation, side)
+        folder = folder_of("fine_tuned") / label.replace(", ", "_").replace(" ", "_")
+        tuned, history = fine_tune(model, PersonFaces(learned, side), checked, folder)
+        rows[label] = {"epochs": len(history), "steps": len(history) * (len(learned) // 32)}
+        shown, thresholds, apart = PairFaces(pairs, side), [], []
+        for when, network in (("before", model), ("after", tuned)):
+            thresholds.append(best_threshold(checked.distances(network), checked.same))
+            apart.append(shown.distances(network))
+            rows[label][when] = {"threshold": thresholds[-1], **across(network, pairs, thresholds[-1])}
+        people = pairs[["identity_1", "identity_2"]].to_numpy()
+        rows[label]["gain"] = asdict(bootstrap_gain(*apart, pairs.same, people, tuple(thresholds)))
+    result = {"people": len(names), "pictures": list(PICTURES), "pairs": len(pairs), "networks": rows}
+    write_json(RESULTS / "triplets_fine_tuned.json", result)
+    return result
+
+
+CANDIDATES = ("phase_one", "phase_two")
+
+
+def ship() -> None:
+    """Put the better of two runs, for its validation people, into weights/triplets/, with its threshold for them."""
+    validation = read_list("celeba_people", "validation")
+    pairs = PairFaces(validation, trained(CANDIDATES[0]).input_shape[1])
+    on_validation = {name: pairs.distances(trained(name)) for name in CANDIDATES}
+    name = max(CANDIDATES, key=lambda name: area_under_roc(on_validation[name], validation.same))
+    threshold = round(best_threshold(on_validation[name], validation.same), 4)
+    calibration = {"threshold": "the highest accuracy on the validation pairs", "run": name}
+    notes = {"name": "FaceNet trained with triplets", "threshold": threshold, "calibration": calibration}
+    save_network(trained(name), ROOT / SHIPPED, **notes)
+    print(f"{name} is in {SHIPPED}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("pairs", help="fix the lists of test pairs")
+    training = commands.add_parser("train", help="do a run, or go on where it was stopped")
+    training.add_argument("runs", nargs="+", choices=[*RUNS, "all"], metavar="RUN", help=f"all, or: {', '.join(RUNS)}")
+    quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
+    training.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
+    commands.add_parser("score", help="score every run, the baselines and the pretrained networks on people never seen")
+    commands.add_parser("fine-tune", help="fine-tune on ten pictures each of twenty people, and see whether it helped")
+    commands.add_parser("ship", help="put the better of the long run's two phases into weights/triplets")
+    args = parser.parse_args(argv)
+    if args.command == "train":
+        for name in RUNS if "all" in args.runs else args.runs:
+            print(train_one(name, args.precision).tail(2).to_string())
+    elif args.command == "score":
+        print(score()[["threshold", "auc", "validation_accuracy"]].to_string())
+    elif args.command == "fine-tune":
+        print(pd.DataFrame(fine_tuned()["networks"]).T.to_string())
+    else:
+        {"pairs": write_lists, "ship": ship}[args.command]()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Studies and benchmarks: each writes its numbers to ``docs/results``."""

@@ -1,0 +1,1 @@
+"""What keeps pins, pages and pictures true."""
