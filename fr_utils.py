@@ -130,7 +130,7 @@ def who_is_it(
         FaceError: If the photo can't be opened or shows no face.
     """
     threshold = threshold_for(model, threshold)
-    gallery = open_gallery(database, model)
+    gallery = open_gallery(database, model).ready()
     encoding = img_to_encoding(image_path, model, aligned)  # (128,)
     names, distances = gallery.nearest(encoding[None])
     distance, name = float(distances[0, 0]), names[0, 0]
@@ -175,7 +175,7 @@ def identify(
     threshold = threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
-    gallery, info = open_gallery(database, model), info_of(model)
+    gallery, info = open_gallery(database, model).ready(), info_of(model)
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
     names, distances = gallery.nearest(faces_to_encodings(faces, model), top)  # (faces, top)
     rows = []

@@ -1,4 +1,4 @@
-"""Start TensorFlow without the page of messages that it prints about processors and GPUs."""
+"""Import TensorFlow without the page of messages that it prints about processors and GPUs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ONE_AT_A_TIME = threading.RLock()
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep back what is written to standard error meanwhile, and show it only if something goes wrong.
+    """Hold back everything written to standard error in this block, and show it only if the block fails.
 
-    TensorFlow's libraries write there themselves, past Python, and no setting stops them while they load. It is for
-    imports: what other threads write to standard error in those seconds is kept back as well.
+    TensorFlow's libraries write there directly, past Python, and no setting stops them while they load. Use it for
+    imports only: what other threads write to standard error meanwhile is held back as well.
 
     Example:
         >>> with quietly():

@@ -1,4 +1,7 @@
-"""TODO facerec.encoding."""
+"""Encodings: from a photo, many photos, or aligned faces to 128 numbers each.
+
+photos ──find_faces──► faces (m, S, S, 3) ──faces_to_encodings──► encodings (m, 128)
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
     """Encode aligned faces.
 
     Args:
-        faces: (m, S, S, 3), RGB in 0..255; m may be 0.
+        faces: (m, S, S, 3) RGB in 0..255; m may be 0.
         model: A network (m, S, S, 3) → (m, D).
         batch_size: How many faces go through the network at once.
 
@@ -59,8 +62,8 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
         Encodings (m, D) float32.
 
     Raises:
-        BadArgument: If the faces have another shape than the network takes, or hold something else than numbers.
-        BadNetwork: If the network answers with something else than numbers.
+        BadArgument: If the faces do not have the shape that the network takes, or hold anything but finite numbers.
+        BadNetwork: If the network returns NaN: its weights are unusable.
     """
     faces = np.asarray(faces)
     if not np.issubdtype(faces.dtype, np.number) or not np.isfinite(faces).all():
@@ -75,12 +78,12 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
     encodings = [np.empty((0, model.output_shape[-1]), np.float32), *(np.asarray(encode(batch)) for batch in batches)]
     encodings = np.concatenate(encodings)
     if not np.isfinite(encodings).all():
-        raise BadNetwork(f"{model.name} gives encodings that are no numbers (NaN): its weights are unusable")
+        raise BadNetwork(f"{model.name} returns NaN instead of encodings: its weights are unusable")
     return encodings
 
 
 def _compiled(model: keras.Model):
-    """The network as one compiled function, made at its first use: calling it layer by layer is slow."""
+    """The network as one compiled function, made at its first use; layer by layer it is slower."""
     if keras.backend.backend() != "tensorflow":
         return lambda faces: keras.ops.convert_to_numpy(model(faces, training=False))
     if not hasattr(model, "facenet_call"):
@@ -99,7 +102,7 @@ def photos_to_encodings(
     progress: bool = False,
     seen: Callable[[int, np.ndarray, Detection], None] | None = None,
 ) -> tuple[np.ndarray, dict[int, FaceError]]:
-    """Encode one face of each of many photos; one bad photo does not sink the others.
+    """Encode one face of each of many photos; a bad photo does not stop the others.
 
     Args:
         sources: The photos, each anything that ``load_image`` takes.
@@ -107,11 +110,11 @@ def photos_to_encodings(
         aligned: True if the pictures are aligned faces already.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
         progress: True for a progress bar.
-        seen: What is called with the number of each photo in which a face was found, the photo, and the detection.
+        seen: Called for each photo in which a face was found, with its number, the photo and the detection.
 
     Returns:
         encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
-        problems: What was wrong with those, by their number in ``sources``.
+        problems: The error of each of those, by its number in ``sources``.
     """
     sources, info = list(sources), info_of(model)
     encodings = np.full((len(sources), model.output_shape[-1]), np.nan, np.float32)
@@ -137,7 +140,7 @@ def _faces_of(
     seen: Callable[[int, np.ndarray, Detection], None] | None = None,
     first: int = 0,
 ) -> list[np.ndarray | FaceError]:
-    """One face of each photo, or what was wrong with it; ``seen`` is called with their numbers, from ``first`` on."""
+    """One aligned face of each photo, or its error; ``seen`` gets their numbers, counted from ``first``."""
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]
         return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
@@ -153,15 +156,15 @@ def _faces_of(
 def find_faces(
     sources: Sequence[Source], which: str = "largest", read: Callable[[Source], np.ndarray] = load_image
 ) -> list[tuple[np.ndarray, Detection] | FaceError]:
-    """Open photos and find one face in each, all at once; one bad photo does not sink the others.
+    """Open photos and find one face in each, in one batch; a bad photo does not stop the others.
 
     Args:
         sources: The photos.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
-        read: What opens a photo.
+        read: The function that opens a photo.
 
     Returns:
-        For each photo itself, (H, W, 3), with its face, or what was wrong.
+        For each source the photo (H, W, 3) and its detection, or the error.
     """
     found = [_or_error(read, source) for source in sources]
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
@@ -172,7 +175,7 @@ def find_faces(
 
 
 def _or_error(work: Callable, *args: Any) -> Any:
-    """What a piece of work returns, or what was wrong with what it was given."""
+    """The result of a call, or the ``FaceError`` that it raised."""
     try:
         return work(*args)
     except FaceError as error:

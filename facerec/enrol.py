@@ -1,4 +1,7 @@
-"""TODO facerec.enrol."""
+"""A folder of portraits becomes a database.
+
+lena.jpg, otto.png, … ──build_database──► {"lena": encoding, "otto": encoding, …}
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,21 @@ from facerec.database import FaceDatabase
 from facerec.detection import Detection
 from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
-from facerec.gallery import check_network
+from facerec.gallery import enrol, prepare_to_enrol
 from facerec.quality import face_quality
 
 with quietly():
     import keras
 
-
-#: Files of ``images/`` that are no portraits: what the camera saw, the group photo, and the lookalike.
+#: Files of ``images/`` that are not portraits: what the camera saw, the group photo, and the lookalike.
 NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 
-
-#: Files that nobody takes for a portrait; any other that can't be opened becomes a row of the report.
+#: Files that are clearly not pictures; any other that can't be opened gets a row in the report.
 NO_PICTURE = (".md", ".txt", ".json", ".csv", ".ini", ".db")
 
 
 class PoorPortrait(UserWarning):
-    """A portrait can be used, but is likely to fail at the door; ``build_database`` warns of it and says why."""
+    """A portrait that is used but likely to fail at the door; the message says why."""
 
 
 def build_database(
@@ -41,40 +42,40 @@ def build_database(
 ) -> tuple[MutableMapping[str, np.ndarray], pd.DataFrame]:
     """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
 
-    Every file counts as a portrait but notes (``.md``, ``.json`` and the like), hidden files, and those whose name
-    begins with ``camera_``, ``video_call`` or ``lookalike``. Of several faces in a portrait the largest counts. A poor
-    portrait is used, with a warning that says what is wrong and what to do (``PoorPortrait``; ``face_quality`` judges).
+    Every file counts as a portrait except notes (``.md``, ``.json`` and the like), hidden files, and names that begin
+    with ``camera_``, ``video_call`` or ``lookalike``. If a portrait shows several faces, the largest counts. A poor
+    portrait is used, with a ``PoorPortrait`` warning that says what is wrong and what to do about it.
 
     Args:
-        folder: Where the portraits are.
+        folder: The folder of portraits.
         model: A network of ``load_facenet``.
         progress: False for no progress bar.
-        into: A ``FaceDatabase`` to fill, with encodings and photos. Whoever is in it already stays as they are, and
-            their portraits are not looked at: after an interruption the same call goes on where it was.
+        into: A ``FaceDatabase`` to fill, with encodings and photos. People who are in it stay as they are, and their
+            portraits are skipped: after an interruption the same call continues.
 
     Returns:
-        database: Identity → encoding (128,), by name: a dict, or ``into``.
+        database: Identity → encoding (128,), sorted by name: a dict, or ``into``.
         unusable: A table with a row (``file``, ``reason``) for every portrait that could not be used.
 
     Raises:
-        BadArgument: If the folder does not exist, or ``into`` is no ``FaceDatabase``.
+        BadArgument: If the folder does not exist, or ``into`` is not a ``FaceDatabase``.
         OtherNetwork: If ``into`` holds encodings of another network.
     """
     files, database = _portraits_in(Path(folder)), {} if into is None else into
     if into is not None:
-        _check_lasting(into, model)
+        prepare_to_enrol(into, model)
         files = [file for file in files if _name_of(file) not in into]
     unusable: list[tuple[str, str]] = []
     with tqdm(total=len(files), desc="encoding", unit="photo", disable=not progress) as bar:
         for start in range(0, len(files), 32):
             batch = files[start : start + 32]
-            unusable += _enrol(batch, model, database)
+            unusable += _enrol_batch(batch, model, database)
             bar.update(len(batch))
     return database, pd.DataFrame(unusable, columns=["file", "reason"])
 
 
-def _enrol(files: Sequence[Path], model: keras.Model, database: MutableMapping) -> list[tuple[str, str]]:
-    """Put a few portraits into a database; those that could not be used, and why."""
+def _enrol_batch(files: Sequence[Path], model: keras.Model, database: MutableMapping) -> list[tuple[str, str]]:
+    """Enrol a few portraits; returns a row (file, reason) for each that could not be used."""
     photos: dict[int, np.ndarray] = {}
 
     def judge(number: int, photo: np.ndarray, detection: Detection) -> None:
@@ -92,30 +93,15 @@ def _enrol(files: Sequence[Path], model: keras.Model, database: MutableMapping) 
             unusable.append((file.name, f"there is another portrait of {identity}"))
         else:
             try:
-                _know(database, identity, encodings[i], photos[i])
-            except BadArgument as error:  # a file can have a name that nobody has
+                enrol(database, identity, encodings[i], photos[i])
+            except BadArgument as error:  # the file's name is not a name for a person
                 unusable.append((file.name, str(error)))
     return unusable
 
 
-def _know(database: MutableMapping, identity: str, encoding: np.ndarray, photo: np.ndarray) -> None:
-    if isinstance(database, FaceDatabase):
-        database.add(identity, encoding, photo)
-    else:
-        database[identity] = encoding
-
-
 def _name_of(portrait: Path) -> str:
-    """Who is on a portrait; é is one letter, whichever system wrote it."""
+    """The person on a portrait; é is one letter, whichever system wrote it."""
     return unicodedata.normalize("NFC", portrait.stem)
-
-
-def _check_lasting(database: FaceDatabase, model: keras.Model) -> None:
-    if not isinstance(database, FaceDatabase):
-        raise BadArgument(f"into must be a FaceDatabase; it is a {type(database).__name__}")
-    check_network(database, model)
-    if database.network is None:
-        database.label(model)
 
 
 def _portraits_in(folder: Path) -> list[Path]:
@@ -127,15 +113,15 @@ def _portraits_in(folder: Path) -> list[Path]:
 
 
 def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.DataFrame:
-    """Which portraits will make trouble at the door, and what to do about it: before they are enrolled.
+    """List the portraits that will cause trouble at the door, before anyone is enrolled.
 
     Args:
-        folder: Where the portraits are, as for ``build_database``.
+        folder: The folder of portraits, as for ``build_database``.
         progress: False for no progress bar.
 
     Returns:
-        A row per portrait, the worst first: ``file``, ``score`` (0..1, of ``face_quality``; 0 for one that can't be
-        used at all) and ``hints``, what is wrong and what to do, nothing if it is good.
+        A row per portrait, the worst first: ``file``, ``score`` (0..1, of ``face_quality``; 0 if it can't be used at
+        all) and ``hints`` (what is wrong and what to do; empty for a good one).
 
     Raises:
         BadArgument: If the folder does not exist.

@@ -1,6 +1,6 @@
-"""Everything that a user can get wrong, as one family of exceptions.
+"""One family of exceptions for everything that a user can get wrong.
 
-``except FaceError`` catches them all; each message names what was given and says what to do about it.
+``except FaceError`` catches them all. Each message names what was given and says what to do about it.
 """
 
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; what its user got wrong, and Ctrl-C, end it with one line and no traceback."""
+    """Run a command; a ``FaceError`` or Ctrl-C ends it with one line instead of a traceback."""
     try:
         main()
     except FaceError as error:
@@ -22,19 +22,19 @@ class FaceError(ValueError):
 
 
 class UnreadableImage(FaceError):
-    """What was given is not a picture that can be opened: damaged, empty, too large, or something else."""
+    """The input is not a picture that can be opened: it is missing, damaged, empty or too large."""
 
 
 class NoFaceFound(FaceError):
-    """The picture is fine, but there is no face in it."""
+    """The picture could be opened, but no face was found in it."""
 
 
 class UnknownIdentity(FaceError):
-    """The database has nobody of that name."""
+    """The database has no one of that name."""
 
 
 class EmptyDatabase(FaceError):
-    """There is nobody in the database, so nobody can be recognised."""
+    """The database is empty, so no one can be recognised."""
 
 
 class BadArgument(FaceError):
@@ -46,7 +46,7 @@ class BadNetwork(FaceError):
 
 
 class TrainingFailed(FaceError):
-    """A training went wrong on its way: its loss is no number any more, or all encodings have become the same."""
+    """Training failed on the way: the loss became NaN, or all encodings became the same."""
 
 
 class NoCamera(FaceError):
@@ -54,4 +54,4 @@ class NoCamera(FaceError):
 
 
 class NoScreen(FaceError):
-    """A window was asked for where none can be opened."""
+    """A window is needed, but this computer can't open one."""

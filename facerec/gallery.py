@@ -3,13 +3,13 @@
     database, model ──open_gallery──► gallery ──distance(identity, encodings)──► 1:1
                                               ──nearest(encodings, k)──────────► 1:K
 
-Nothing else in the project decides which of the two a database is.
+No other room decides which of the two a database is.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import cached_property
 from typing import Protocol
 
@@ -26,6 +26,9 @@ with quietly():
 
 class Gallery(Protocol):
     """K known people, as a search sees them."""
+
+    def ready(self) -> Gallery:
+        """Read and check every entry now, so that a bad one is reported before any photo is opened."""
 
     def encodings(self, identity: str) -> np.ndarray:
         """The encodings (n, D) that a person is compared by; an unknown name raises ``UnknownIdentity``."""
@@ -45,7 +48,7 @@ def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gall
         model: The network that made the encodings.
 
     Returns:
-        The gallery. A dict's entries are read at the first search; a ``FaceDatabase`` may change meanwhile.
+        The gallery. A dict's entries are read at the first search, or by ``ready``; a ``FaceDatabase`` may change meanwhile.
 
     Raises:
         BadArgument: If the database is not a mapping.
@@ -91,6 +94,11 @@ class DictGallery:
         names = list(self._database)
         return np.array(names, object), np.stack([self._encoding(name) for name in names])
 
+    def ready(self) -> DictGallery:
+        """Build the matrix."""
+        _ = self._known
+        return self
+
     def encodings(self, identity: str) -> np.ndarray:
         """The one encoding of a person, (1, D)."""
         if identity not in self._database:
@@ -131,6 +139,10 @@ class LastingGallery:
     def __init__(self, database: FaceDatabase) -> None:
         self._database = database
 
+    def ready(self) -> LastingGallery:
+        """Nothing to do: a ``FaceDatabase`` checks what it stores."""
+        return self
+
     def encodings(self, identity: str) -> np.ndarray:
         """All encodings of a person, or their mean, as the database's ``represent`` says."""
         if identity not in self._database:
@@ -151,6 +163,28 @@ class LastingGallery:
         alike = 1 - float(distances[0, 0]) ** 2 / 2  # the cosine, the largest of all known people
         square = 1 + float(np.square(encodings).sum(axis=1).mean()) - 2 * length * alike
         return identities[0, 0], float(np.sqrt(max(0.0, square)))
+
+
+def prepare_to_enrol(database: FaceDatabase, model: keras.Model) -> None:
+    """Check that a lasting database may take encodings of this network; an empty one without a label is labelled.
+
+    Raises:
+        BadArgument: If it is not a ``FaceDatabase``.
+        OtherNetwork: If it holds encodings of another network.
+    """
+    if not isinstance(database, FaceDatabase):
+        raise BadArgument(f"into must be a FaceDatabase; it is a {type(database).__name__}")
+    check_network(database, model)
+    if database.network is None:
+        database.label(model)
+
+
+def enrol(database: MutableMapping[str, np.ndarray], identity: str, encoding: np.ndarray, photo: np.ndarray) -> None:
+    """Add a person by one encoding (D,); a lasting database keeps the photo (H, W, 3), too."""
+    if isinstance(database, FaceDatabase):
+        database.add(identity, encoding, photo)
+    else:
+        database[identity] = encoding
 
 
 def check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> None:

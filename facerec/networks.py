@@ -1,4 +1,8 @@
-"""TODO facerec.networks."""
+"""Networks on disk: load one, save one, and know what it was made for.
+
+A network takes aligned faces (m, S, S, 3) in 0..255 and carries its own scaling as layers. Its side, alignment,
+threshold and calibration travel in its folder as ``facenet.json``.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,9 @@ from inception_blocks_v2 import InceptionResNetV1
 with quietly():
     import keras
 
-
-#: The network that notebooks, apps and tools load unless they are told otherwise.
+#: The network that notebooks, apps and tools load by default.
 DEFAULT_NETWORK = "weights/resnet"
-
+SHIPPED_NETWORKS = ("weights/resnet", "keras-facenet-h5", "weights/triplets")
 
 #: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
 THRESHOLD = 0.7
@@ -36,15 +39,16 @@ THRESHOLD = 0.7
 
 @dataclass(frozen=True)
 class FaceNetInfo:
-    """What a network was made for; it travels in its folder as ``facenet.json``.
+    """What a network was made for.
 
     Attributes:
         name: What to call it.
-        side: Side S of the faces it takes, in pixels.
+        side: The side S of its faces, in pixels.
         template: Where the keypoints of an aligned face lie, as fractions of the side.
-        threshold: The distance below which two faces are said to be one person.
-        calibration: How the threshold was found: free-form numbers, for the reader.
-        probability: What a distance of this network means, learned from other people; None if nobody has measured it.
+        threshold: The distance below which two faces count as one person.
+        calibration: How the threshold was found; numbers for a reader.
+        probability: The probability that a distance stands for one person, fitted on other people; None if it was never
+            fitted.
     """
 
     name: str
@@ -56,7 +60,17 @@ class FaceNetInfo:
 
 
 def info_of(model: keras.Model) -> FaceNetInfo:
-    """What ``load_facenet`` noted on a network; for any other model, its own side and the usual template."""
+    """Return what a network was made for.
+
+    Args:
+        model: A network of ``load_facenet``, or any Keras model that takes (m, S, S, 3).
+
+    Returns:
+        What ``load_facenet`` noted; for any other model, its own side and the usual alignment.
+
+    Raises:
+        BadNetwork: If the model does not take square RGB faces.
+    """
     if isinstance(getattr(model, "facenet", None), FaceNetInfo):
         return model.facenet
     side = model.input_shape[1] if len(model.input_shape) == 4 else None
@@ -65,7 +79,7 @@ def info_of(model: keras.Model) -> FaceNetInfo:
     return FaceNetInfo(model.name, side)
 
 
-#: What networks of other people expect instead of 0..255, as (factor, offset) of the pixels.
+#: The pixel ranges that networks expect, as (factor, offset) to apply to 0..255.
 SCALINGS = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 
 
@@ -78,26 +92,26 @@ def load_facenet(
     """Load a trained network, ours or one that you have.
 
     Args:
-        path: Relative to where Python runs or to this project, one of these:
+        path: One of these, relative to the working directory or to this project:
 
-            * a folder of ours, with ``model.json``, ``model.h5`` and ``facenet.json``; its files are checked
+            * a folder of this project, with ``model.json``, ``model.h5`` and ``facenet.json``; its files are checked
               against their SHA-256;
             * the folder of the well-known course, ``keras-facenet-h5`` with its own ``model.json`` and
-              ``model.h5`` (Inception-ResNet-v1, made by Keras 2, with Lambda layers that no Python of today
+              ``model.h5`` (Inception-ResNet-v1, made by Keras 2, with Lambda layers that no current Python
               can read): the same network is built without them, and the weights are loaded by name;
             * any Keras file ``.keras`` or ``.h5`` whose output is (m, D).
 
-        scaling: What a network of yours expects: ``"0..255"``, ``"0..1"``, ``"-1..1"``, or (factor, offset) to
-            apply to pixels in 0..255. The course's is ``"0..1"``; ours carry their own.
+        scaling: The pixel range that a network of yours expects: ``"0..255"``, ``"0..1"``, ``"-1..1"``, or (factor,
+            offset) to apply to pixels in 0..255. The course's network takes ``"0..1"``; ours carry their own.
         side: Side S of the faces in pixels, where the file leaves it open.
 
     Returns:
         A Keras model (m, S, S, 3) → (m, D): aligned RGB faces in 0..255 → encodings of unit length. Its
-        attribute ``facenet`` says what it was made for. The threshold of a network that is not ours is not
-        calibrated: choose one on your own pairs.
+        attribute ``facenet`` is its ``FaceNetInfo``. The threshold of any other network is not calibrated:
+        choose one on pairs of your own.
 
     Raises:
-        BadNetwork: If there is no such network, a file is missing or damaged, or it gives no encodings.
+        BadNetwork: If there is no such network, a file is missing or damaged, or it does not give encodings.
         BadArgument: If ``scaling`` is unknown, or is missing where it is needed.
 
     Example:
@@ -158,7 +172,10 @@ def _load_the_courses(folder: Path, scaling: str | tuple[float, float], side: in
         raise BadNetwork(f"{folder} holds the course's architecture, but no weights: model.h5 is missing there")
     shapes = _weights_in(file)
     dimension = shapes.get("Bottleneck", [(0, 128)])[0][-1]
-    network = InceptionResNetV1((side, side, 3), dimension)
+    try:
+        network = InceptionResNetV1((side, side, 3), dimension)
+    except ValueError as error:
+        raise BadArgument(f"side={side}: {error}") from error
     for layer in network.layers:
         expected = [tuple(weight.shape) for weight in layer.weights]
         if expected and shapes.get(layer.name) != expected:
@@ -180,7 +197,7 @@ def _weights_in(file: Path) -> dict[str, list[tuple[int, ...]]]:
                 for name in names
             }
     except (OSError, KeyError) as error:
-        raise BadNetwork(f"{file} is no weights file that can be read: {error}") from error
+        raise BadNetwork(f"{file} can't be read as a weights file: {error}") from error
 
 
 def _load_file(path: Path, scaling: str | tuple[float, float] | None, side: int | None) -> keras.Model:
@@ -224,11 +241,13 @@ def _scaling(scaling: str | tuple[float, float]) -> tuple[float, float]:
 
 
 def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> None:
-    """Write a network into a folder that ``load_facenet`` opens; all or nothing, file by file.
+    """Write a network to a folder that ``load_facenet`` opens.
+
+    Each file is replaced in one move: an interrupted save never leaves a half-written file.
 
     Args:
         model: The Keras model, of standard layers.
-        folder: Where to; it is created.
+        folder: The folder to write; it is created if needed.
         **info: ``name``, ``template``, ``threshold``, ``calibration`` and ``probability`` of ``FaceNetInfo``.
     """
     folder = Path(folder)
@@ -270,7 +289,7 @@ def _quietly(save, *args, **kwargs) -> None:
 
 
 def _bring_back(file: Path) -> str:
-    """How a user gets a file of a shipped network again."""
+    """How to get a file of a shipped network again."""
     name = file.resolve()
     if not name.is_relative_to(ROOT):
         return "copy the whole folder again"
@@ -282,8 +301,8 @@ def _read_card(folder: Path) -> dict:
     card = folder / "facenet.json"
     if not card.is_file():
         was_one = (folder / "model.json").is_file() or (folder / "model.h5").is_file()
-        advice = _bring_back(card) if was_one else f"{DEFAULT_NETWORK} holds one"
-        raise BadNetwork(f"{folder} holds no network: facenet.json is missing there; {advice}")
+        advice = _bring_back(card) if was_one else f"this project ships {' and '.join(SHIPPED_NETWORKS)}"
+        raise BadNetwork(f"{folder} does not hold a network: facenet.json is missing; {advice}")
     try:
         entries = json.loads(card.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -295,10 +314,10 @@ def _read_card(folder: Path) -> dict:
 
 
 def check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    """Make sure that a network's files have arrived whole.
+    """Check that a network's files are complete.
 
     Args:
-        folder: Where they are.
+        folder: Their folder.
         digests: File → SHA-256.
 
     Raises:
@@ -312,15 +331,17 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
 
 
 def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) -> np.ndarray:
-    """The probability that two photos show one person, from their distance; learned from people, not made up.
+    """Turn distances into the probability that two photos show one person.
+
+    The curve was fitted on pairs of real people (the network's model card says on whom).
 
     Args:
         distances: Distances between encodings of ``model``, of any shape.
         model: A network of ``load_facenet``.
-        prior: How probable one person is before one looks, in 0..1.
+        prior: The probability of one person before looking, 0..1.
 
     Returns:
-        Probabilities in 0..1, of the same shape; NaN if nobody has measured them for this network.
+        Probabilities, 0..1, of the same shape; NaN for a network that was never calibrated.
 
     Example:
         >>> confidence([0.3, 0.7, 1.1], load_facenet("weights/resnet")).round(1).tolist()
@@ -333,71 +354,14 @@ def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) ->
 
 
 def threshold_for(model: keras.Model, threshold: float | None) -> float:
-    """The threshold that was given, or else the network's own.
+    """Return the threshold that was given, or else the network's own.
 
     Raises:
-        BadArgument: If what was given is no distance.
+        BadArgument: If it is not a distance.
     """
     if threshold is None:
         return info_of(model).threshold
     number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
     if not number or not 0 <= threshold < np.inf:
-        raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everybody in)")
+        raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everyone in)")
     return float(threshold)
-
-
-with quietly():
-    import keras
-    from keras import layers
-
-
-def folded_weights(weights: list, bn: layers.BatchNormalization) -> list:
-    """A convolution's or Dense layer's [kernel, bias] that also does what the batch normalisation did."""
-    to_numpy = keras.ops.convert_to_numpy
-    scale = 1.0 / (to_numpy(bn.moving_variance) + bn.epsilon) ** 0.5
-    scale = scale * to_numpy(bn.gamma) if bn.scale else scale
-    bias = weights[1] if len(weights) > 1 else 0.0
-    offset = to_numpy(bn.beta) if bn.center else 0.0
-    return [weights[0] * scale, (bias - to_numpy(bn.moving_mean)) * scale + offset]
-
-
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """A copy of a trained network without batch normalisation, for use: smaller, faster, the same output.
-
-    In use, batch normalisation multiplies and adds constants, and so does the convolution (or Dense layer)
-    in front of it: the two become one, with a bias.
-
-    Args:
-        model: A functional model; each batch normalisation directly follows a Conv2D or Dense layer without
-            an activation. Mixed precision is undone: the copy computes in float32.
-
-    Returns:
-        A new ``keras.Model`` with the same names, and without the BatchNormalization layers.
-
-    Raises:
-        BadArgument: if a batch normalisation follows some other layer.
-    """
-    folded = {}  # name of the convolution → its batch normalisation
-    for bn in model.layers:
-        if isinstance(bn, layers.BatchNormalization):
-            before = bn.input._keras_history.operation
-            if not isinstance(before, layers.Conv2D | layers.Dense):
-                raise BadArgument(f"{bn.name} follows {before.name}, which is neither Conv2D nor Dense")
-            folded[before.name] = bn
-
-    def clone(layer):
-        config = {**layer.get_config(), "dtype": "float32"}
-        if layer.name in folded:
-            config["use_bias"] = True
-        return layer.__class__.from_config(config)
-
-    def call(layer, x, **kwargs):
-        return x if isinstance(layer, layers.BatchNormalization) else layer(x, **kwargs)
-
-    bare = keras.Model(model.input, model.output, name=model.name)  # without loss and optimizer
-    copy = keras.models.clone_model(bare, clone_function=clone, call_function=call)
-    for layer in copy.layers:
-        if layer.weights:
-            weights = model.get_layer(layer.name).get_weights()
-            layer.set_weights(folded_weights(weights, folded[layer.name]) if layer.name in folded else weights)
-    return copy

@@ -1,4 +1,7 @@
-"""TODO facerec.photos."""
+"""Photos: (H, W, 3) uint8 RGB, from anything that holds a picture.
+
+a path, bytes, a file, a PIL image, an array ──load_image──► photo
+"""
 
 from __future__ import annotations
 
@@ -18,28 +21,20 @@ from facerec.errors import UnreadableImage
 #: Anything that opens a picture: a path, its bytes, a file object, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
 
-
-#: Larger pictures are refused before they are unpacked (a 4 kB file can claim a billion pixels).
+#: Larger pictures are refused before they are decoded (a 4 kB file can claim a billion pixels).
 MAX_PIXELS = 64_000_000
-
-
 MAX_SIDE = 32_000  # OpenCV can't resample longer ones
-
-
 MAX_BYTES = 200_000_000
 
-
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # JPEG opens MPO too
-
-
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".avif")
 
 
 def load_image(source: Source) -> np.ndarray:
-    """Make an RGB photo of anything that holds one.
+    """Load a photo from anything that holds one, as upright RGB.
 
-    Turned phone photos are set upright (EXIF); grey, palette, 16-bit and CMYK pictures become RGB; what is
-    transparent becomes white; of an animation the first frame counts.
+    Phone photos are turned upright (EXIF); grey, palette, 16-bit and CMYK pictures become RGB; transparent pixels
+    become white; of an animation the first frame counts.
 
     Args:
         source: A path, the bytes of a file, a file object, a PIL image, or an array: (H, W), (H, W, 1),
@@ -49,7 +44,7 @@ def load_image(source: Source) -> np.ndarray:
         The photo, (H, W, 3) uint8.
 
     Raises:
-        UnreadableImage: If it can't be opened: missing, empty, damaged, no picture, or over 64 megapixels.
+        UnreadableImage: If it can't be opened: missing, empty, damaged, not a picture, or over 64 megapixels.
 
     Example:
         >>> load_image("images/lena.jpg").shape
@@ -84,7 +79,7 @@ def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
 
 
 def describe(source: Any) -> str:
-    """What error messages call a picture: its path, or what it is and how large."""
+    """Name a picture for an error message: its path, or its type and size."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source) or "an empty path"
     if isinstance(source, np.ndarray):
@@ -98,19 +93,19 @@ def _read(source: Any) -> bytes:
     if hasattr(source, "read"):
         return source.read(MAX_BYTES + 1)
     if Path(source).exists() and not Path(source).is_file():
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     with open(source, "rb") as file:
         return file.read(MAX_BYTES + 1)
 
 
 def reason_of(error: Exception) -> str:
     """The first line of what a library said was wrong, without its file objects."""
-    reason = re.sub(r"cannot identify image file <.*>", "no known kind of picture", str(error))
+    reason = re.sub(r"cannot identify image file <.*>", "not a known kind of picture", str(error))
     return (reason.splitlines() or [""])[0][:120] or type(error).__name__
 
 
 def _decode(image: Image.Image, name: str) -> np.ndarray:
-    """Unpack a PIL image and make RGB of it."""
+    """Decode a PIL image and convert it to RGB."""
     width, height = image.size
     if width * height == 0:
         raise UnreadableImage(f"{name} has no pixels ({width}×{height})")
@@ -119,7 +114,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
         raise UnreadableImage(f"{name} has {width}×{height} pixels; {limit}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse good pixels
+            warnings.simplefilter("ignore")  # damaged metadata does not spoil good pixels
             image.load()
             return _to_rgb(_upright(image), name)
     except UnreadableImage:
@@ -129,11 +124,11 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a photo as its camera says it was held."""
+    """Turn a photo the way its camera was held."""
     try:
         return ImageOps.exif_transpose(image)
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, ZeroDivisionError, struct.error):
-        return image  # the note of how it was held is damaged: take the pixels as they are
+        return image  # the orientation tag is damaged: take the pixels as they are
 
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
@@ -154,7 +149,7 @@ def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
-        raise UnreadableImage(f"{name} is no picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+        raise UnreadableImage(f"{name} is not a picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
     if array.shape[0] * array.shape[1] > MAX_PIXELS or max(array.shape) > MAX_SIDE:
         raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, or {MAX_SIDE:,} in a row")
     array = _to_uint8(array, name)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from facerec._files import ROOT, whole, write_json, write_table
+from facerec._files import whole, write_json, write_table
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_and_its_folder_are_made(tmp_path):
+def test_whole_makes_the_file_and_its_folder(tmp_path):
     with whole(tmp_path / "deep/er/notes.txt") as unfinished:
         unfinished.write_text("all of it")
         assert not (tmp_path / "deep/er/notes.txt").exists()
@@ -25,7 +25,7 @@ def test_a_file_and_its_folder_are_made(tmp_path):
     assert names(tmp_path / "deep/er") == ["notes.txt"]
 
 
-def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
+def test_whole_keeps_the_old_file_after_an_error(tmp_path):
     (tmp_path / "notes.txt").write_text("old")
     with pytest.raises(ValueError, match="half way"), whole(tmp_path / "notes.txt") as unfinished:
         unfinished.write_text("ne")
@@ -34,7 +34,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "old"
 
 
-def test_two_who_write_the_same_file_at_once_do_not_meet(tmp_path):
+def test_whole_lets_two_threads_write_one_file(tmp_path):
     path = tmp_path / "notes.txt"
     with whole(path) as one, whole(path) as two:
         one.write_text("one")
@@ -44,7 +44,7 @@ def test_two_who_write_the_same_file_at_once_do_not_meet(tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_a_folder_replaces_a_folder(tmp_path):
+def test_whole_replaces_a_folder(tmp_path):
     for content in ("a.txt", "b.txt"):
         with whole(tmp_path / "people") as unfinished:
             unfinished.mkdir()
@@ -53,7 +53,7 @@ def test_a_folder_replaces_a_folder(tmp_path):
     assert names(tmp_path) == ["people"]
 
 
-def test_who_writes_nothing_gets_an_error_and_loses_nothing(tmp_path):
+def test_whole_raises_if_nothing_was_written(tmp_path):
     (tmp_path / "notes.txt").write_text("old")
     with pytest.raises(FileNotFoundError), whole(tmp_path / "notes.txt"):
         pass
@@ -65,7 +65,7 @@ def test_who_writes_nothing_gets_an_error_and_loses_nothing(tmp_path):
     assert names(tmp_path / "people") == ["a.txt"] and names(tmp_path) == ["notes.txt", "people"]
 
 
-def test_a_folder_that_can_not_be_replaced_is_kept_aside(tmp_path, monkeypatch):
+def test_whole_keeps_a_folder_aside_that_can_not_be_replaced(tmp_path, monkeypatch):
     """As if killed between the two moves: the old folder still exists, whole."""
     (tmp_path / "people").mkdir()
     (tmp_path / "people" / "a.txt").write_text("old")
@@ -85,8 +85,7 @@ def test_a_folder_that_can_not_be_replaced_is_kept_aside(tmp_path, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, {root!r})
-from whole_files import whole
+from facerec._files import whole
 with whole({path!r}) as unfinished:
     unfinished.write_text("ne")
     print("writing", flush=True)
@@ -95,10 +94,10 @@ with whole({path!r}) as unfinished:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_in_the_middle_it_leaves_the_old_file_and_is_swept_up_later(tmp_path):
+def test_whole_survives_a_kill_and_is_cleaned_up_later(tmp_path):
     path = tmp_path / "notes [1].txt"
     path.write_text("old")
-    code = KILLED.format(root=str(ROOT), path=str(path))
+    code = KILLED.format(path=str(path))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"writing\n"
     process.send_signal(signal.SIGKILL)
@@ -115,7 +114,7 @@ def test_killed_in_the_middle_it_leaves_the_old_file_and_is_swept_up_later(tmp_p
     assert path.read_text() == "newer"
 
 
-def test_json_and_tables_are_written_whole_and_read_back(tmp_path):
+def test_json_and_tables_round_trip(tmp_path):
     write_json(tmp_path / "new" / "notes.json", {"who": "Zoë", "count": 1})
     assert (tmp_path / "new" / "notes.json").read_text(encoding="utf-8") == '{\n "who": "Zoë",\n "count": 1\n}\n'
     write_table(tmp_path / "table.csv", pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}, index=[7, 8]))

@@ -1,16 +1,251 @@
-"""load_facenet opens what students own: the course's folder, and any Keras file that gives encodings."""
+"""Networks on disk: the shipped ones, saving and loading, damaged files, and what students own."""
+
+from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
 
+from facerec import networks
+from facerec._files import ROOT
+from facerec.detection import TEMPLATE, extract_face
 from facerec.encoding import faces_to_encodings, img_to_encoding
 from facerec.errors import BadArgument, BadNetwork
-from facerec.networks import load_facenet
+from facerec.evaluation import Probability
+from facerec.networks import FaceNetInfo, info_of, load_facenet, save_network
+from fr_utils import identify
 from inception_blocks_v2 import InceptionResNetV1
+
+SHIPPED = Path(ROOT) / "weights" / "resnet"
+
+
+FILE_NAMES = ("model.json", "model.h5", "facenet.json")
+
+
+def test_shipped_network_carries_its_info(network):
+    assert network.input_shape == (None, 150, 150, 3) and network.output_shape == (None, 128)
+    info = info_of(network)
+    assert info.side == 150 and info.threshold == 0.7 and not network.trainable
+    assert info.template.keys() == TEMPLATE.keys()
+
+
+def test_shipped_network_is_small_enough_for_git():
+    assert sum((SHIPPED / name).stat().st_size for name in FILE_NAMES) < 25e6
+
+
+def test_keras_alone_opens_the_shipped_network(network, photos):
+    """No Lambda, no custom object: model_from_json and load_weights are enough, and give the same numbers."""
+    text = (SHIPPED / "model.json").read_text(encoding="utf-8")
+    layers = json.loads(text)["config"]["layers"]
+    (trunk,) = [layer for layer in layers if layer["class_name"] == "Functional"]
+    for layer in [layer for layer in layers if layer is not trunk] + trunk["config"]["layers"]:
+        assert layer["module"] == "keras.layers" and layer["registered_name"] is None, layer["name"]
+        assert layer["class_name"] != "Lambda", layer["name"]
+    model = keras.models.model_from_json(text)
+    model.load_weights(SHIPPED / "model.h5")
+    face = extract_face(photos["lena"])[None].astype(np.float32)
+    np.testing.assert_allclose(model(face), network(face), atol=1e-6)
+
+
+def test_save_network_and_load_facenet_round_trip(small_network, tmp_path):
+    template = {"left_eye": (0.25, 0.25), "right_eye": (0.75, 0.25)}
+    calibration = {"factor": 0.5, "fitted_on": "жители", "range": [0.1, 0.2]}
+    folder = tmp_path / "new" / "folder"
+    probability = Probability("isotonic", 0.25, (0.3, 0.5, 0.9), (4.0, 1.5, -3.0))
+    info = {"template": template, "threshold": 0.9, "calibration": calibration, "probability": probability}
+    save_network(small_network, folder, name="klein", **info)
+    loaded = load_facenet(folder)
+    assert info_of(loaded) == FaceNetInfo("klein", 8, template, 0.9, calibration, probability) and not loaded.trainable
+    faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(faces), small_network(faces))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILE_NAMES)
+
+
+def test_load_facenet_finds_the_project_from_any_folder(tmp_path, monkeypatch, small_folder):
+    """Relative to where Python runs, or else to the project."""
+    monkeypatch.chdir(tmp_path)
+    assert load_facenet(small_folder.name).name == "small"
+    assert load_facenet(str(small_folder)).name == "small"
+
+
+def test_saving_over_a_network_replaces_it(small_folder, small_network):
+    small_network.layers[-2].set_weights([w + 1 for w in small_network.layers[-2].get_weights()])
+    save_network(small_network, small_folder, name="second")
+    loaded = load_facenet(small_folder)
+    assert info_of(loaded).name == "second"
+    np.testing.assert_array_equal(loaded.layers[-2].get_weights()[0], small_network.layers[-2].get_weights()[0])
+
+
+@pytest.mark.parametrize("step", ["save", "to_json"])
+def test_failed_save_keeps_the_old_network(small_folder, small_network, monkeypatch, step):
+    """No file is replaced before the last one is written; nothing half made is left lying about."""
+    other = keras.Model(small_network.input, small_network.layers[-2].output, name="other")
+    before = {path.name: path.read_bytes() for path in small_folder.iterdir()}
+
+    def no_space(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(type(other), step, no_space)
+    with pytest.raises(OSError, match="no space left"):
+        save_network(other, small_folder, name="second")
+    assert {path.name: path.read_bytes() for path in small_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("file", FILE_NAMES)
+def test_load_facenet_names_a_missing_file(small_folder, file):
+    (small_folder / file).unlink()
+    with pytest.raises(BadNetwork, match=f"{re.escape(str(small_folder))} .*{re.escape(file)}"):
+        load_facenet(small_folder)
+
+
+@pytest.mark.parametrize("file", ["model.json", "model.h5"])
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_load_facenet_detects_one_flipped_bit(small_folder, file, place):
+    data = bytearray((small_folder / file).read_bytes())
+    data[int(place * len(data))] ^= 1
+    (small_folder / file).write_bytes(data)
+    with pytest.raises(BadNetwork, match=f"{file} is damaged .*copy the whole folder again"):
+        load_facenet(small_folder)
+
+
+def test_missing_file_of_a_copied_network_says_copy_again(small_folder):
+    (small_folder / "model.h5").unlink()
+    with pytest.raises(BadNetwork, match="has no model.h5; copy the whole folder again"):
+        load_facenet(small_folder)
+
+
+def test_missing_file_of_a_shipped_network_names_a_git_command_that_works(tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "ROOT", tmp_path)
+    folder = tmp_path / "weights" / "resnet"
+    shutil.copytree("weights/resnet", folder)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "weights"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    (folder / "model.h5").unlink()
+    with pytest.raises(BadNetwork, match="git checkout") as caught:
+        load_facenet(folder)
+    advice = re.search("'(git checkout [^']*)'", str(caught.value))[1]
+    subprocess.run(advice.split(), cwd=tmp_path, check=True)
+    assert load_facenet(folder).output_shape == (None, 128)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "is damaged"), ("", "is damaged"), ("{}", "is incomplete"), ("[]", "is incomplete"), ("7", "is incomplete")],
+)
+def test_load_facenet_rejects_a_damaged_card(small_folder, text, reason):
+    (small_folder / "facenet.json").write_text(text)
+    with pytest.raises(BadNetwork, match=f"facenet.json {reason}"):
+        load_facenet(small_folder)
+
+
+@pytest.mark.parametrize("entry", ["name", "side", "template", "threshold", "sha256"])
+def test_load_facenet_rejects_a_card_without_an_entry(small_folder, entry):
+    card = json.loads((small_folder / "facenet.json").read_text())
+    del card[entry]
+    (small_folder / "facenet.json").write_text(json.dumps(card))
+    with pytest.raises(BadNetwork, match="facenet.json is incomplete"):
+        load_facenet(small_folder)
+
+
+def test_load_facenet_rejects_a_card_without_checksums(small_folder):
+    card = json.loads((small_folder / "facenet.json").read_text())
+    del card["sha256"]["model.h5"]
+    (small_folder / "facenet.json").write_text(json.dumps(card))
+    with pytest.raises(BadNetwork, match="facenet.json is incomplete"):
+        load_facenet(small_folder)
+
+
+def test_load_facenet_names_a_missing_folder():
+    with pytest.raises(
+        BadNetwork, match="no/such/network does not hold a network: .*this project ships weights/resnet"
+    ):
+        load_facenet("no/such/network")
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("scaling", "expected"),
+    [
+        ("0..255", lambda faces: faces),
+        ("0..1", lambda faces: faces / 255),
+        ("-1..1", lambda faces: faces / 127.5 - 1),
+        ((1 / 128, -127.5 / 128), lambda faces: (faces - 127.5) / 128),
+    ],
+    ids=["0..255", "0..1", "-1..1", "factor and offset"],
+)
+def test_load_facenet_adds_scaling_and_unit_length_to_a_keras_file(bare_network, tmp_path, ending, scaling, expected):
+    path = tmp_path / f"mine{ending}"
+    bare_network.save(path)
+    model = load_facenet(path, scaling=scaling)
+    faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    raw = np.asarray(bare_network(expected(faces).astype(np.float32)))
+    np.testing.assert_allclose(model(faces), raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-5)
+    assert info_of(model).side == 8 and info_of(model).name == "mine" and not model.trainable
+
+
+@pytest.fixture
+def bare_network() -> keras.Model:
+    """A foreign network: 8×8 faces to 16 numbers of any length."""
+    start = keras.initializers.RandomNormal(seed=2)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(16, kernel_initializer=start)]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+
+def test_load_facenet_needs_a_side_where_the_file_leaves_it_open(tmp_path):
+    path = tmp_path / "any.keras"
+    keras.Sequential([keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()]).save(path)
+    with pytest.raises(BadArgument, match="takes faces of any size; say which with side="):
+        load_facenet(path, scaling="0..1")
+    assert load_facenet(path, scaling="0..1", side=24).input_shape == (None, 24, 24, 3)
+
+
+def test_load_facenet_says_what_is_wrong_with_a_keras_file(bare_network, small_folder, tmp_path):
+    path, text, map_of_numbers = tmp_path / "mine.keras", tmp_path / "text.keras", tmp_path / "maps.keras"
+    bare_network.save(path)
+    text.write_text("no network")
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]).save(map_of_numbers)
+    with pytest.raises(BadArgument, match="mine.keras: say what the network expects with scaling="):
+        load_facenet(path)
+    with pytest.raises(BadArgument, match=r"scaling='0..2': one of '0..255', '0..1', '-1..1', or a pair"):
+        load_facenet(path, scaling="0..2")
+    with pytest.raises(BadNetwork, match=r"mine takes \(None, 8, 8, 3\), not faces \(m, 9, 9, 3\)"):
+        load_facenet(path, scaling="0..1", side=9)
+    with pytest.raises(BadNetwork, match="text.keras can't be opened as a Keras model"):
+        load_facenet(text, scaling="0..1")
+    with pytest.raises(BadNetwork, match=r"maps gives \(None, 6, 6, 4\); encodings are \(m, D\)"):
+        load_facenet(map_of_numbers, scaling="0..1")
+    with pytest.raises(BadArgument, match="carries its own scaling and side"):
+        load_facenet(small_folder, scaling="0..1")
+
+
+def test_info_of_rejects_a_network_that_does_not_take_faces():
+    model = keras.Sequential([keras.Input((8, 9, 3)), keras.layers.Flatten()])
+    with pytest.raises(BadNetwork, match=r"a face network takes \(m, S, S, 3\)"):
+        img_to_encoding(BLANK, model, aligned=True)
+
+
+def test_confidence_is_nan_for_an_uncalibrated_network(images, small_network):
+    known = {"eve": np.eye(128, dtype=np.float32)[0]}
+    assert identify(images / "camera_0.jpg", known, small_network).confidence.isna().all()
+
+
+def test_load_facenet_rejects_a_card_with_an_impossible_probability(small_folder):
+    card = json.loads((small_folder / "facenet.json").read_text())
+    card["probability"] = {"method": "logistic", "prior": 0.5, "distances": [0.4, 1.0], "log_odds": [-3.0, 3.0]}
+    (small_folder / "facenet.json").write_text(json.dumps(card))
+    with pytest.raises(BadNetwork, match="facenet.json is damaged: .*the farther, the less probable"):
+        load_facenet(small_folder)
+
+
+BLANK = np.full((60, 80, 3), 128, np.uint8)
 
 #: What the course's model.json looks like where it matters: a Lambda whose bytecode no Python of today reads.
 DEAD_LAMBDA = {
@@ -46,9 +281,14 @@ def course(tmp_path_factory):
     return folder, network
 
 
-def test_the_courses_folder_loads_by_name_with_equal_outputs(course):
-    folder, network = course
-    model = load_facenet(folder)
+@pytest.fixture(scope="module")
+def loaded(course) -> keras.Model:
+    """What ``load_facenet`` makes of the course's folder."""
+    return load_facenet(course[0])
+
+
+def test_course_folder_loads_by_layer_name_with_equal_outputs(course, loaded):
+    (_, network), model = course, loaded
     faces = np.random.default_rng(2).integers(0, 256, (2, 160, 160, 3)).astype("float32")
     expected = np.asarray(network(faces / 255, training=False))
     expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
@@ -57,13 +297,13 @@ def test_the_courses_folder_loads_by_name_with_equal_outputs(course):
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
 
 
-def test_the_courses_network_encodes_a_photo(course):
-    encoding = img_to_encoding("images/lena.jpg", load_facenet(course[0]))
+def test_course_network_encodes_a_photo(loaded):
+    encoding = img_to_encoding("images/lena.jpg", loaded)
     assert encoding.shape == (128,)
     assert np.linalg.norm(encoding) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_weights_file_of_another_network_is_refused_by_the_layers_name(course, tmp_path):
+def test_weights_of_another_network_are_rejected_with_the_layers_name(course, tmp_path):
     (tmp_path / "model.json").write_text((course[0] / "model.json").read_text())
     with pytest.raises(BadNetwork, match="no weights: model.h5 is missing"):
         load_facenet(tmp_path)
@@ -71,7 +311,7 @@ def test_a_weights_file_of_another_network_is_refused_by_the_layers_name(course,
     with pytest.raises(BadNetwork, match="layer Conv2d_1a_3x3 is None, expected"):
         load_facenet(tmp_path)
     (tmp_path / "model.h5").write_bytes(b"nothing")
-    with pytest.raises(BadNetwork, match=r"model\.h5 is no weights file"):
+    with pytest.raises(BadNetwork, match=r"model\.h5 can't be read as a weights file"):
         load_facenet(tmp_path)
     with h5py.File(tmp_path / "model.h5", "w"):
         pass
@@ -85,28 +325,7 @@ def tiny(side: int | None = 32, outputs: int = 5) -> keras.Model:
     return keras.Sequential([*layers, keras.layers.Dense(outputs)], name="tiny")
 
 
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-@pytest.mark.parametrize(
-    ("scaling", "factor", "offset"), [("0..1", 1 / 255, 0), ("-1..1", 2 / 255, -1), ((0.5, 3), 0.5, 3)]
-)
-def test_any_keras_file_gets_its_scaling_and_unit_length(tmp_path, ending, scaling, factor, offset):
-    network = tiny()
-    network.save(tmp_path / f"mine{ending}")
-    model = load_facenet(tmp_path / f"mine{ending}", scaling=scaling)
-    faces = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
-    expected = np.asarray(network(faces * factor + offset))
-    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(faces_to_encodings(faces, model), expected, atol=1e-5)
-
-
-def test_a_network_for_any_size_wants_to_be_told_the_side(tmp_path):
-    tiny(None).save(tmp_path / "mine.keras")
-    with pytest.raises(BadArgument, match="say which with side="):
-        load_facenet(tmp_path / "mine.keras", scaling="0..1")
-    assert load_facenet(tmp_path / "mine.keras", scaling="0..1", side=48).input_shape == (None, 48, 48, 3)
-
-
-def test_what_makes_no_sense_is_refused_with_a_reason(tmp_path):
+def test_load_facenet_rejects_bad_arguments_with_a_reason(tmp_path):
     file = tmp_path / "mine.keras"
     tiny().save(file)
     with pytest.raises(BadArgument, match="say what the network expects"):
