@@ -1,4 +1,8 @@
-"""TODO facerec.damage."""
+"""Twelve ways to make a picture of a face worse, each in degrees, to test networks and quality scores.
+
+damaged(photo, keypoints, "blurred", 0.06)       # sigma of 6 % of the distance between the eyes
+DAMAGES["blurred"].levels                        # (0, 0.03, 0.06, 0.1, 0.15); 0 leaves the photo as it is
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from facerec.detection import Point, check_photo
 from facerec.errors import BadArgument
 from facerec.quality import FaceFrame, face_frame, line_kernel
 
+#: (photo, face, level, rng) → the worse photo, (H, W, 3) uint8.
 Work = Callable[[np.ndarray, FaceFrame, float, np.random.Generator], np.ndarray]
 
 
@@ -41,7 +46,7 @@ def _tilted(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Gen
 
 
 def _exposed(photo: np.ndarray, stops: float) -> np.ndarray:
-    """So many stops more light, for a display's gamma of 2.2; what does not fit into 0..255 is cut off."""
+    """The photo with so many stops more light, for a display's gamma of 2.2; clipped to 0..255."""
     return (photo * 2 ** (stops / 2.2)).round().clip(0, 255).astype(np.uint8)
 
 
@@ -85,7 +90,7 @@ def _half_covered(photo: np.ndarray, face: FaceFrame, level: float, rng: np.rand
 
 
 def _turned(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Generator) -> np.ndarray:
-    """The photo, wrapped around an upright cylinder with a nose, and turned; what was hidden stays unknown."""
+    """The photo, wrapped around an upright cylinder with a nose, and turned; it can't show what was hidden."""
     right, down = face.coordinates(photo)
     side, radius, grain = rng.choice([-1, 1]), 1.15, 64
     u, v = np.linspace(-3, 3, 6 * grain), np.linspace(-2, 2, 4 * grain)  # the surface, in eye distances
@@ -99,14 +104,14 @@ def _turned(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Gen
 
 
 def _pulled(u: np.ndarray, row: float, angle: float, radius: float) -> np.ndarray:
-    """Along one row of a head: which point comes to lie at each place ``u`` after the turn."""
+    """For one row of a head: the point that lies at each place ``u`` after the turn."""
     nose = 0.35 * np.exp(-((u / 0.2) ** 2) - ((row - 0.08) / 0.25) ** 2)
     depth = np.sqrt(np.maximum(radius**2 - u**2, 0)) - 0.75 * radius + nose
     head = u * np.cos(angle) + depth * np.sin(angle)
-    beside = np.clip((np.abs(u) - radius) / (3 - radius), 0, 1)  # the background is stretched, and stays at ±3
+    beside = np.clip((np.abs(u) - radius) / (3 - radius), 0, 1)  # the background is stretched; ±3 stays in place
     edge = np.sign(u) * radius * np.cos(angle) - 0.75 * radius * np.sin(angle)
     moved = np.where(beside > 0, edge + (np.sign(u) * 3 - edge) * beside, head)
-    moved = np.maximum.accumulate(moved) + 1e-6 * u  # what lies behind another point is hidden
+    moved = np.maximum.accumulate(moved) + 1e-6 * u  # a point behind another one is hidden
     return np.interp(u, moved, u)
 
 
@@ -116,9 +121,9 @@ class Damage:
 
     Attributes:
         levels: From 0, which leaves the picture as it is, to the worst.
-        unit: What a level says.
-        most: The largest number that makes sense.
-        work: What does it.
+        unit: The unit of a level.
+        most: The largest level allowed.
+        work: The function that does it.
     """
 
     levels: tuple[float, ...]
@@ -127,7 +132,7 @@ class Damage:
     work: Work
 
 
-#: Every way, by its name.
+#: Every kind of damage, by its name.
 DAMAGES: dict[str, Damage] = {
     "smaller": Damage((0, 28, 20, 14, 10), "pixels between the eyes, enlarged again", 10_000, _smaller),
     "blurred": Damage((0, 0.03, 0.06, 0.1, 0.15), "sigma, in eye distances", 2, _blurred),
@@ -143,38 +148,38 @@ DAMAGES: dict[str, Damage] = {
     "turned": Damage((0, 12, 24, 36, 48), "degrees to one side, of a cylinder with a nose", 70, _turned),
 }
 
-
-#: The levels of each way, from 0 (untouched) to the worst.
-DAMAGE_LEVELS: dict[str, tuple[float, ...]] = {kind: way.levels for kind, way in DAMAGES.items()}
+#: The levels of each kind, from 0 (untouched) to the worst.
+DAMAGE_LEVELS: dict[str, tuple[float, ...]] = {kind: damage.levels for kind, damage in DAMAGES.items()}
 
 
 def damaged(photo: np.ndarray, keypoints: Mapping[str, Point], kind: str, level: float, seed: int = 0) -> np.ndarray:
-    """Make a picture of a face worse, in one way.
+    """A picture of a face, damaged in one way.
 
-    The face may lie elsewhere afterwards (``tilted``, ``turned``): detect it anew. A head that really turns shows what
-    was hidden; ``turned`` can't, so for profiles take real photographs, by their ``yaw``.
+    The face may move (``tilted``, ``turned``): detect it again. A real turn of the head reveals what was hidden;
+    ``turned`` can't, so use real photographs for profiles.
 
     Args:
         photo: Array (H, W, 3), uint8, RGB; it is not changed.
         keypoints: The face's five points in the photo's pixels, by MTCNN's names.
         kind: A key of :data:`DAMAGES`.
         level: How much, in the kind's own unit (``DAMAGES[kind].unit``). 0 leaves the photo as it is.
-        seed: Of the noise, of the direction of a shake, and of the side that is covered or turned away.
+        seed: Seed of the noise, the direction of a shake, and the side that is covered or turned away.
 
     Returns:
-        The worse photo, (H, W, 3) uint8, a new array.
+        The damaged photo, (H, W, 3) uint8, a new array.
 
     Raises:
-        BadArgument: If there is no such kind, or the level makes no sense for it.
+        BadArgument: If there is no such kind, or the level is out of its range.
 
     Example:
+        >>> from facerec.detection import TEMPLATE
         >>> grey = np.full((90, 90, 3), 128, np.uint8)
         >>> keypoints = {name: (90 * x, 90 * y) for name, (x, y) in TEMPLATE.items()}
         >>> int(damaged(grey, keypoints, "darker", 2).max())
         68
     """
     if kind not in DAMAGES:
-        raise BadArgument(f"kind={kind!r}: one of {', '.join(DAMAGES)}")
+        raise BadArgument(f"kind={kind!r}: must be one of {', '.join(DAMAGES)}")
     is_number = isinstance(level, int | float | np.number) and not isinstance(level, bool)
     if not is_number or not 0 <= level <= DAMAGES[kind].most:
         most, unit = DAMAGES[kind].most, DAMAGES[kind].unit

@@ -1,16 +1,14 @@
-"""How good a picture of a face is: a score that foretells failure, hints for the person, and ways to make it worse.
+"""How good a picture of a face is: a score that predicts failure, and hints for the person.
 
-A network recognises a good picture more surely than a bad one, and a bad picture in the database spoils every look at
-the door. So a picture is judged when somebody is enrolled::
+A network recognises good pictures more reliably than bad ones, and one bad picture in the database spoils every later
+comparison with it. Pictures are therefore judged at enrolment::
 
     quality = face_quality(photo, detection)
     quality.score                                # 0..1: 0.98
     quality.hints                                # what is wrong and what to do: ()
 
-The score is a logistic function of a few numbers that are measured in the picture. It was fitted to predict whether a
-picture is recognised as the person it shows; ``docs/results/quality.json`` says how well it does on people it has not seen.
-
-``damaged`` makes a picture worse in twelve named ways, to see what a network stands.
+The score is a logistic function of a few numbers measured in the picture. It was fitted to predict whether a picture is
+recognised as the person it shows; ``docs/results/quality.json`` holds how well it does on people it has not seen.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import numpy as np
 from facerec.detection import TEMPLATE, Detection, Point, check_photo, similarity_transform, warp
 from facerec.errors import BadArgument
 
-#: Between the eyes of the template, as a share of its side.
+#: The distance between the eyes of the template, as a share of its side.
 EYES_APART = float(np.hypot(*np.subtract(TEMPLATE["right_eye"], TEMPLATE["left_eye"])))
 
 
@@ -36,7 +34,7 @@ class FaceFrame:
     Attributes:
         middle: The origin, in the photo's pixels.
         across: From the left eye to the right one, in pixels: its length is ``size``.
-        size: Pixels between the eyes, as they would be if the face looked straight.
+        size: Pixels between the eyes, corrected for a turned head.
     """
 
     middle: np.ndarray
@@ -44,7 +42,7 @@ class FaceFrame:
     size: float
 
     def coordinates(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each pixel of a photo lies in the face's coordinates: (right, down), each (H, W)."""
+        """The face's coordinates of each pixel of a photo: (right, down), each (H, W)."""
         height, width = photo.shape[:2]
         x, y = np.arange(width)[None] - self.middle[0], np.arange(height)[:, None] - self.middle[1]
         right, down = self.across / self.size**2, np.array([-self.across[1], self.across[0]]) / self.size**2
@@ -60,7 +58,7 @@ def frame_matrix(keypoints: Mapping[str, Point]) -> np.ndarray:
 
 
 def face_frame(keypoints: Mapping[str, Point]) -> FaceFrame:
-    """Where a face is in its photo, from its keypoints in pixels."""
+    """The coordinates of a face in its photo, from its keypoints in pixels."""
     matrix = frame_matrix(keypoints)
     to_photo = cv2.invertAffineTransform(matrix)
     middle = to_photo @ [*np.mean(list(TEMPLATE.values()), axis=0), 1]
@@ -68,8 +66,8 @@ def face_frame(keypoints: Mapping[str, Point]) -> FaceFrame:
     return FaceFrame(middle, across, float(np.hypot(*across)))
 
 
-#: The average face of people who do not exist: 16×16 grey pixels of an aligned face, a row per line, in hexadecimal.
-#: Made by ``python tools/measure/quality.py average``.
+#: The average face of people who do not exist: 16×16 grey pixels of an aligned face, a row per line, in hexadecimal;
+#: made by ``python tools/measure/quality.py average``.
 AVERAGE = """
 341b173971a1c3d1d6d0b88540130508
 351d245487b7d4dde0dcc79f5c1e0004
@@ -89,39 +87,37 @@ AVERAGE = """
 413f342421346483836d452a29251a0a
 """
 
-
 #: Where the eyes lie in those 16×16 pixels.
 EYES = (slice(3, 7), slice(2, 14))
 
-
-#: The side of the face that a network looks at, in pixels: what is finer than that, nobody misses.
+#: The side of the face that a network sees, in pixels: finer detail does not matter.
 QUALITY_SIDE = 150
 
 
 @dataclass(frozen=True)
 class FaceQuality:
-    """How good a picture of a face is, and what that was judged by.
+    """How good a picture of a face is, and the readings behind the score.
 
     Attributes:
-        score: 0..1, the higher the better: about the share of the person's other pictures that would recognise this
-            one, if pictures were as good and as bad as those it was fitted on.
-        size: Pixels between the eyes, as they would be if the face looked straight.
-        sharpness: How strong fine detail of the face is beside coarse detail, along the direction in which it is
-            weakest, in as many pixels as the face has, 150 at most: about 0.5, less where it is blurred or was shaken.
+        score: 0..1, the higher the better: roughly the share of the person's other pictures that match this one, among
+            pictures like those it was fitted on.
+        size: Pixels between the eyes, corrected for a turned head.
+        sharpness: The strength of fine detail relative to coarse detail, along the direction in which it is weakest, at
+            the face's own resolution (150 pixels at most): about 0.5, less if the picture is blurred or was shaken.
             A small face can be sharp.
-        noise: The median of what is finer than a pixel or two, in grey values of 0..255.
-        blocks: How much stronger brightness changes at every eighth pixel than between: about 1, more after strong
+        noise: The median of the detail finer than a pixel or two, in grey values of 0..255.
+        blocks: How much more brightness changes at every eighth pixel than in between: about 1, more after strong
             JPEG compression.
         yaw: How far the nose lies to the right of the line from between the eyes to the middle of the mouth, in eye
             distances: about 0 if the face looks straight, ±0.3 if it is turned far.
         pitch: How far down from the eyes to the mouth the nose lies, as a share: about 0.6; less if the face looks up.
-        misfit: How far the five points lie from those of a face that looks straight, in eye distances.
+        misfit: How far the five points lie from those of a frontal face, in eye distances.
         roll: How far the head is tilted in the picture's plane, in degrees, clockwise.
-        brightness: Of the face, the mean, 0..1.
-        contrast: The standard deviation, 0..1. It is not part of the score.
+        brightness: The mean of the face, 0..1.
+        contrast: The standard deviation of the face, 0..1. It is not part of the score.
         overexposed: The share of the face that is white.
-        blank: The share of the face that shows nothing at all: white, black, or evenly covered.
-        eyes: How much the part around the eyes looks like anybody's: a correlation with the average face, −1..1.
+        blank: The share of the face without any detail: white, black, or evenly covered.
+        eyes: How much the eye region looks like that of the average face: a correlation, −1..1.
         confidence: How sure the detector is that this is a face, 0..1.
     """
 
@@ -143,17 +139,17 @@ class FaceQuality:
 
     @property
     def costs(self) -> dict[str, float]:
-        """What each thing that may be wrong takes from the log-odds of success, 0 or more."""
+        """What each possible defect takes from the log-odds of success, 0 or more."""
         return {name: COEFFICIENTS[name] * term.badness(self) for name, term in TERMS.items()}
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What is wrong and what to do, a sentence each, the worst first; nothing if the picture is good.
+        """What is wrong and what to do, a sentence each, the worst first; empty if the picture is good.
 
-        Something is wrong if it alone triples the odds of failure. If the score is low and nothing is so bad alone,
-        the worst thing is named.
+        A defect gets a hint if it alone triples the odds of failure. If the score is low without any such defect, the
+        worst one gets a hint.
         """
-        together: dict[str, float] = {}  # several numbers may say the same
+        together: dict[str, float] = {}  # several defects may have the same hint
         for name, cost in self.costs.items():
             together[_hint(name, self)] = together.get(_hint(name, self), 0) + cost
         worst = sorted(together, key=together.get, reverse=True)
@@ -161,30 +157,28 @@ class FaceQuality:
 
     @property
     def is_good(self) -> bool:
-        """Whether there is nothing to say about it."""
+        """Whether there are no hints."""
         return not self.hints
 
 
-#: What triples the odds of failure, taken from the log-odds of success.
+#: The cost in log-odds that triples the odds of failure.
 TRIPLED = float(np.log(3))
 
-
-#: A lower score is never good.
+#: A picture with a lower score is never good.
 LOW = 0.85
 
-
-#: From such a yaw on, it is the turn that hides the eyes.
+#: From this yaw on, hidden eyes are put down to the turn of the head.
 SIDEWAYS = 0.2
 
 
 @dataclass(frozen=True)
 class Term:
-    """One thing that may be wrong with a picture.
+    """One possible defect of a picture.
 
     Attributes:
-        reading: The number that says it.
-        good: Where it stops to matter: the badness is 0 there and on the other side.
-        bad: Where the badness is 1; beyond, it goes on to 2.
+        reading: The number that shows it.
+        good: The reading up to which the badness is 0.
+        bad: The reading at which the badness is 1; beyond it, the badness rises to 2.
     """
 
     reading: Callable[[FaceQuality], float]
@@ -192,16 +186,16 @@ class Term:
     bad: float
 
     def badness(self, quality: FaceQuality) -> float:
-        """How bad it is, from 0 to 2."""
+        """How bad the defect is, from 0 to 2."""
         return float(np.clip((self.reading(quality) - self.good) / (self.bad - self.good), 0, 2))
 
 
 def _octaves(value: float) -> float:
-    """How often 1 was doubled."""
+    """The logarithm to the base 2."""
     return float(np.log2(max(value, 1e-3)))
 
 
-#: What may be wrong.
+#: Every possible defect, by name.
 TERMS: dict[str, Term] = {
     "small": Term(lambda q: _octaves(q.size), _octaves(40), _octaves(8)),
     "blurred": Term(lambda q: _octaves(q.sharpness), _octaves(0.4), _octaves(0.05)),
@@ -217,10 +211,9 @@ TERMS: dict[str, Term] = {
     "doubtful": Term(lambda q: q.confidence, 0.995, 0.8),
 }
 
-
-#: How much each costs in log-odds where its badness is 1, and the log-odds of success where nothing is wrong.
-#: Made by ``python tools/measure/quality.py fit DIR`` on 12 photographs of each of 123 people of CelebA, untouched and damaged,
-#: with the encodings of ``weights/resnet``. The places in TERMS were chosen by hand, on these people and 41 others.
+#: The cost of each defect in log-odds at badness 1; FLAWLESS is the log-odds of success without defects. Made by
+#: ``python tools/measure/quality.py fit DIR`` on 12 photographs of each of 123 people of CelebA, untouched and damaged,
+#: with the encodings of ``weights/resnet``. The limits in TERMS were chosen by hand, on these people and 41 others.
 COEFFICIENTS: dict[str, float] = {
     "small": 2.2,
     "blurred": 4.47,
@@ -236,12 +229,11 @@ COEFFICIENTS: dict[str, float] = {
     "doubtful": 1.15,
 }
 
-
 FLAWLESS = 3.78
 
 
 def _hint(name: str, q: FaceQuality) -> str:
-    """What is wrong, and what to do about it."""
+    """The hint for a defect: what is wrong and what to do."""
     if abs(q.yaw) > SIDEWAYS and name in ("turned", "eyes hidden"):
         return "the face is turned sideways: look straight into the camera"
     if name == "blank" and (q.overexposed > 0.1 or q.brightness < 0.1):
@@ -256,24 +248,24 @@ def _hint(name: str, q: FaceQuality) -> str:
         "dark": "the face is dark: use more light, from the front",
         "bright": "the face is too bright: use less light, or a shorter exposure",
         "overexposed": "the face is too bright: use less light, or a shorter exposure",
-        "blank": "a part of the face is covered: let nothing lie over it",
+        "blank": "part of the face is covered: uncover the face",
         "eyes hidden": "the eyes are hard to see: take off dark glasses, and keep hair and hands away",
         "doubtful": "this hardly looks like a face: show all of it, and look straight into the camera",
     }[name]
 
 
 def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
-    """Judge a picture of a face: how surely will the person be recognised by it?
+    """How good a picture of a face is: how reliably it would be recognised.
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
         detection: The face in it, one of ``detect_faces(photo)``; its keypoints and its confidence are used.
 
     Returns:
-        The score, what it was judged by, and hints for the person.
+        The score, the readings behind it, and hints for the person.
 
     Raises:
-        BadArgument: If ``photo`` is no (H, W, 3) array of uint8, or the detection lacks keypoints or a confidence.
+        BadArgument: If ``photo`` is not an (H, W, 3) array of uint8, or the detection lacks keypoints or a confidence.
 
     Example:
         >>> grey = np.full((90, 90, 3), 128, np.uint8)
@@ -283,7 +275,7 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
     """
     check_photo(photo)
     if not isinstance(detection, Mapping) or not {"keypoints", "confidence"} <= set(detection):
-        raise BadArgument(f"detection must hold keypoints and confidence, as detect_faces gives it: {detection!r}")
+        raise BadArgument(f"detection must have keypoints and confidence, as from detect_faces; got {detection!r}")
     keypoints = detection["keypoints"]
     face, matrix = face_frame(keypoints), frame_matrix(keypoints)
     readings = {
@@ -305,13 +297,13 @@ def _grey(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
 
 
 def _inner(side: int) -> np.ndarray:
-    """Which pixels of an aligned face show skin, eyes and mouth, whatever hair and head are like: an ellipse."""
+    """The pixels of an aligned face without hair and background, (side, side) bool: an ellipse."""
     y, x = np.mgrid[:side, :side] / side
     return ((x - 0.495) / 0.34) ** 2 + ((y - 0.48) / 0.40) ** 2 < 1
 
 
 def _detail(photo: np.ndarray, matrix: np.ndarray, face: FaceFrame) -> dict[str, float]:
-    """Sharpness and noise: what is finer than a pixel or two, where it is strong and where it is weak."""
+    """Sharpness and noise: the strength of detail finer than a pixel or two, at its strongest and at its median."""
     side = int(np.clip(round(face.size / EYES_APART), 32, QUALITY_SIDE))
     grey, inner = _grey(photo, matrix, side).astype(np.float32), _inner(side)
     along = [grey - cv2.filter2D(grey, -1, smear, borderType=cv2.BORDER_REPLICATE) for smear in _smears()]
@@ -319,7 +311,7 @@ def _detail(photo: np.ndarray, matrix: np.ndarray, face: FaceFrame) -> dict[str,
     fine, coarse = (min(np.percentile(np.abs(band)[inner], 98) for band in bands) for bands in (along, [coarse]))
     grey = _grey(photo, matrix, QUALITY_SIDE).astype(np.float32)
     grain = np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1))[_inner(QUALITY_SIDE)]
-    return {"sharpness": float(fine / (coarse + 0.5)), "noise": float(np.median(grain))}  # 0.5: rounding is no detail
+    return {"sharpness": float(fine / (coarse + 0.5)), "noise": float(np.median(grain))}  # 0.5: rounding errors
 
 
 @functools.cache
@@ -331,7 +323,7 @@ def _smears() -> tuple[np.ndarray, ...]:
 
 
 def line_kernel(steps: np.ndarray, weights: np.ndarray, angle: float) -> np.ndarray:
-    """A kernel that weighs the points of a line through its middle; they lie between the pixels."""
+    """A kernel with weights along a line through its middle, interpolated between pixels."""
     reach = int(np.abs(steps).max()) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     for step, weight in zip(steps, weights, strict=True):
@@ -342,7 +334,7 @@ def line_kernel(steps: np.ndarray, weights: np.ndarray, angle: float) -> np.ndar
 
 
 def _blocks(photo: np.ndarray, face: FaceFrame) -> float:
-    """How much stronger brightness changes at every eighth pixel, where JPEG's blocks meet."""
+    """The change of brightness where JPEG's blocks meet, at every eighth pixel, relative to the change elsewhere."""
     left, top = np.maximum(face.middle - 1.3 * face.size, 0).astype(int) // 8 * 8
     right, bottom = np.maximum(face.middle + 1.3 * face.size, 0).astype(int)
     part = photo[top:bottom, left:right]
@@ -358,7 +350,7 @@ def _blocks(photo: np.ndarray, face: FaceFrame) -> float:
 
 
 def _pose(keypoints: Mapping[str, Point], matrix: np.ndarray, face: FaceFrame) -> dict[str, float]:
-    """Where the head looks, from the five points."""
+    """The pose of the head, from the five points."""
     points = {name: matrix[:, :2] @ keypoints[name] + matrix[:, 2] for name in TEMPLATE}
     eyes = (points["left_eye"] + points["right_eye"]) / 2
     down = (points["mouth_left"] + points["mouth_right"]) / 2 - eyes
@@ -373,7 +365,7 @@ def _pose(keypoints: Mapping[str, Point], matrix: np.ndarray, face: FaceFrame) -
 
 
 def _light(photo: np.ndarray, matrix: np.ndarray) -> dict[str, float]:
-    """How bright the face is, and what of it shows nothing."""
+    """The brightness of the face, and the shares of it without detail."""
     pixels = _grey(photo, matrix, QUALITY_SIDE)[_inner(QUALITY_SIDE)]
     blocks = _grey(photo, matrix, 96)[16:80, 20:76].astype(np.float64).reshape(8, 8, 7, 8)
     return {
@@ -385,7 +377,7 @@ def _light(photo: np.ndarray, matrix: np.ndarray) -> dict[str, float]:
 
 
 def _eyes(photo: np.ndarray, matrix: np.ndarray) -> float:
-    """How much the eyes look like the average face's: a correlation, 0 where there is hardly anything to see."""
+    """The correlation of the eye region with the average face's; near 0 if there is hardly any contrast."""
     small = cv2.resize(_grey(photo, matrix, 96), (16, 16), interpolation=cv2.INTER_AREA)[EYES].astype(np.float64)
     average = np.array([list(bytes.fromhex(row)) for row in AVERAGE.split()], np.float64)[EYES]
     a, b = (small - small.mean()).ravel(), (average - average.mean()).ravel()

@@ -1,4 +1,11 @@
-"""TODO facerec.evaluation.intervals."""
+"""How sure is a number? 95 % intervals over people, by the bootstrap, and Wilson's interval of a share.
+
+``people`` is an array (n, 2): the identities in the two photos of each pair. Pairs that share a person fail together,
+so people are drawn anew, not pairs::
+
+    people a b c d  ──draw 4──►  b b d a  ──►  a pair's weight = how often its people were drawn  ──►  a number
+                    2,000 times                the 2.5 % and 97.5 % quantiles of those numbers   ◄──
+"""
 
 from __future__ import annotations
 
@@ -10,18 +17,15 @@ import pandas as pd
 
 from facerec.errors import BadArgument
 from facerec.evaluation.rates import (
-    _true_accepts,
     area_under_roc,
     check_pairs,
-    corner_thresholds,
-    count_accepted,
-    find_meeting,
     is_right,
     rank_pairs,
     true_accepts_at,
+    weighted_true_accepts,
 )
 
-#: A number of (distances, same, weight).
+#: A number from (distances, same, weight), each (n,).
 Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
@@ -37,40 +41,24 @@ class Interval:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def person_folds(people: np.ndarray, folds: int = 10, seed: int = 0) -> np.ndarray:
-    """Deal *people* to folds: in which fold does each pair lie with both of its people?
+def wilson_interval(successes: int, cases: int) -> Interval:
+    """A share of independent cases with its 95 % interval, which also holds for few cases.
 
-    Of different pairs that were drawn from everybody, only one in ``folds`` stays within a fold. Who wants more draws
-    them within the folds, as the makers of LFW did.
-
-    Args:
-        people: (n, 2), the identity in the first and in the second photo.
-        folds: How many; each gets equally many people, give or take one.
-        seed: Of the dealing, which depends on the names and not on the order of the pairs.
-
-    Returns:
-        (n,) the number of each pair's fold; -1 where its two people lie in different folds.
+    Raises:
+        BadArgument: If there are no cases, or fewer cases than successes.
 
     Example:
-        >>> person_folds([["ada", "ada"], ["bob", "bob"], ["ada", "bob"]], folds=2).tolist()
-        [0, 1, -1]
+        >>> print(wilson_interval(9, 10))
+        0.9000 [0.5958, 0.9821]
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
-    names, index = number_people(people)
-    if not 2 <= folds <= len(names):
-        raise BadArgument(f"folds={folds}: 2 to {len(names)}, the number of people")
-    fold = np.random.default_rng(seed).permutation(len(names)) % folds
-    first, second = fold[index].T
-    return np.where(first == second, first, -1)
+    from scipy.stats import binomtest
 
-
-def number_people(people: np.ndarray, pairs: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The names, in order, and the two numbers (n, 2) of each pair."""
-    shape = np.shape(people)
-    if len(shape) != 2 or shape != (len(people) if pairs is None else pairs, 2):
-        of = "" if pairs is None else f" of the {pairs}"
-        raise BadArgument(f"people {shape}: two identities for each{of} pairs are needed")
-    names, index = np.unique(np.asarray(people), return_inverse=True)
-    return names, index.reshape(-1, 2)
+    if not 0 <= successes <= cases or cases < 1:
+        raise BadArgument(f"successes={successes!r}, cases={cases!r}: needs 0 ≤ successes ≤ cases, and a case")
+    ends = binomtest(int(successes), int(cases)).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(successes / cases, float(ends.low), float(ends.high))
 
 
 def bootstrap(
@@ -81,18 +69,17 @@ def bootstrap(
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Any statistic of pairs with a 95 % interval over *people*: other people might have been in the test.
+    """Any statistic of pairs with its 95 % interval over people: other people might have been in the test.
 
-    Pairs that share a person succeed or fail together, so people are drawn anew, not pairs: a person drawn
-    c times gives their same pairs the weight c, and a different pair the product of its two counts.
+    A person drawn c times gives their same pairs the weight c; a different pair has the product of its two counts.
 
     Args:
-        statistic: Of (distances, same, weight), each (n,); with weights of 1 it is the statistic of the list.
+        statistic: A function of (distances, same, weight), each (n,); all weights are 1 for the value itself.
         distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         people: (n, 2), the identity in the first and in the second photo.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
 
     Returns:
         The statistic, and its 2.5 % and 97.5 % quantiles.
@@ -107,31 +94,36 @@ def bootstrap(
     """
     distances, same = check_pairs(distances, same)
     value = statistic(distances, same, np.ones(len(same)))
-    return percentile_interval(value, (statistic(distances, same, w) for w in draw_people(people, same, samples, seed)))
+    return percentile_interval(
+        value, (statistic(distances, same, w) for w in _draw_people(people, same, samples, seed))
+    )
 
 
 def percentile_interval(value: float, scores: Iterable[float]) -> Interval:
-    """A value between the 2.5 % and 97.5 % quantiles of what it was for other people."""
+    """A value with the 2.5 % and 97.5 % quantiles of its bootstrap scores."""
     scores = np.fromiter(scores, np.float64)
     if not len(scores):
-        raise BadArgument("too few people to draw them anew: no drawing had same pairs and different ones")
+        raise BadArgument("too few people for a bootstrap: no drawing had both same and different pairs")
     low, high = np.quantile(scores, [0.025, 0.975])
     return Interval(float(value), float(low), float(high))
 
 
-def draw_people(people: np.ndarray, same: np.ndarray, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw people anew, again and again: how much each pair (n,) counts then."""
-    names, index = number_people(people, len(same))
+def _draw_people(people: np.ndarray, same: np.ndarray, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """The weights (n,) of the pairs in each drawing of people; drawings that lose a kind of pairs are left out."""
+    if np.shape(people) != (len(same), 2):
+        raise BadArgument(f"people {np.shape(people)}: two identities for each of the {len(same)} pairs are needed")
+    names, index = np.unique(np.asarray(people), return_inverse=True)
+    index = index.reshape(-1, 2)
     rng = np.random.default_rng(seed)
     for _ in range(samples):
-        count = count_draws(rng, len(names))
+        count = draw_counts(rng, len(names))
         weight = count[index[:, 0]] * np.where(same, 1, count[index[:, 1]])
         if all(weight[kind].any() for kind in (same, ~same) if kind.any()):
             yield weight
 
 
-def count_draws(rng: np.random.Generator, people: int) -> np.ndarray:
-    """Draw as many people as there are: how often each (people,) was drawn."""
+def draw_counts(rng: np.random.Generator, people: int) -> np.ndarray:
+    """How often each person was drawn, (people,), when as many are drawn as there are."""
     return np.bincount(rng.integers(max(1, people), size=people), minlength=people)
 
 
@@ -143,17 +135,17 @@ def bootstrap_accuracy(
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Accuracy with a 95 % interval over *people*: other people might have been in the test.
+    """Accuracy with its 95 % interval over people: other people might have been in the test.
 
-    The two kinds of pairs keep the proportion that they have in the list, whoever is drawn.
+    The two kinds of pairs keep their proportion in the list, whichever people are drawn.
 
     Args:
         distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         people: (n, 2), the identity in the first and in the second photo.
         threshold: Accept below it; chosen on other people.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
 
     Returns:
         The accuracy and its 2.5 % and 97.5 % quantiles.
@@ -162,12 +154,12 @@ def bootstrap_accuracy(
     """
     distances, same = check_pairs(distances, same)
     right = is_right(distances, same, threshold)
-    scores = (balanced_accuracy(right, same, weight) for weight in draw_people(people, same, samples, seed))
+    scores = (weighted_accuracy(right, same, weight) for weight in _draw_people(people, same, samples, seed))
     return percentile_interval(right.mean(), scores)
 
 
-def balanced_accuracy(right: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
-    """The weighted accuracy, with the two kinds of pairs in the proportion that they have in the list."""
+def weighted_accuracy(right: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
+    """The weighted accuracy, with the two kinds of pairs in their proportion in the list."""
     share = same.mean()
     parts = [(part, kind) for part, kind in ((share, same), (1 - share, ~same)) if kind.any()]
     return sum(part * np.average(right[kind], weights=weight[kind]) for part, kind in parts)
@@ -182,19 +174,19 @@ def bootstrap_gain(
     samples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """By how much more pairs one method gets right than another, with a 95 % interval over people.
+    """How much more accurate one method is than another, with a 95 % interval over people.
 
-    Both are asked about the same people in every drawing, so what is hard for both does not blur the difference: two
-    intervals that overlap can still differ for sure.
+    Both methods see the same people in every drawing, so what is hard for both cancels out: the difference can be
+    certain even if the intervals of the two accuracies overlap.
 
     Args:
-        before: (n,), distances of the one method, NaN where a photo could not be used.
-        after: (n,), of the other.
+        before: (n,), distances by the first method, NaN where a photo could not be used.
+        after: (n,), distances by the second.
         same: (n,) bool.
         people: (n, 2), the identity in the first and in the second photo.
-        thresholds: Of the one and of the other, chosen on other people.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        thresholds: Of the first and of the second, chosen on other people.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
 
     Returns:
         The accuracy of ``after`` minus that of ``before``, and its 2.5 % and 97.5 % quantiles.
@@ -203,17 +195,17 @@ def bootstrap_gain(
     after, _ = check_pairs(after, same)
     right = [is_right(found, same, threshold) for found, threshold in zip((before, after), thresholds, strict=True)]
     gain = right[1].astype(float) - right[0]
-    scores = (balanced_accuracy(gain, same, weight) for weight in draw_people(people, same, samples, seed))
+    scores = (weighted_accuracy(gain, same, weight) for weight in _draw_people(people, same, samples, seed))
     return percentile_interval(gain.mean(), scores)
 
 
 def bootstrap_mean(values: np.ndarray, samples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of one value per person with a 95 % interval over people, who are drawn anew.
+    """The mean of one value per person, with its 95 % interval over people.
 
     Args:
         values: (k,), one per person.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
@@ -227,44 +219,33 @@ def bootstrap_mean(values: np.ndarray, samples: int = 2000, seed: int = 0) -> In
 def bootstrap_auc(
     distances: np.ndarray, same: np.ndarray, people: np.ndarray, samples: int = 2000, seed: int = 0
 ) -> Interval:
-    """``area_under_roc`` with a 95 % interval over people; the arguments are those of ``bootstrap``."""
+    """``area_under_roc`` with its 95 % interval over people. The arguments are those of ``bootstrap``."""
     value = area_under_roc(distances, same)
     distances, same = check_pairs(distances, same)
     ranks = rank_pairs(distances, same)
     return percentile_interval(
-        value, (_nearer(ranks, same, weight) for weight in draw_people(people, same, samples, seed))
+        value, (_nearer(ranks, same, weight) for weight in _draw_people(people, same, samples, seed))
     )
 
 
 def _nearer(ranks: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
-    """The weighted AUC from ranks 0, 1, …: what roc_auc_score(sample_weight) says, a hundred times as fast."""
+    """The weighted AUC from ranks 0, 1, …: equals roc_auc_score(sample_weight=…), a hundred times as fast."""
     near, far = (np.bincount(ranks[k], weight[k], minlength=ranks.max() + 1) for k in (same, ~same))
     farther = far.sum() - far.cumsum() + far / 2  # an equal distance is half a win
     return float(near @ farther / (near.sum() * far.sum()))
 
 
-def bootstrap_equal_error(
-    distances: np.ndarray, same: np.ndarray, people: np.ndarray, samples: int = 2000, seed: int = 0
-) -> Interval:
-    """The rate of ``equal_error`` with a 95 % interval over people; the arguments are those of ``bootstrap``."""
-    distances, same = check_pairs(distances, same)
-    corners = corner_thresholds(distances)
-    return bootstrap(
-        lambda d, s, w: find_meeting(*count_accepted(d, s, corners, w))[1], distances, same, people, samples, seed
-    )
-
-
 def bootstrap_true_accepts(
     distances: np.ndarray, same: np.ndarray, people: np.ndarray, far: float, samples: int = 2000, seed: int = 0
 ) -> Interval | None:
-    """``true_accepts_at`` with a 95 % interval over people; None where fewer than 10 false accepts would decide it.
+    """``true_accepts_at`` with its 95 % interval over people; None if it would rest on fewer than 10 false accepts.
 
-    In every drawing the threshold is that at which the drawn people's false accepts are at most ``far``, so that its
-    uncertainty is in the interval. The other arguments are those of ``bootstrap``.
+    Every drawing chooses its own threshold, so the interval includes the threshold's uncertainty. The other arguments
+    are those of ``bootstrap``.
     """
     if true_accepts_at(distances, same, far) is None:
         return None
-    share = _true_accepts(*check_pairs(distances, same), far)
+    share = weighted_true_accepts(*check_pairs(distances, same), far)
     return bootstrap(lambda _, __, weight: share(weight), distances, same, people, samples, seed)
 
 
@@ -276,19 +257,19 @@ def verification_table(
     samples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """True accepts at each share of false accepts that may be, with 95 % intervals over people.
+    """True accepts at several shares of false accepts, with 95 % intervals over people.
 
     Args:
         distances: (n,), NaN where a photo could not be used: never accepted.
         same: (n,) bool.
         people: (n, 2), the identity in the first and in the second photo.
-        fars: The shares of different pairs that may be accepted, each in 0..1.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        fars: The shares of different pairs that may be accepted, each between 0 and 1.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
 
     Returns:
-        A row per share: ``far``, ``true_accepts``, ``low``, ``high``, and ``decided_by``, how many different pairs that
-        share is. Where these are fewer than 10 the numbers are withheld: NaN.
+        A row per share: ``far``, ``true_accepts``, ``low``, ``high``, and ``decided_by``, the number of different pairs
+        in that share. Where it is less than 10, the numbers are withheld (NaN).
     """
     rows = []
     for far in fars:

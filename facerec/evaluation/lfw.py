@@ -1,4 +1,10 @@
-"""TODO facerec.evaluation.lfw."""
+"""The lists of pairs of Labeled Faces in the Wild (LFW), and the distances of their pairs.
+
+A list names pictures, a pair per line; what follows needs the names only, so a list of your own works as well::
+
+    Ada<tab>1<tab>3             Ada_0001.jpg, Ada_0003.jpg   one person
+    Ada<tab>2<tab>Bob<tab>1     Ada_0002.jpg, Bob_0001.jpg   two people
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ from facerec.errors import BadArgument
 
 @dataclass(frozen=True)
 class Pairs:
-    """A list of pairs: the pictures' file names (n, 2), the people (n, 2), and whether they are one person."""
+    """A list of pairs: the pictures' file names (n, 2), their people (n, 2), and whether they show one person (n,)."""
 
     files: np.ndarray
     people: np.ndarray
@@ -20,7 +26,11 @@ class Pairs:
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Read a pairs file: ``name i j`` is a same pair, ``name i other j`` a different one; counts are skipped."""
+    """The pairs of a file: ``name i j`` is a same pair, ``name i other j`` a different one; counts are skipped.
+
+    Raises:
+        BadArgument: If the file is missing, lists no pairs, or has a line that is not a pair.
+    """
     if not path.is_file():
         raise BadArgument(f"{path.name} is missing in {path.parent}")
     files, people = [], []
@@ -33,7 +43,7 @@ def read_pairs(path: Path) -> Pairs:
             case _ if number == 1 or not line.strip():
                 continue
             case _:
-                raise BadArgument(f"{path.name}, line {number}: {line!r} is no pair")
+                raise BadArgument(f"{path.name}, line {number}: {line!r} is not a pair")
         people.append((a, b))
         files.append((f"{a}_{int(i):04d}.jpg", f"{b}_{int(j):04d}.jpg"))
     if not files:
@@ -42,12 +52,26 @@ def read_pairs(path: Path) -> Pairs:
     return Pairs(np.array(files), people, people[:, 0] == people[:, 1])
 
 
+def person_of(file: str) -> str:
+    """The person in a picture, from its file name.
+
+    Example:
+        >>> person_of("Ada_Byron_0001.jpg")
+        'Ada_Byron'
+    """
+    return file.rsplit("_", 1)[0]
+
+
 def find_pictures(folder: Path, wanted: set[str]) -> dict[str, Path]:
-    """File name → path, for every wanted picture below the folder."""
+    """File name → path, for every wanted picture below the folder.
+
+    Raises:
+        BadArgument: If one is missing.
+    """
     found = {path.name: path for path in folder.rglob("*.jpg") if path.name in wanted}
     missing = sorted(wanted - set(found))
     if missing:
-        raise BadArgument(f"{len(missing)} pictures are missing below {folder}, the first is {missing[0]}")
+        raise BadArgument(f"pictures missing below {folder}: {len(missing)}, the first is {missing[0]}")
     return found
 
 

@@ -1,4 +1,10 @@
-"""TODO facerec.evaluation.probability."""
+"""From a distance to the probability that two photos show one person, and how well such probabilities hold.
+
+The log odds fall with the distance, on a line (logistic) or in steps (isotonic). A prior shifts them: two photos of two
+strangers picked at random are less likely to match than two photos of which one claims to be the other::
+
+    log odds(distance) + log odds(prior)  ──sigmoid──►  probability  ──reliability──►  of pairs at 0.8, do 80 % match?
+"""
 
 from __future__ import annotations
 
@@ -14,23 +20,26 @@ from facerec.errors import BadArgument
 from facerec.evaluation.intervals import Interval, bootstrap, percentile_interval
 from facerec.evaluation.rates import are_numbers, check_pairs, check_share
 
+#: How the log odds may depend on the distance, and the largest number of knots of each method.
+MOST_KNOTS = {"logistic": 2, "isotonic": 10_000}
+
 
 def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10, weight: np.ndarray | None = None) -> pd.DataFrame:
-    """Does a score mean what it says? Of pairs that score 0.8, how many show one person?
+    """How many pairs of about one score really show one person: do 80 % of those that score 0.8?
 
     Args:
         scores: (n,) in 0..1, higher means the same person.
         same: (n,) bool.
-        bins: So many groups with equally many pairs each, by score.
-        weight: (n,) how much each pair counts, 0 or more; by default 1. The groups then weigh about equally much, and a
-            group that would weigh nothing is left out.
+        bins: Number of groups by score, each with equally many pairs.
+        weight: (n,) the weight of each pair, 0 or more; by default 1. With weights, the groups have about equal weight,
+            and groups without weight are left out.
 
     Returns:
-        A row per group: ``score``, the mean, ``share``, how many of its pairs show one person, and ``pairs``, or what
-        they weigh.
+        A row per group: ``score``, its mean; ``share``, the share of its pairs that show one person; and ``pairs``,
+        their number, or their weight.
 
     Raises:
-        BadArgument: If a score lies outside 0..1, or there are fewer pairs than groups.
+        BadArgument: If a score lies outside 0..1, a weight is negative, or there are fewer pairs than groups.
 
     Example:
         >>> reliability([0.1, 0.2, 0.7, 0.9], [False, False, True, True], bins=2).round(2).values.tolist()
@@ -38,7 +47,7 @@ def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10, weight: np
     """
     scores, same = check_pairs(scores, same)
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise BadArgument(f"scores must lie in 0..1; these lie in {scores.min()}..{scores.max()}")
+        raise BadArgument(f"scores must lie in 0..1; they lie in {scores.min()}..{scores.max()}")
     if not 1 <= bins <= len(scores):
         raise BadArgument(f"bins={bins}: there are {len(scores)} pairs")
     order = np.argsort(scores, kind="stable")
@@ -57,15 +66,17 @@ def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10, weight: np
 
 
 def _weight(weight: np.ndarray, pairs: int) -> np.ndarray:
-    """A weight for each pair, or say what is wrong with them."""
+    """The weights as float64, checked."""
     weight = np.asarray(weight, np.float64)
     if weight.shape != (pairs,) or not (weight >= 0).all() or not 0 < weight.sum() < np.inf:
-        raise BadArgument(f"weight {weight.shape}: a number of 0 or more for each of the {pairs} pairs, not all 0")
+        raise BadArgument(
+            f"weight {weight.shape}: needs a number of 0 or more for each of the {pairs} pairs, not all 0"
+        )
     return weight
 
 
 def _split(order: np.ndarray, weight: np.ndarray, bins: int) -> list[np.ndarray]:
-    """Cut a list of pairs into groups that weigh about equally much."""
+    """The list of pairs, cut into groups of about equal weight."""
     middle = np.cumsum(weight[order]) - weight[order] / 2
     cuts = np.searchsorted(middle, np.arange(1, bins) / bins * weight[order].sum())
     return [group for group in np.split(order, cuts) if len(group)]
@@ -74,15 +85,15 @@ def _split(order: np.ndarray, weight: np.ndarray, bins: int) -> list[np.ndarray]
 def calibration_error(
     probability: np.ndarray, same: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
 ) -> float:
-    """How far probabilities lie from what happens, on average over groups of pairs (the expected calibration error).
+    """The mean gap between probability and outcome, over groups of pairs (expected calibration error).
 
-    Also a perfect probability has one above 0 on few pairs: each group's share is off by chance.
+    On few pairs, even a perfect probability has an error above 0, because each group's share is off by chance.
 
     Args:
-        probability: (n,) in 0..1, that a pair shows one person; a pair without one (NaN) says nothing and is left out.
+        probability: (n,) in 0..1, that a pair shows one person; pairs without one (NaN) are left out.
         same: (n,) bool.
-        bins: So many groups with equally many pairs each (``reliability``).
-        weight: (n,) how much each pair counts.
+        bins: Number of groups, each with equally many pairs (see ``reliability``).
+        weight: (n,) the weight of each pair.
 
     Example:
         >>> calibration_error([0.1, 0.1, 0.9, 0.9], [False, False, True, True], bins=2)
@@ -101,15 +112,15 @@ def calibration_error(
 def calibration_error_by_chance(
     probability: np.ndarray, bins: int = 10, samples: int = 1000, seed: int = 0
 ) -> Interval:
-    """What ``calibration_error`` would be if every probability were right: the mean, and where 95 % of the cases lie.
+    """The ``calibration_error`` of perfect probabilities on so many pairs: its mean, and the middle 95 % of its values.
 
-    Whatever lies within is as good as can be seen with so many pairs.
+    An error in that interval is as small as this number of pairs can show.
 
     Args:
         probability: (n,) in 0..1; NaN is left out.
         bins: As in ``calibration_error``.
-        samples: How often the truth is drawn, pair by pair, with just these probabilities.
-        seed: Of the drawing.
+        samples: Number of drawings; each draws the truth of every pair with its probability.
+        seed: Seed of the drawings.
     """
     probability = np.asarray(probability, np.float64)
     probability, rng = probability[~np.isnan(probability)], np.random.default_rng(seed)
@@ -126,10 +137,11 @@ def bootstrap_calibration_error(
     samples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """``calibration_error`` with a 95 % interval over people, the two kinds of pairs in the proportion of the list.
+    """``calibration_error`` with its 95 % interval over people, the two kinds of pairs in their proportion in the list.
 
-    Few pairs raise the error, and drawing them anew raises it as much again. So the interval begins where the basic one
-    does, as far below the value as the drawings went above it, and ends where the drawings end: wide, to be safe.
+    A small number of pairs raises the error, and drawing them anew raises it again. The lower end is therefore that of
+    the basic bootstrap (as far below the value as the drawings rise above it), the upper end that of the percentiles:
+    the interval is rather too wide than too narrow.
 
     Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 5.2, for the lower end.
     """
@@ -144,7 +156,7 @@ def bootstrap_calibration_error(
 
 
 def _in_proportion(weight: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Weights that give the same pairs, and the different ones, as much as they have in the list."""
+    """The weights, scaled so that the two kinds of pairs keep their proportion in the list."""
     return weight * np.where(same, same.sum() / weight[same].sum(), (~same).sum() / weight[~same].sum())
 
 
@@ -153,13 +165,13 @@ class Probability:
     """The probability that two photos show one person, from their distance: ``probability(distances)``.
 
     Attributes:
-        method: ``"logistic"``, a straight line in the log odds, or ``"isotonic"``, knots with straight lines between.
-        prior: How probable one person is before the distance is known, in 0..1.
-        distances: (k,) of the knots, ascending; a line has two.
-        log_odds: (k,) at the knots, falling, for a prior of 0.5.
+        method: ``"logistic"``, a straight line in the log odds, or ``"isotonic"``, straight lines between knots.
+        prior: The probability of one person before the distance is known, between 0 and 1.
+        distances: (k,) the distances at the knots, ascending; a line has two knots.
+        log_odds: (k,) the log odds at the knots, falling, for a prior of 0.5.
 
     Raises:
-        BadArgument: If they make no sense.
+        BadArgument: If an attribute is out of range, or the log odds do not fall with the distance.
 
     Example:
         >>> probability = Probability("logistic", 0.5, (0.4, 1.0), (3.0, -3.0))
@@ -173,30 +185,23 @@ class Probability:
     log_odds: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise BadArgument(f"method={self.method!r}: one of {', '.join(METHODS)}")
-        if not are_numbers([self.prior]) or not 0 < self.prior < 1:
-            raise BadArgument(f"prior={self.prior!r}: a share in 0..1")
+        _check_method(self.method)
+        check_share("prior", self.prior)
         for name in ("distances", "log_odds"):
             if not isinstance(getattr(self, name), tuple) or not are_numbers(getattr(self, name)):
-                raise BadArgument(f"{name}={getattr(self, name)!r}: a list of numbers")
-        if len(self.distances) != len(self.log_odds) or not 2 <= len(self.distances) <= MOST[self.method]:
-            raise BadArgument(
-                f"{len(self.distances)} distances and {len(self.log_odds)} log_odds make no {self.method}"
-            )
-        if (np.diff(self.distances) <= 0).any() or (np.diff(self.log_odds) > 0).any() or not self._falls:
+                raise BadArgument(f"{name}={getattr(self, name)!r}: must be a list of numbers")
+        x, y = self.distances, self.log_odds
+        if len(x) != len(y) or not 2 <= len(x) <= MOST_KNOTS[self.method]:
+            raise BadArgument(f"{len(x)} distances and {len(y)} log_odds do not make a {self.method} probability")
+        if (np.diff(x) <= 0).any() or (np.diff(y) > 0).any() or not y[0] > y[-1]:
             raise BadArgument("the distances must rise and the log_odds fall: the farther, the less probable")
-
-    @property
-    def _falls(self) -> bool:
-        return self.log_odds[0] > self.log_odds[-1]
 
     def __call__(self, distances: np.ndarray, prior: float | None = None) -> np.ndarray:
         """The probability at each distance; NaN where there is none.
 
         Args:
             distances: Of any shape.
-            prior: How probable one person is before the distance is known, in 0..1; by default the one fitted with.
+            prior: The probability of one person before the distance is known; by default, the attribute.
         """
         prior = self.prior if prior is None else prior
         check_share("prior", prior)
@@ -206,16 +211,19 @@ class Probability:
             odds = y[0] + (distances - x[0]) * (y[1] - y[0]) / (x[1] - x[0])
         else:
             odds = np.interp(distances, x, y)
-        with np.errstate(invalid="ignore"):  # NaN stays NaN, without a word
+        with np.errstate(invalid="ignore"):  # NaN stays NaN, without a warning
             return np.exp(-np.logaddexp(0, -(odds + _logit(prior))))
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers and words, ready for a JSON file."""
+        """The attributes, ready for a JSON file."""
         return asdict(self) | {"distances": list(self.distances), "log_odds": list(self.log_odds)}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Probability:
-        """What ``to_dict`` wrote; BadArgument if it did not.
+        """The probability that ``to_dict`` wrote.
+
+        Raises:
+            BadArgument: If it was not written by ``to_dict``.
 
         Example:
             >>> probability = fit_probability([0.2, 0.4, 0.3, 0.8, 1.0], [True, True, False, False, False])
@@ -224,15 +232,13 @@ class Probability:
         """
         names = {"method", "prior", "distances", "log_odds"}
         if not isinstance(given, Mapping) or set(given) != names:
-            raise BadArgument(f"a probability is a dict of {', '.join(sorted(names))}; this is {given!r}")
+            raise BadArgument(f"a probability is a dict of {', '.join(sorted(names))}; got {given!r}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
-#: How a probability may depend on the distance, and how many knots that has at most.
-MOST = {"logistic": 2, "isotonic": 10_000}
-
-
-METHODS = tuple(MOST)
+def _check_method(method: str) -> None:
+    if method not in MOST_KNOTS:
+        raise BadArgument(f"method={method!r}: must be one of {', '.join(MOST_KNOTS)}")
 
 
 def _logit(share: float) -> float:
@@ -242,26 +248,25 @@ def _logit(share: float) -> float:
 def fit_probability(
     distances: np.ndarray, same: np.ndarray, method: str = "logistic", prior: float = 0.5
 ) -> Probability:
-    """Learn from pairs what a distance means: on other people than it is used for.
+    """The probability of one person by distance, learned from pairs. Use other people than those to be judged.
 
     Args:
         distances: (n,), pairs without one (NaN) are left out.
         same: (n,) bool.
-        method: ``"logistic"`` for a straight line in the log odds; ``"isotonic"`` for whatever falls, which takes more
-            pairs (a thousand) to learn.
-        prior: How probable one person is before the distance is known. The same pairs weigh this much, the different
-            ones the rest, however many there are of each.
+        method: ``"logistic"`` for a straight line in the log odds; ``"isotonic"`` for any falling function, which needs
+            more pairs (a thousand).
+        prior: The probability of one person before the distance is known. The same pairs have this total weight, the
+            different ones the rest, however many there are of each.
 
     Raises:
-        BadArgument: If same pairs are not nearer than different ones.
+        BadArgument: If same pairs are not nearer than different ones, or there is no such method.
 
     Source: Platt, "Probabilistic outputs for support vector machines", 1999 (its targets keep pairs that are told
     apart from infinite odds); Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability
     estimates", 2002 (isotonic; here each end counts one more pair of both kinds, so that no probability is 0 or 1).
     """
     check_share("prior", prior)
-    if method not in METHODS:
-        raise BadArgument(f"method={method!r}: one of {', '.join(METHODS)}")
+    _check_method(method)
     distances, same = check_pairs(distances, same)
     distances, same = check_pairs(distances[np.isfinite(distances)], same[np.isfinite(distances)])
     fit = _fit_line if method == "logistic" else _fit_steps
@@ -275,7 +280,7 @@ def fit_probability(
 
 
 def _short(number: float) -> float:
-    """In nine digits, enough for any float32."""
+    """The number rounded to nine digits, enough for any float32."""
     return float(f"{number:.9g}")
 
 
@@ -293,7 +298,7 @@ def _fit_line(distances: np.ndarray, same: np.ndarray, weight: np.ndarray) -> tu
 
 
 def _fit_steps(distances: np.ndarray, same: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log odds at the knots of the best falling function, with a pair of each kind more at either end."""
+    """The log odds at the knots of the best falling function, with one more pair of each kind at either end."""
     from sklearn.isotonic import IsotonicRegression
 
     ends = np.repeat([distances.min(), distances.max()], 2)

@@ -1,9 +1,13 @@
-"""How good is it: error rates, thresholds and intervals, from distances and labels.
+"""Error rates and thresholds, from distances and labels.
 
-``distances`` is an array (n,), a distance per pair of photos; NaN says that a photo of the pair could not be
-used (no face found), and counts as a mistake whatever the threshold is. ``same`` is an array (n,) of bool: do
-the two photos show one person? A pair is accepted if its distance is below the threshold. ``people`` is an array
-(n, 2): who the two are.
+``distances`` is an array (n,) with one distance per pair of photos. NaN means that a photo of the pair could not be
+used (no face was found); such a pair is a mistake at any threshold. ``same`` is an array (n,) of bool: do the two
+photos show one person? A pair is accepted if its distance is below the threshold::
+
+    distance      0.3           0.6           │  0.8            1.1
+    one person?   yes           no            │  yes            no
+    outcome       true accept   false accept  │  false reject   true reject
+                                              └─ threshold 0.7
 """
 
 from __future__ import annotations
@@ -18,15 +22,12 @@ import pandas as pd
 
 from facerec.errors import BadArgument
 
-#: So many false accepts, or false alarms, must decide a number before it is said.
-FEWEST_CASES = 10
-
 
 def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as arrays (float, bool), or say what is wrong with them.
+    """Both as arrays (float64, bool), checked.
 
     Raises:
-        BadArgument: If their lengths differ, or there are no same pairs, or no different ones.
+        BadArgument: If their lengths differ, or one of the two kinds of pairs is missing.
     """
     distances, same = np.asarray(distances, np.float64), np.asarray(same, bool)
     if distances.ndim != 1 or distances.shape != same.shape:
@@ -42,12 +43,12 @@ def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray 
     Args:
         distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
-        thresholds: Where to look; by default everywhere where something changes.
+        thresholds: The thresholds to try; by default, each at which a rate changes.
 
     Returns:
         A table by ascending ``threshold``: ``false_accepts``, the share of different pairs that are accepted,
-        ``false_rejects``, the share of same pairs that are not, and ``accuracy`` over all pairs. A pair
-        without a distance is a mistake in ``accuracy`` on either side, and is never accepted.
+        ``false_rejects``, the share of same pairs that are rejected, and ``accuracy`` over all pairs. A pair
+        without a distance is never accepted, and is a mistake in ``accuracy`` whichever kind it is.
 
     Example:
         >>> error_rates([0.3, 0.9, 0.8, 1.2], [True, True, False, False], [0.5, 1.0]).values.tolist()
@@ -56,7 +57,7 @@ def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray 
     distances, same = check_pairs(distances, same)
     thresholds = corner_thresholds(distances) if thresholds is None else np.sort(np.asarray(thresholds, np.float64))
     false_accepts, true_accepts = count_accepted(distances, same, thresholds)
-    usable = (np.isfinite(distances) & ~same).sum()  # a different pair that has no distance is never refused rightly
+    usable = (np.isfinite(distances) & ~same).sum()  # a different pair without a distance is a mistake, not a reject
     right = (true_accepts * same.sum()).round() + usable - (false_accepts * (~same).sum()).round()
     return pd.DataFrame(
         {
@@ -69,7 +70,7 @@ def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray 
 
 
 def corner_thresholds(distances: np.ndarray) -> np.ndarray:
-    """The thresholds at which something changes, ascending: from accepting no pair to accepting each that can be."""
+    """The thresholds at which a rate changes, ascending: from accepting no pair to accepting each with a distance."""
     values = np.unique(distances[np.isfinite(distances)])
     return np.concatenate([values, values[-1:] + 1e-6]) if len(values) else np.array([0.0])
 
@@ -77,13 +78,13 @@ def corner_thresholds(distances: np.ndarray) -> np.ndarray:
 def count_accepted(
     distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray, weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The share of the different and of the same pairs that is accepted at each threshold (false and true accepts)."""
+    """The shares of the different and of the same pairs accepted at each threshold (false and true accepts)."""
     weight = np.ones(len(same)) if weight is None else weight
     return tuple(_below(distances[k], thresholds, weight[k]) / weight[k].sum() for k in (~same, same))
 
 
 def _below(values: np.ndarray, thresholds: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """How much weight lies strictly below each threshold; what is not finite lies below none."""
+    """The weight strictly below each threshold; values that are not finite lie below none."""
     usable = np.flatnonzero(np.isfinite(values))
     order = usable[np.argsort(values[usable])]
     total = np.concatenate([[0.0], np.cumsum(weight[order])])
@@ -94,14 +95,14 @@ def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.nda
     """Precision, recall and F1 of "the same person" at each threshold.
 
     Args:
-        distances: (n,), NaN where a photo could not be used; for a score in 0..1 give 1 − score.
+        distances: (n,), NaN where a photo could not be used; for a score in 0..1, pass 1 − score.
         same: (n,) bool.
-        thresholds: Where to look; by default everywhere where something changes.
+        thresholds: The thresholds to try; by default, each at which a rate changes.
 
     Returns:
         A table by ascending ``threshold``: ``precision``, the share of the accepted pairs that are one person (1 where
         nothing is accepted), ``recall``, the share of the same pairs that are accepted, and ``f1``, their harmonic
-        mean. Precision depends on how many of the pairs are the same person: state that beside it.
+        mean. Precision depends on the share of same pairs in the list: state that share beside it.
 
     Example:
         >>> precision_recall([0.3, 0.9, 0.8, 1.2], [True, True, False, False], [0.5, 1.0]).round(2).values.tolist()
@@ -118,25 +119,25 @@ def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.nda
 
 
 def accuracy(distances: np.ndarray, same: np.ndarray, threshold: float) -> float:
-    """The share of pairs that are decided rightly at a threshold; pairs without a distance are mistakes."""
+    """The share of correct decisions at a threshold; pairs without a distance are mistakes."""
     return float(error_rates(distances, same, [threshold]).accuracy.iloc[0])
 
 
 def errors_at(rates: pd.DataFrame, threshold: float) -> tuple[float, float]:
-    """What a threshold costs, read from a table of error rates that somebody has measured.
+    """The two error rates at a threshold, interpolated in a measured table.
 
     Args:
-        rates: Columns ``threshold`` (rising), ``false_accepts`` and ``false_rejects``, as in the tables of
-            ``docs/results/lfw_*_rates.csv``: all of one list of pairs. It reaches from where nobody is accepted to where
-            everybody is.
+        rates: Columns ``threshold`` (rising), ``false_accepts`` and ``false_rejects``, as in
+            ``docs/results/lfw_*_rates.csv``, of one list of pairs. The table covers every threshold from accepting no
+            pair to accepting all of them.
         threshold: A distance.
 
     Returns:
-        false_accepts: The share of different pairs that are accepted, between the two nearest rows in proportion.
-        false_rejects: The share of pairs of one person that are rejected.
+        false_accepts: The share of different pairs that are accepted.
+        false_rejects: The share of same pairs that are rejected.
 
     Raises:
-        BadArgument: If the threshold is no distance, or the table's thresholds don't rise.
+        BadArgument: If the threshold is not a distance, or the table's thresholds don't rise.
 
     Example:
         >>> rates = pd.DataFrame({"threshold": [0.6, 0.7], "false_accepts": [0.0, 0.02], "false_rejects": [0.1, 0.0]})
@@ -146,27 +147,27 @@ def errors_at(rates: pd.DataFrame, threshold: float) -> tuple[float, float]:
     check_threshold(threshold)
     at = rates["threshold"].to_numpy(np.float64)
     if not len(at) or not (np.diff(at) > 0).all():
-        raise BadArgument(f"rates: {len(at)} thresholds that must rise; is it the table of one list of pairs?")
+        raise BadArgument(f"rates: the {len(at)} thresholds must rise; does the table hold one list of pairs?")
     shares = (np.interp(threshold, at, rates[name]) for name in ("false_accepts", "false_rejects"))
     accepts, rejects = (round(float(share), 9) for share in shares)
     return accepts, rejects
 
 
 def is_right(distances: np.ndarray, same: np.ndarray, threshold: float) -> np.ndarray:
-    """Which pairs (n,) are decided rightly; NaN compares as False: a mistake."""
+    """Which pairs (n,) are decided correctly; NaN compares as False: a mistake."""
     return np.where(same, distances < threshold, distances >= threshold)
 
 
 def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> pd.DataFrame:
-    """The four outcomes at a threshold, counted.
+    """The counts of the four outcomes at a threshold.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: such a pair is counted as the mistake that it is.
+        distances: (n,), NaN where a photo could not be used: counted as a mistake.
         same: (n,) bool.
         threshold: Accept below it.
 
     Returns:
-        A row for what is true (``one person``, ``two people``), a column for what is said.
+        A row for the truth (``one person``, ``two people``), a column for the answer.
 
     Example:
         >>> confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 1.0).values.tolist()
@@ -191,13 +192,13 @@ def area_under_roc(distances: np.ndarray, same: np.ndarray) -> float:
 
 
 def rank_pairs(distances: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """The distances as ranks 0, 1, …; where there is none, the last one of a same pair, the first of a different."""
+    """The distances as ranks 0, 1, …; a missing distance ranks last in a same pair, first in a different pair."""
     missing = np.where(same, np.inf, -np.inf)
     return np.unique(np.where(np.isfinite(distances), distances, missing), return_inverse=True)[1]
 
 
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
-    """The threshold with the highest accuracy: the middle of the best stretch between two distances.
+    """The threshold with the highest accuracy: the middle of the best gap between two distances.
 
     Example:
         >>> best_threshold([0.2, 0.4, 0.8, 1.0], [True, True, False, False])
@@ -211,18 +212,18 @@ def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
 
 
 def _between(low: float, high: float) -> float:
-    """The middle, in as few digits (6 or more) as still tell it from ``low``: low < middle ≤ high."""
+    """The middle, rounded to 6 digits, or to as many more as keep it above ``low``: low < middle ≤ high."""
     middle = (low + high) / 2
     short = (round(middle, digits) for digits in range(6, 17))
     return float(next((n for n in short if low < n <= high), middle))
 
 
 def equal_error(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    """Where false accepts and false rejects are equally frequent.
+    """The threshold at which false accepts and false rejects are equally frequent, and their rate (EER).
 
     Returns:
         threshold: The equal-error threshold, between the two distances around it.
-        rate: The error rate there (the EER).
+        rate: The equal error rate.
 
     Example:
         >>> equal_error([0.2, 0.7, 0.6, 1.0], [True, True, False, False])
@@ -230,26 +231,26 @@ def equal_error(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
     """
     distances, same = check_pairs(distances, same)
     thresholds = corner_thresholds(distances)
-    above, rate = find_meeting(*count_accepted(distances, same, thresholds))
+    above, rate = _crossing(*count_accepted(distances, same, thresholds))
     return _between(*thresholds[[max(0, above - 1), above]].tolist()), rate
 
 
-def find_meeting(false_accepts: np.ndarray, true_accepts: np.ndarray) -> tuple[int, float]:
-    """At which threshold the two error rates have met, and their mean there."""
+def _crossing(false_accepts: np.ndarray, true_accepts: np.ndarray) -> tuple[int, float]:
+    """The index of the first threshold at which the two error rates have crossed, and their mean there."""
     gap = false_accepts - (1 - true_accepts)  # rises from -1 to 1
     above = int((gap >= min(0, gap[-1])).argmax())  # where many pairs have no distance it may stay below 0
     return above, float((false_accepts[above] + (1 - true_accepts[above])) / 2)
 
 
 def threshold_at(distances: np.ndarray, far: float) -> float:
-    """The threshold below which a share ``far`` of different pairs lies: choose it on other people than are scored.
+    """The threshold below which a share ``far`` of different pairs lies. Choose it on people who are not scored.
 
     Args:
         distances: (n,), of different pairs only; NaN is never accepted.
-        far: The share of them that may be accepted, in 0..1.
+        far: The share of them that may be accepted (false accept rate), between 0 and 1.
 
     Raises:
-        BadArgument: If the share is none, or there are too few pairs to tell it (fewer than 1 / far).
+        BadArgument: If ``far`` is not a share, or there are too few pairs for it (fewer than 1 / far).
 
     Example:
         >>> threshold_at([0.4, 0.9, 0.6, 0.8], far=0.5)
@@ -257,37 +258,35 @@ def threshold_at(distances: np.ndarray, far: float) -> float:
     """
     distances = np.sort(np.asarray(distances, np.float64))
     if not 0 < far < 1 or len(distances) * far < 1:
-        raise BadArgument(f"far={far}: a share in 0..1 of {len(distances)} pairs, and at least one of them")
+        raise BadArgument(f"far={far}: must be a share between 0 and 1, and at least one of the {len(distances)} pairs")
     return find_threshold(distances, far)
 
 
 def find_threshold(distances: np.ndarray, far: float, weight: np.ndarray | None = None) -> float:
-    """The largest threshold below which at most a share of the weight lies; distances ascend, NaN and inf last."""
+    """The largest threshold with at most a share ``far`` of the weight below it; distances ascend, NaN and inf last."""
     weight = np.ones(len(distances)) if weight is None else weight
     distances, total = distances[weight > 0], np.cumsum(weight[weight > 0])
-    allowed, usable = (
-        int(np.searchsorted(total, far * total[-1] + 1e-9, side="right")),
-        int(np.isfinite(distances).sum()),
-    )
-    if allowed >= usable:  # even if each pair that can be accepted is
+    allowed = int(np.searchsorted(total, far * total[-1] + 1e-9, side="right"))
+    usable = int(np.isfinite(distances).sum())
+    if allowed >= usable:  # every pair with a distance may be accepted
         return float(distances[usable - 1] + 1e-6) if usable else 0.0
     return _between(distances[max(0, allowed - 1)], distances[allowed])
 
 
 def choose_threshold(distances: np.ndarray, same: np.ndarray, far: float | None = None) -> float:
-    """The threshold to use from now on: choose it on other people than are scored.
+    """The threshold to use from now on. Choose it on people who are not scored.
 
     Args:
         distances: (n,), NaN where a photo could not be used: never accepted.
         same: (n,) bool.
-        far: The share of the different pairs that may be accepted, in 0..1; None for the highest accuracy.
+        far: The share of the different pairs that may be accepted, between 0 and 1; None for the highest accuracy.
 
     Returns:
         ``best_threshold``, or the largest threshold at which at most a share ``far`` of the different pairs is
         accepted (``threshold_at``).
 
     Raises:
-        BadArgument: If fewer than 10 false accepts would decide it, or same pairs are not nearer than different ones.
+        BadArgument: If it would rest on fewer than 10 false accepts, or same pairs are not nearer than different ones.
 
     Example:
         >>> choose_threshold([0.2, 0.4, 0.8, 1.0], [True, True, False, False])
@@ -303,21 +302,21 @@ def choose_threshold(distances: np.ndarray, same: np.ndarray, far: float | None 
     check_share("far", far)
     if are_too_few((~same).sum(), far):
         needed = math.ceil(FEWEST_CASES / far - 1e-9)
-        raise BadArgument(f"far={far}: it takes {needed} different pairs to say, here are {(~same).sum()}")
+        raise BadArgument(f"far={far}: needs {needed} different pairs; there are {(~same).sum()}")
     return threshold_at(distances[~same], far)
 
 
 def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> float | None:
-    """The share of same pairs that are accepted where at most a share ``far`` of the different ones is (TAR at FAR).
+    """True accepts at a share ``far`` of false accepts (TAR at FAR).
 
     Args:
-        distances: (n,), NaN where a photo could not be used: never accepted. (``area_under_roc`` is stricter: there a
-            different pair without a distance counts as accepted first of all.)
+        distances: (n,), NaN where a photo could not be used: never accepted. (``area_under_roc`` is stricter: there, a
+            different pair without a distance counts as the nearest of all.)
         same: (n,) bool.
-        far: The share of different pairs that may be accepted, in 0..1.
+        far: The share of different pairs that may be accepted, between 0 and 1.
 
     Returns:
-        The share; None where fewer than 10 false accepts would decide it, which is too few to say.
+        The share of same pairs that are accepted; None if it would rest on fewer than 10 false accepts.
 
     Example:
         >>> true_accepts_at([0.3, 0.9, *[0.5] * 50, *[1.0] * 50], [True, True] + 100 * [False], far=0.1)
@@ -325,13 +324,13 @@ def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> floa
     """
     distances, same = check_pairs(distances, same)
     check_share("far", far)
-    return None if are_too_few((~same).sum(), far) else _true_accepts(distances, same, far)(np.ones(len(same)))
+    return None if are_too_few((~same).sum(), far) else weighted_true_accepts(distances, same, far)(np.ones(len(same)))
 
 
-def _true_accepts(distances: np.ndarray, same: np.ndarray, far: float) -> Callable[[np.ndarray], float]:
-    """The share of same pairs accepted where at most a share ``far`` of the others is, for any weights (n,) of them.
+def weighted_true_accepts(distances: np.ndarray, same: np.ndarray, far: float) -> Callable[[np.ndarray], float]:
+    """A function from weights (n,) of the pairs to the true accepts at a share ``far`` of false accepts.
 
-    The pairs are sorted once: a million of them are weighed two hundred times in seconds.
+    The pairs are sorted once, so that a million of them are weighed two hundred times in seconds.
     """
     usable = np.flatnonzero(np.isfinite(distances))
     order = usable[np.argsort(distances[usable], kind="stable")]
@@ -346,25 +345,29 @@ def _true_accepts(distances: np.ndarray, same: np.ndarray, far: float) -> Callab
 
 
 def check_share(name: str, share: float) -> None:
-    """Refuse what is no share between 0 and 1."""
+    """Raise BadArgument unless this is a share between 0 and 1."""
     if not are_numbers([share]) or not 0 < share < 1:
-        raise BadArgument(f"{name}={share!r}: a share in 0..1")
+        raise BadArgument(f"{name}={share!r}: must be a share between 0 and 1")
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuse what is no distance: with NaN nothing is ever accepted, which looks safe and is not."""
+    """Raise BadArgument unless this is a distance: NaN would accept no pair, which looks safe and is not."""
     if not are_numbers([threshold]):
-        raise BadArgument(f"threshold={threshold!r}: a distance")
+        raise BadArgument(f"threshold={threshold!r}: must be a distance")
+
+
+#: A number that rests on fewer false accepts, or false alarms, is withheld.
+FEWEST_CASES = 10
 
 
 def are_too_few(negatives: float, share: float) -> bool:
-    """Would fewer than 10 false accepts decide it? Then it is better not said."""
+    """Whether a share of so many negatives is fewer than FEWEST_CASES."""
     return negatives * share < FEWEST_CASES - 1e-9
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What a protocol with folds found.
+class ProtocolResult:
+    """The result of a protocol with folds.
 
     Attributes:
         folds: A row per fold: ``fold``, ``pairs``, ``threshold`` (chosen on the other folds) and ``accuracy``.
@@ -380,19 +383,19 @@ class Protocol:
         return f"{self.accuracy:.4f} ± {self.standard_error:.4f}"
 
 
-def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Protocol:
-    """The protocol of Labeled Faces in the Wild: each fold with the threshold that is best on all others.
+def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> ProtocolResult:
+    """The accuracy by the protocol of Labeled Faces in the Wild: each fold at the best threshold of all others.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: a mistake whatever the threshold is.
+        distances: (n,), NaN where a photo could not be used: a mistake at any threshold.
         same: (n,) bool.
-        folds: (n,) the number of each pair's fold; a pair in fold -1 is used by nobody.
+        folds: (n,) the number of each pair's fold; pairs in fold -1 are left out.
 
     Returns:
-        The folds, their mean accuracy, and its standard error: their deviation (with n − 1) over √n.
+        The folds, their mean accuracy, and its standard error: their standard deviation (with n − 1) over √n.
 
     Raises:
-        BadArgument: If there are fewer than two folds, or the others of a fold have pairs of one kind only.
+        BadArgument: If there are fewer than two folds, or only one kind of pairs outside a fold.
 
     Example:
         >>> print(lfw_protocol([0.3, 0.9, 0.4, 1.0, 0.8, 0.7], 3 * [True, False], [0, 0, 1, 1, 2, 2]))
@@ -406,13 +409,13 @@ def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> 
         raise BadArgument(f"folds {folds.shape} {folds.dtype}: a whole number for each of the {len(same)} pairs")
     numbers = np.unique(folds[folds >= 0])
     if len(numbers) < 2:
-        raise BadArgument(f"folds: {len(numbers)} of them; two are needed, one to choose and one to score")
+        raise BadArgument(f"folds: {len(numbers)} found; at least two are needed, to choose on one and score the other")
     table = pd.DataFrame([_fold(distances, same, folds, number) for number in numbers])
-    return Protocol(table, float(table.accuracy.mean()), float(table.accuracy.sem()))
+    return ProtocolResult(table, float(table.accuracy.mean()), float(table.accuracy.sem()))
 
 
 def _fold(distances: np.ndarray, same: np.ndarray, folds: np.ndarray, number: int) -> dict[str, float]:
-    """Score a fold with the threshold of the others."""
+    """One fold's row, scored at the best threshold of the others."""
     here, others = folds == number, (folds != number) & (folds >= 0)
     threshold = best_threshold(distances[others], same[others])
     right = is_right(distances[here], same[here], threshold)
@@ -420,7 +423,7 @@ def _fold(distances: np.ndarray, same: np.ndarray, folds: np.ndarray, number: in
 
 
 def are_numbers(values: Iterable[Any]) -> bool:
-    """Finite, and numbers, not True or "0.5"."""
+    """Whether all of them are finite numbers; True and "0.5" are not."""
     return all(
         isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) and math.isfinite(v)
         for v in values

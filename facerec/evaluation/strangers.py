@@ -1,4 +1,10 @@
-"""TODO facerec.evaluation.strangers."""
+"""How well does 1:K identification do when some of the people at the door are strangers?
+
+A probe is a new picture; the gallery holds the encodings of known people::
+
+    distances (p, g) ──identification──► nearest identity, rank of the right one ──► cmc        known people only
+                                                                                 └──► open_set   and strangers
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from facerec.errors import BadArgument
-from facerec.evaluation.intervals import Interval, count_draws, percentile_interval
+from facerec.evaluation.intervals import Interval, draw_counts, percentile_interval
 from facerec.evaluation.rates import (
     are_too_few,
     check_share,
@@ -22,18 +28,18 @@ from facerec.evaluation.rates import (
 
 
 def identification(distances: np.ndarray, gallery: np.ndarray, probes: np.ndarray) -> pd.DataFrame:
-    """Who is nearest to each probe, and how near is the right one? 1:K, people who are not known among the probes.
+    """The nearest identity of each probe, and the rank of the right one; probes may show strangers.
 
     Args:
         distances: (p, g), from each probe to each encoding of the gallery; NaN where a photo could not be used.
-        gallery: (g,), whose the encodings are. An identity may come again: their distance is that of their nearest.
-        probes: (p,), who the probes really show.
+        gallery: (g,), the identity of each encoding. An identity with several encodings counts with its nearest.
+        probes: (p,), the true identity of each probe.
 
     Returns:
-        A row per probe: ``identity``, ``nearest``, whose encoding is the nearest, and its ``distance``; ``is_known``,
-        is the identity in the gallery; of those who are, the ``rank`` of their own identity, 1 for the nearest, and
-        its ``true_distance``. An equal distance counts against us. For a probe without a distance ``nearest`` is
-        missing too, and the rank is K + 1, one more than there are identities.
+        A row per probe: ``identity``; the ``nearest`` identity and its ``distance``; ``is_known``, whether the identity
+        is in the gallery; for known people, the ``rank`` of their own identity (1 for the nearest) and its
+        ``true_distance``. Ties count against the right identity. For a probe without a distance, ``nearest`` is
+        missing, and the rank is K + 1, one more than the number of identities.
 
     Example:
         >>> table = identification([[0.3, 0.9, 0.6], [0.5, 0.4, 1.1]], ["ada", "bob", "bob"], ["ada", "eve"])
@@ -70,15 +76,15 @@ def _by_identity(distances: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray
 
 
 def cmc(table: pd.DataFrame, ranks: int = 20) -> pd.DataFrame:
-    """Among so many candidates, is the right one? The cumulative match characteristic.
+    """The share of known people found among the nearest 1, 2, … identities: cumulative match characteristic (CMC).
 
     Args:
-        table: Of ``identification``.
-        ranks: Up to which rank.
+        table: From ``identification``.
+        ranks: The last rank.
 
     Returns:
-        A row per ``rank`` from 1: the ``share`` of the known people's probes whose own identity has it or a better one.
-        A probe without a distance is never found.
+        A row per ``rank`` from 1: the ``share`` of the known people's probes whose own identity has that rank or a
+        better one. A probe without a distance is never found.
 
     Raises:
         BadArgument: If no probe shows a known person.
@@ -92,24 +98,24 @@ def cmc(table: pd.DataFrame, ranks: int = 20) -> pd.DataFrame:
 
 
 def _known(table: pd.DataFrame) -> pd.DataFrame:
-    """The probes that show somebody who is in the gallery."""
+    """The probes that show people of the gallery."""
     known = table[table.is_known]
     if known.empty:
-        raise BadArgument(f"none of the {len(table)} probes shows a person of the gallery")
+        raise BadArgument(f"none of the {len(table)} probes shows a person in the gallery")
     return known
 
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How a gallery does among strangers.
+    """How well known people are identified at a share of false alarms.
 
     Attributes:
-        fpir: The share of the strangers' probes that may be accepted as somebody (false positive identification rate).
-        threshold: At which it is kept; accept below it.
-        detected: The share of the known people's probes that are accepted as who they are: DIR, which is 1 − FNIR.
-        false_alarms: The share of these strangers' probes that is accepted; None where there are none.
-        known: How many probes show known people.
-        strangers: How many probes show others.
+        fpir: The share of the strangers' probes that may be named (false positive identification rate).
+        threshold: Accept below it.
+        detected: The share of the known people's probes that are named correctly (DIR, which is 1 − FNIR).
+        false_alarms: The share of the strangers' probes that are named; None if there are no strangers.
+        known: Number of probes of known people.
+        strangers: Number of probes of strangers.
     """
 
     fpir: float
@@ -126,18 +132,17 @@ class OpenSet:
 def open_set(
     table: pd.DataFrame, fpir: float, threshold: float | None = None, samples: int = 2000, seed: int = 0
 ) -> OpenSet | None:
-    """How many known people are found, and found to be themselves, where few strangers are let through?
+    """The share of known people who are named correctly while at most a share ``fpir`` of strangers is named.
 
     Args:
-        table: Of ``identification``.
-        fpir: The share of the strangers' probes that may be accepted as somebody, in 0..1.
-        threshold: One that was chosen on other strangers; by default it is chosen on these, and in every drawing anew.
-        samples: How often people are drawn: the known ones and the strangers, each among themselves. The gallery stays.
-        seed: Of the drawing.
+        table: From ``identification``.
+        fpir: The share of the strangers' probes that may be named, between 0 and 1.
+        threshold: Chosen on other strangers; by default, it is chosen on these, anew in every drawing.
+        samples: Number of drawings of people, of known ones and of strangers separately; the gallery stays.
+        seed: Seed of the drawings.
 
     Returns:
-        The shares with 95 % intervals over people; None where the threshold would be decided by fewer than 10 false
-        alarms.
+        The shares with 95 % intervals over people; None if the threshold would rest on fewer than 10 false alarms.
 
     Raises:
         BadArgument: If no probe shows a known person.
@@ -151,7 +156,7 @@ def open_set(
     known, strangers = _known(table), table[~table.is_known].sort_values("distance")
     if threshold is None and are_too_few(len(strangers), fpir):
         return None
-    hits = np.where(known["rank"] == 1, known.distance, np.inf)  # from here on each of them is found
+    hits = np.where(known["rank"] == 1, known.distance, np.inf)  # each is found at thresholds above its value
     alarms = np.nan_to_num(strangers.distance.to_numpy(np.float64), nan=np.inf)
 
     def shares(of_known: np.ndarray, of_strangers: np.ndarray) -> tuple[float, float, float]:
@@ -166,36 +171,36 @@ def open_set(
 
 
 def _drawn(identities: pd.Series, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw people anew, again and again: how much each of their probes (n,) counts then."""
+    """The weights (n,) of the probes in each drawing of people."""
     index, names = pd.factorize(identities, sort=True)
     rng = np.random.default_rng(seed)
     for _ in range(samples):
-        yield count_draws(rng, len(names))[index]
+        yield draw_counts(rng, len(names))[index]
 
 
 def _share(which: np.ndarray, weight: np.ndarray) -> float:
-    """The weighted share; NaN of nothing."""
+    """The weighted share; NaN if there are no cases."""
     return float(which @ weight / weight.sum()) if len(weight) else math.nan
 
 
 def dir_curve(table: pd.DataFrame) -> pd.DataFrame:
-    """Known people found against strangers let through, at every threshold where something changes.
+    """Known people named correctly against strangers named, at every threshold where one of them changes.
 
     Args:
-        table: Of ``identification``.
+        table: From ``identification``.
 
     Returns:
-        A table by ascending ``threshold``: ``fpir``, the share of the strangers' probes that is accepted as somebody,
-        and ``dir``, the share of the known people's probes that is accepted as who they are.
+        A table by ascending ``threshold``: ``fpir``, the share of the strangers' probes that are named, and ``dir``,
+        the share of the known people's probes that are named correctly.
 
     Raises:
-        BadArgument: If no probe shows a known person, or none a stranger.
+        BadArgument: If no probe shows a known person, or no probe shows a stranger.
 
     Source: Grother, Ngan and Hanaoka, NISTIR 8271, 2019: its FNIR is 1 − ``dir``.
     """
     known, strangers = _known(table), table[~table.is_known]
     if strangers.empty:
-        raise BadArgument(f"each of the {len(table)} probes shows a person of the gallery: strangers are needed")
+        raise BadArgument(f"all {len(table)} probes show people in the gallery: strangers are needed")
     hits = np.where(known["rank"] == 1, known.distance, np.nan)
     distances = np.concatenate([strangers.distance.to_numpy(np.float64), hits])
     thresholds = corner_thresholds(distances)

@@ -1,4 +1,7 @@
-"""Pictures of faces, encodings and decisions."""
+"""Figures of photos, encodings, networks, training and evaluation.
+
+Every function draws into the ``ax`` that it is given and returns it; ``gallery`` and ``pair_gallery`` make a figure.
+"""
 
 from facerec.plotting.encodings import (
     distance_matrix,

@@ -1,4 +1,4 @@
-"""TODO facerec.plotting.encodings."""
+"""Encodings and distances: strips, matrices, the plane of two principal components, the forces of a triplet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encoding_strip(ax: Axes, encoding: np.ndarray, title: str = "") -> Axes:
 
 
 def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Axes:
-    """Distances (r, c) as shaded cells with their numbers; the smallest of a row is framed, NaN stays empty."""
+    """Distances (r, c) as shaded cells with their numbers; the smallest of each row is framed, NaN stays empty."""
     distances = np.asarray(distances)
     ax.imshow(distances, cmap="viridis", vmin=0, vmax=1.2, aspect="auto")
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
@@ -38,7 +38,7 @@ def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], column
 
 
 def project(encodings: np.ndarray) -> np.ndarray:
-    """The two directions in which encodings (m, D) differ most: their first two principal components (m, 2)."""
+    """The first two principal components (m, 2) of encodings (m, D): the directions in which they differ most."""
     centred = encodings - encodings.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])  # SVD leaves them open
@@ -46,13 +46,13 @@ def project(encodings: np.ndarray) -> np.ndarray:
 
 
 def projection(ax: Axes, points: np.ndarray, labels: Sequence[str | None], is_portrait: Sequence[bool]) -> Axes:
-    """Encodings in the plane: portraits as named dots, camera pictures as crosses tied to their portrait.
+    """Encodings in the plane: portraits as named dots, camera pictures as crosses, linked to their portrait.
 
     Args:
         ax: Where to draw.
         points: (m, 2), from ``project``.
         labels: The identity of each point, None for a stranger.
-        is_portrait: Which points are the database's.
+        is_portrait: Whether each point is a portrait in the database.
     """
     home = {label: point for label, point, at_home in zip(labels, points, is_portrait, strict=True) if at_home}
     for label, point, at_home in zip(labels, points, is_portrait, strict=True):
@@ -82,7 +82,7 @@ def push_and_pull(ax: Axes, triplet: np.ndarray, pushes: np.ndarray, alpha: floa
         triplet: Anchor, positive and negative, (3, 2).
         pushes: Minus the loss's gradient at each of them, (3, 2).
         alpha: The margin, drawn as the ring that the negative has to leave.
-        title: What to write above.
+        title: The title.
     """
     anchor, positive, _ = triplet
     inner = np.linalg.norm(anchor - positive)
@@ -120,7 +120,7 @@ def distance_strip(
 
 
 def people_map(ax: Axes, points: np.ndarray, who: Sequence[str]) -> Axes:
-    """Encodings in the plane, a number and a colour per person, each tied to the middle of their own.
+    """Encodings in the plane, with a number and a colour per person, linked to the mean of the person's points.
 
     Args:
         ax: Where to draw.

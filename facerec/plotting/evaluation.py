@@ -1,4 +1,4 @@
-"""TODO facerec.plotting.evaluation."""
+"""Error rates, intervals and probabilities: ROC curves, histograms, confusion and group matrices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame]) -> Axes:
 
     Args:
         ax: Where to draw.
-        rates: What to call a method → its table of ``evaluation.error_rates``.
+        rates: Name of a method → its table of ``evaluation.error_rates``.
     """
     styles = ["-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
     colours = [SAME, DIFFERENT, ACCENT, "#CC79A7", "#56B4E9", "#E69F00", NEUTRAL]
@@ -52,7 +52,7 @@ def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def reliability_plot(ax: Axes, table: pd.DataFrame, label: str = "") -> Axes:
-    """How often pairs of a score do show one person: on the diagonal, a score means what it says.
+    """The share of pairs that show one person by score: on the diagonal, the score is a probability.
 
     Args:
         ax: Where to draw.
@@ -89,11 +89,11 @@ def confusion_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def distance_histogram(ax: Axes, distances: np.ndarray, same: np.ndarray, threshold: float) -> Axes:
-    """How far pairs of one person and of two lie apart; what lies on the wrong side of the threshold is hatched.
+    """The distances of pairs of one person and of two people; the wrong side of the threshold is hatched.
 
     Args:
         ax: Where to draw.
-        distances: (n,); those that are missing are left out.
+        distances: (n,); NaN is left out.
         same: (n,) bool.
         threshold: Drawn as a line.
     """
@@ -116,13 +116,13 @@ def distance_histogram(ax: Axes, distances: np.ndarray, same: np.ndarray, thresh
 def interval_chart(
     ax: Axes, labels: Sequence[str], intervals: Sequence[Sequence[float]], zero: float | None = 0
 ) -> Axes:
-    """Estimates with their intervals, a row each: filled where the interval leaves ``zero`` out, hollow where not.
+    """Estimates with their intervals, one per row: filled if the interval excludes ``zero``, hollow if not.
 
     Args:
         ax: Where to draw.
-        labels: What each row is called; the first row is on top.
-        intervals: (value, low, high) of each.
-        zero: Where "no difference" lies; None if there is no such place.
+        labels: The name of each row; the first row is on top.
+        intervals: (value, low, high) of each row.
+        zero: The value of "no difference"; None if there is none.
     """
     for row, (value, low, high) in enumerate(intervals):
         sure = zero is None or low > zero or high < zero
@@ -136,7 +136,7 @@ def interval_chart(
 
 
 def group_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
-    """False accepts between groups, in per cent of the pairs: the darker, the more; within a group on the diagonal.
+    """False accepts between groups, in per cent of the pairs: the darker, the more; the diagonal is within a group.
 
     Args:
         ax: Where to draw.
@@ -158,11 +158,11 @@ def group_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def open_set_curves(ax: Axes, curves: Mapping[str, pd.DataFrame]) -> Axes:
-    """Known people named, against strangers named, a line per method.
+    """Known people named correctly against strangers named, a line per method.
 
     Args:
         ax: Where to draw.
-        curves: What to call a method → its table of ``evaluation.dir_curve``.
+        curves: Name of a method → its table of ``evaluation.dir_curve``.
     """
     styles = zip(("-", "--", ":", "-."), (SAME, DIFFERENT, ACCENT, NEUTRAL), strict=True)
     for (name, curve), (style, colour) in zip(curves.items(), styles, strict=False):
@@ -176,18 +176,18 @@ def open_set_curves(ax: Axes, curves: Mapping[str, pd.DataFrame]) -> Axes:
 
 
 def damage_curves(axes: Sequence[Axes], table: pd.DataFrame, units: Mapping[str, str]) -> Sequence[Axes]:
-    """Owners who stay outside, strangers who get in, and faces that are not found when one photo gets worse.
+    """False rejects, false accepts and faces not found as one photo of each pair gets worse.
 
     Args:
-        axes: One per way; the first has the legend.
+        axes: One per kind of damage; the first has the legend.
         table: Columns ``damage``, ``level``, ``false_rejects``, ``false_accepts`` in shares, ``no_face`` and ``pairs``;
             the row ``nothing``, of untouched photos, is drawn first in each.
-        units: Way → what its levels say.
+        units: Kind of damage → the unit of its levels.
     """
     untouched = table[table.damage == "nothing"]
     lines = {"owners outside": (SAME, "o-"), "strangers in": (DIFFERENT, "s--"), "no face found": (NEUTRAL, ":")}
-    ways = [name for name in dict.fromkeys(table.damage) if name != "nothing"]
-    for ax, name in zip(np.ravel(axes), ways, strict=False):
+    kinds = [name for name in dict.fromkeys(table.damage) if name != "nothing"]
+    for ax, name in zip(np.ravel(axes), kinds, strict=False):
         rows = pd.concat([untouched, table[(table.damage == name) & (table.level > 0)]])
         shares = (rows.false_rejects, rows.false_accepts, rows.no_face / rows.pairs)
         for (label, (colour, style)), share in zip(lines.items(), shares, strict=True):

@@ -1,4 +1,4 @@
-"""TODO facerec.plotting.learning."""
+"""How a training went: its numbers over crops or epochs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
 
 
 def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylabel: str = "") -> Axes:
-    """How a number changed while a network saw more and more pictures.
+    """Numbers of a training against the pictures seen.
 
     Args:
         ax: Where to draw.
         log: A table with a column ``pictures`` and the columns named below.
-        columns: Column → what it is called in the legend.
-        ylabel: What is measured, with its unit.
+        columns: Column → its name in the legend.
+        ylabel: The quantity, with its unit.
     """
     styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), strict=True)
     for (column, label), (colour, style) in zip(columns.items(), styles, strict=False):
@@ -29,12 +29,12 @@ def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylab
 
 
 def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
-    """How a training with triplets went, in three pictures: loss, triplets that cost something, distances.
+    """A training with triplets in three diagrams: loss, triplets with a loss above zero, distances.
 
     Args:
         axes: Three of them.
-        history: Of ``triplets.train_triplets``; the phases one below the other, with a column ``phase``, if there are
-            several. Where one begins there is a vertical line with its name.
+        history: From ``train_triplets``. Several phases are stacked, with a column ``phase``; a vertical line with the
+            phase's name marks where each begins.
     """
     history = history.reset_index(drop=True)
     epochs = np.arange(1, len(history) + 1)

@@ -1,4 +1,4 @@
-"""TODO facerec.plotting.networks."""
+"""Diagrams of networks: an Inception block, a chain of stages, and the two branches of a Siamese network."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def block_diagram(ax: Axes, branches: Sequence[Sequence[str]], before: str, afte
 
 
 def network_diagram(ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> Axes:
-    """A network from left to right, a box per stage: as tall as its picture, as wide as it has channels.
+    """A network from left to right, a box per stage: its height shows the picture's side, its width the channels.
 
     Args:
         ax: Where to draw.
-        names: What to write above each stage.
-        shapes: (H, W, C) of a picture, or (D,) of plain numbers; heights and widths are on a root scale.
+        names: The name of each stage, written above it.
+        shapes: (H, W, C) of a picture, or (D,) of a vector; heights and widths are on a square-root scale.
     """
     _, end = _stages(ax, names, shapes)
     ax.set(xlim=(-0.4, end + 0.5), ylim=(-3.4, 3.2), aspect="equal")
@@ -66,13 +66,14 @@ def network_diagram(ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[in
 def _stages(
     ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[int]], x: float = 0.0, y: float = 0.0
 ) -> tuple[float, float]:
-    """Draw the boxes of a network in a row from x on, with arrows between them; gives where the last one lies."""
+    """Draw the boxes of a network in a row from x on, with arrows between them; return both ends of the last one."""
+    start = end = x
     for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (1, shape[-1])
         height, width = np.sqrt(side) / 2, np.sqrt(channels) / 12
         colour = SAME if len(shape) == 3 else ACCENT
         if number:
-            _arrow(ax, (end + 0.06, y), (x - 0.06, y))  # noqa: F821 (the end of the box before)
+            _arrow(ax, (end + 0.06, y), (x - 0.06, y))
         ax.add_patch(Rectangle((x, y - height / 2), width, height, facecolor=colour + "33", edgecolor=colour))
         text = f"{shape[0]}×{shape[1]}\n×{channels}" if len(shape) == 3 else str(channels)
         ax.text(x + width / 2, y + height / 2 + 0.1, name, ha="center", va="bottom", fontsize=9)
@@ -85,14 +86,14 @@ def _stages(
 def twin_diagram(
     ax: Axes, faces: Sequence[np.ndarray], names: Sequence[str], shapes: Sequence[Sequence[int]], score: float
 ) -> Axes:
-    """A siamese network: two faces, the same stages for both, their difference and the score.
+    """A Siamese network: two faces, the same stages for both, their difference and the score.
 
     Args:
         ax: Where to draw.
         faces: Two of them, (S, S, 3).
-        names: What to write above each stage of the embedding.
-        shapes: (H, W, C) of a picture, or (D,) of plain numbers.
-        score: What the network says.
+        names: The name of each stage of the embedding, written above it.
+        shapes: (H, W, C) of a picture, or (D,) of a vector.
+        score: The network's answer, in 0..1.
     """
     gap = 4.4
     for face, y in zip(faces, (gap, -gap), strict=True):

@@ -1,4 +1,4 @@
-"""TODO facerec.plotting.photos."""
+"""Photos with titles, boxes, names and keypoints."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def gallery(
 
 
 def draw_faces(ax: Axes, photo: np.ndarray, table: pd.DataFrame) -> Axes:
-    """Draw what ``identify`` found into its photo: a box per face, with the name and the distance."""
+    """A photo with the result of ``identify``: a box per face, with the name and the distance."""
     show_photo(ax, photo)
     for row in table[table["rank"] == 1].itertuples():
         x, y, width, height = row.box
@@ -69,7 +69,7 @@ def draw_faces(ax: Axes, photo: np.ndarray, table: pd.DataFrame) -> Axes:
 
 
 def draw_keypoints(ax: Axes, photo: np.ndarray, detections: Sequence[Mapping]) -> Axes:
-    """Draw boxes and the five keypoints of detections into their photo."""
+    """A photo with the boxes and the five keypoints of its detections."""
     show_photo(ax, photo)
     for face in detections:
         x, y, width, height = face["box"]
@@ -89,6 +89,9 @@ def pair_gallery(
         titles: One per pair.
         columns: Pairs in a row.
         wrong: Which titles are wrong answers; none by default.
+
+    Returns:
+        The figure.
     """
     gap = np.ones((faces[0].shape[1], 3, 3), faces[0].dtype) * (255 if faces[0].dtype == np.uint8 else 1)
     pairs = [np.concatenate([one, gap, other], axis=1) for one, other in zip(*faces, strict=True)]

@@ -1,8 +1,7 @@
-"""Pictures of faces, encodings and decisions.
+"""The look of the course's figures.
 
-Every function draws into an ``ax`` that it is given and returns it; ``gallery`` makes the axes for many photos
-at once. Colours are those of Okabe and Ito, which colour-blind readers can tell apart, and no colour says
-anything that words or shapes do not say too.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart; no colour says anything that words or
+shapes do not say, too.
 """
 
 from __future__ import annotations
@@ -12,20 +11,17 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 SAME = "#0072B2"  # blue: one person, accepted, right
 
-
 DIFFERENT = "#D55E00"  # vermilion: two people, refused, wrong
 
-
 NEUTRAL = "#555555"
-
 
 ACCENT = "#009E73"  # green: the threshold and what is chosen
 
 
 def use_house_style() -> None:
-    """Make figures of this course look alike; call it once, at the top of a notebook.
+    """Give all figures the course's look; call it once, at the top of a notebook.
 
-    Figures are kept as JPEG, in which photos take a tenth of the room.
+    Figures are stored as JPEG, which takes a tenth of the space of PNG for photos.
     """
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
     plt.rcParams.update(

@@ -29,7 +29,7 @@ def texts(ax) -> list[str]:
 PHOTO = np.zeros((20, 30, 3), np.uint8)
 
 
-def test_a_wrong_answer_is_red_and_says_so(ax):
+def test_show_photo_marks_wrong_answers_in_red_and_in_words(ax):
     plotting.show_photo(ax, PHOTO, "lena", wrong=True)
     assert ax.get_title() == "lena\nwrong"
     assert ax.title.get_color() == plotting.DIFFERENT
@@ -38,19 +38,19 @@ def test_a_wrong_answer_is_red_and_says_so(ax):
 
 
 @pytest.mark.parametrize(("count", "rows", "columns"), [(1, 1, 1), (6, 1, 6), (7, 2, 6)])
-def test_a_gallery_has_room_for_every_photo_and_no_more_columns(count, rows, columns):
+def test_gallery_has_a_place_for_each_photo(count, rows, columns):
     figure = plotting.gallery([PHOTO] * count, [str(i) for i in range(count)])
     assert figure.axes[0].get_gridspec().get_geometry() == (rows, columns)
     assert [ax.get_title() for ax in figure.axes if ax.get_title()] == [str(i) for i in range(count)]
     plt.close(figure)
 
 
-def test_a_gallery_refuses_a_title_too_few():
+def test_gallery_rejects_missing_titles():
     with pytest.raises(ValueError):
         plotting.gallery([PHOTO, PHOTO], ["one"])
 
 
-def test_faces_are_named_and_unknown_ones_are_dashed(ax):
+def test_draw_faces_names_faces_and_dashes_unknown_ones(ax):
     table = pd.DataFrame(
         {
             "box": [(1, 2, 5, 6), (10, 2, 5, 6), (1, 2, 5, 6)],
@@ -66,14 +66,14 @@ def test_faces_are_named_and_unknown_ones_are_dashed(ax):
     assert ax.patches[1].get_bbox().bounds == (10, 2, 5, 6)
 
 
-def test_the_distance_matrix_frames_the_smallest_of_each_row(ax):
+def test_distance_matrix_frames_the_smallest_of_each_row(ax):
     distances = np.array([[0.5, 0.2, 0.9], [0.1, 0.8, 0.7]])
     plotting.distance_matrix(ax, distances, ["a", "b"], ["x", "y", "z"])
     assert texts(ax) == ["0.50", "0.20", "0.90", "0.10", "0.80", "0.70"]
     assert [tuple(patch.get_xy()) for patch in ax.patches] == [(0.5, -0.5), (-0.5, 0.5)]
 
 
-def test_the_projection_keeps_as_much_as_two_directions_can():
+def test_project_keeps_the_largest_two_variances():
     encodings = np.random.default_rng(0).normal(size=(30, 8)) * [5, 3, 1, 1, 1, 1, 1, 1]
     points = plotting.project(encodings)
     values = np.linalg.eigvalsh(np.cov(encodings.T))[::-1]
@@ -81,14 +81,14 @@ def test_the_projection_keeps_as_much_as_two_directions_can():
     np.testing.assert_allclose(plotting.project(-encodings), -points, atol=1e-9)
 
 
-def test_camera_pictures_are_tied_to_their_portrait(ax):
+def test_projection_links_camera_pictures_to_their_portrait(ax):
     points = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]])
     plotting.projection(ax, points, ["lena", "lena", None], [True, False, False])
     assert texts(ax) == ["lena"]
     assert np.asarray(ax.lines[0].get_data()).T.tolist() == [[1.0, 1.0], [0.0, 0.0]]
 
 
-def test_the_ring_of_a_triplet_is_where_the_loss_becomes_zero(ax):
+def test_push_and_pull_draws_the_ring_where_the_loss_is_zero(ax):
     triplet = np.array([[0.0, 0.0], [0.6, 0.0], [0.0, 0.7]])
     plotting.push_and_pull(ax, triplet, np.zeros((3, 2)), 0.2, "semi-hard")
     inner, ring = (patch.radius for patch in ax.patches)
@@ -102,14 +102,14 @@ def test_error_curves_state_the_rates_at_the_threshold(ax):
     assert texts(ax) == ["at 0.90:\n50 % accepted falsely\n50 % rejected falsely"]
 
 
-def test_every_group_of_the_strip_is_named(ax):
+def test_distance_strip_names_every_group(ax):
     plotting.distance_strip(ax, {"owners": [0.3, 0.4], "strangers": [0.9]}, 0.7)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["owners", "strangers"]
     assert "threshold 0.70" in texts(ax)
 
 
 # ------------------------------------------------------------------------------------------------- networks
-def test_a_block_shows_every_branch_between_what_goes_in_and_what_comes_out(ax):
+def test_block_diagram_shows_every_branch_between_input_and_output(ax):
     branches = [["1×1 conv\n96", "3×3 conv\n128"], ["3×3 max\npooling"]]
     plotting.block_diagram(ax, branches, "12×12\n×192", "12×12\n×256")
     assert sorted(texts(ax)) == sorted(["12×12\n×192", "12×12\n×256", *branches[0], *branches[1]])
@@ -117,7 +117,7 @@ def test_a_block_shows_every_branch_between_what_goes_in_and_what_comes_out(ax):
     assert len(arrows) == 3 + 2  # into each box, and from each branch's end into the stack
 
 
-def test_a_network_is_as_tall_as_its_pictures_and_names_its_shapes(ax):
+def test_network_diagram_scales_with_its_shapes_and_names_them(ax):
     plotting.network_diagram(ax, ["face", "block", "encoding"], [(16, 16, 3), (4, 4, 64), (128,)])
     assert texts(ax) == ["face", "16×16\n×3", "block", "4×4\n×64", "encoding", "128"]
     heights = [patch.get_height() for patch in ax.patches if isinstance(patch, Rectangle)]
@@ -125,14 +125,14 @@ def test_a_network_is_as_tall_as_its_pictures_and_names_its_shapes(ax):
     assert sum(isinstance(patch, FancyArrowPatch) for patch in ax.patches) == 2
 
 
-def test_a_training_curve_is_the_log(ax):
+def test_training_curve_equals_the_log(ax):
     log = pd.DataFrame({"pictures": [1000, 3000], "cosine": [0.5, 0.75]})
     plotting.training_curve(ax, log, {"cosine": "agreement"})
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 0.5], [3, 0.75]])
     assert ax.get_legend().get_texts()[0].get_text() == "agreement"
 
 
-def test_a_roc_curve_is_the_table_of_rates(ax):
+def test_roc_curves_equal_the_tables(ax):
     rates = pd.DataFrame({"false_accepts": [0.0, 0.25, 1.0], "false_rejects": [0.5, 0.1, 0.0]})
     plotting.roc_curves(ax, {"twins": rates, "pixels": rates * 0.5})
     lines = {line.get_label(): line for line in ax.lines}
@@ -142,7 +142,7 @@ def test_a_roc_curve_is_the_table_of_rates(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
 
 
-def test_the_reliability_plot_has_its_groups_and_the_diagonal(ax):
+def test_reliability_plot_shows_groups_and_diagonal(ax):
     table = pd.DataFrame({"score": [0.1, 0.8], "share": [0.2, 0.7], "pairs": [5, 5]})
     plotting.reliability_plot(ax, table, "twins")
     diagonal, line = ax.lines
@@ -150,7 +150,7 @@ def test_the_reliability_plot_has_its_groups_and_the_diagonal(ax):
     np.testing.assert_allclose(line.get_xydata(), [[0.1, 0.2], [0.8, 0.7]])
 
 
-def test_the_two_faces_of_a_pair_are_side_by_side():
+def test_pair_gallery_puts_the_faces_side_by_side():
     first, second = np.zeros((3, 8, 8, 3), np.uint8), np.full((3, 8, 8, 3), 200, np.uint8)
     figure = plotting.pair_gallery((first, second), ["a", "b", "c"], wrong=[False, True, False])
     shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
@@ -160,7 +160,7 @@ def test_the_two_faces_of_a_pair_are_side_by_side():
     plt.close(figure)
 
 
-def test_the_twins_are_drawn_twice_with_their_faces_and_the_score(ax):
+def test_twin_diagram_shows_both_branches_and_the_score(ax):
     faces = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3))
     plotting.twin_diagram(ax, faces, ["face", "dense"], [(100, 100, 3), (128,)], 0.834)
     texts = [text.get_text() for text in ax.texts]
@@ -183,7 +183,7 @@ HISTORY = pd.DataFrame(
 )
 
 
-def test_the_curves_of_a_training_show_its_numbers_and_where_a_phase_begins():
+def test_triplet_curves_show_the_history_and_its_phases():
     figure, axes = plt.subplots(1, 3)
     plotting.triplet_curves(axes, HISTORY)
     shown = {
@@ -200,13 +200,13 @@ def test_the_curves_of_a_training_show_its_numbers_and_where_a_phase_begins():
     plt.close(figure)
 
 
-def test_a_confusion_matrix_names_its_mistakes(ax):
+def test_confusion_matrix_names_the_mistakes(ax):
     plotting.confusion_matrix(ax, confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 0.85))
     assert texts(ax) == ["1\n50.0%\nright", "1\n50.0%\nfalse reject", "1\n50.0%\nfalse accept", "1\n50.0%\nright"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["is one person", "is two people"]
 
 
-def test_a_map_of_people_numbers_each_and_ties_every_face_to_its_person(ax):
+def test_people_map_numbers_people_and_links_their_faces(ax):
     points = np.array([[0.0, 0], [2, 0], [5, 5], [5, 7]])
     plotting.people_map(ax, points, ["zoe", "zoe", "ann", "ann"])
     assert [(text.get_text(), text.get_position()) for text in ax.texts] == [("1", (1.0, 0.0)), ("2", (5.0, 6.0))]
@@ -216,13 +216,13 @@ def test_a_map_of_people_numbers_each_and_ties_every_face_to_its_person(ax):
 # ---------------------------------------------------------------------------------------------- evaluation
 @pytest.fixture
 def no_warnings():
-    """Whatever a figure complains of, also while it is drawn, is an error."""
+    """Warnings are errors, also while a figure is drawn."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 
 
-def test_the_histogram_shows_each_kinds_shares_and_hatches_the_mistakes(ax, no_warnings):
+def test_distance_histogram_shows_shares_and_hatches_mistakes(ax, no_warnings):
     """Edges are 0.025 apart; two of three same pairs and one of four different ones are on the wrong side of 0.7."""
     distances = [0.31, 0.81, 0.96, np.nan, 0.41, 0.91, 0.91, 1.21]
     same = [True, True, True, True, False, False, False, False]
@@ -245,7 +245,7 @@ def test_the_histogram_shows_each_kinds_shares_and_hatches_the_mistakes(ax, no_w
     assert fills[1].get_linestyle() != fills[3].get_linestyle()  # told apart without colour, too
 
 
-def test_intervals_are_filled_where_they_leave_zero_out_and_hollow_where_not(ax, no_warnings):
+def test_interval_chart_fills_intervals_that_exclude_zero(ax, no_warnings):
     intervals = [(0.2, 0.1, 0.3), (0.1, -0.1, 0.3), (-0.2, -0.4, -0.1), (0.1, 0.0, 0.2)]
     plotting.interval_chart(ax, ["better", "perhaps", "worse", "at zero"], intervals)
     ax.figure.canvas.draw()
@@ -260,12 +260,12 @@ def test_intervals_are_filled_where_they_leave_zero_out_and_hollow_where_not(ax,
     assert ax.lines[8].get_xdata() == [0, 0]
 
 
-def test_intervals_of_what_has_no_zero_are_all_filled(ax, no_warnings):
+def test_interval_chart_without_zero_fills_all(ax, no_warnings):
     plotting.interval_chart(ax, ["a", "b"], [(0.5, -0.1, 0.9), (0.2, 0.1, 0.3)], zero=None)
     assert len(ax.lines) == 4 and all(dot.get_markerfacecolor() != "white" for dot in ax.lines[1::2])
 
 
-def test_another_zero_may_be_given(ax, no_warnings):
+def test_interval_chart_accepts_another_zero(ax, no_warnings):
     plotting.interval_chart(ax, ["a", "b"], [(0.6, 0.55, 0.7), (0.6, 0.4, 0.7)], zero=0.5)
     assert [dot.get_markerfacecolor() == "white" for dot in ax.lines[1:4:2]] == [False, True]
 
@@ -276,7 +276,7 @@ GROUPS = pd.DataFrame(
 )
 
 
-def test_the_group_matrix_shows_each_share_on_both_sides_in_per_cent(ax, no_warnings):
+def test_group_matrix_is_symmetric_and_in_per_cent(ax, no_warnings):
     plotting.group_matrix(ax, GROUPS)
     ax.figure.canvas.draw()
     shown = {text.get_position(): text.get_text() for text in ax.texts}
@@ -298,7 +298,7 @@ def test_the_group_matrix_shows_each_share_on_both_sides_in_per_cent(ax, no_warn
     assert dark == [(1, 1)]
 
 
-def test_open_set_curves_are_the_tables_and_differ_without_colour(ax, no_warnings):
+def test_open_set_curves_equal_the_tables_and_differ_without_colour(ax, no_warnings):
     distances = [[0.3, 0.9], [0.8, 0.5], [0.6, 0.9], [1.0, 0.7]]
     curve = dir_curve(identification(distances, ["ada", "bob"], ["ada", "bob", "eve", "eva"]))
     plotting.open_set_curves(ax, {"twins": curve, "pixels": curve.assign(dir=curve["dir"] / 2)})
@@ -312,7 +312,7 @@ def test_open_set_curves_are_the_tables_and_differ_without_colour(ax, no_warning
     assert ax.get_xscale() == "log" and "%" in ax.get_xlabel() and "%" in ax.get_ylabel()
 
 
-def test_damage_curves_show_every_way_from_the_untouched_photo_on(no_warnings):
+def test_damage_curves_start_at_the_untouched_photo(no_warnings):
     rows = [("nothing", 0, 0.02, 0.01, 0, 200)]
     rows += [("darker", level, 0.02 + level / 10, 0.01, 10 * level, 200) for level in (0, 2, 4)]
     rows += [("noisy", level, 0.5, 0.03, 4, 200) for level in (12.5,)]

@@ -1,10 +1,9 @@
-"""How fast is it: our networks beside the reference engine, on the same faces, in one run.
+"""The speed of our networks beside the reference engine, on the same faces, in one run.
 
-    python tools/measure/bench.py        # or: make bench
+    python tools/measure/bench.py        # or: make bench        → docs/results/bench.json
 
-Ours and theirs take turns, so that both see the same machine; what is reported is the median of the rounds.
-The reference engine (dlib) runs the same weights as ``weights/resnet``; it takes faces one by one and in
-lists, and both are timed. The result is written to ``docs/results/bench.json``.
+All take turns in every round, so that each meets the same conditions; the result is the median of the rounds. The
+reference engine (dlib) runs the same weights as ``weights/resnet``, on single faces and on lists.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import json
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,19 +26,18 @@ from facerec._files import ROOT, write_json
 from facerec.detection import align_face, detect_faces, extract_faces
 from facerec.encoding import faces_to_encodings
 from facerec.enrol import build_database
+from facerec.errors import run
 from facerec.networks import info_of, load_facenet
 from facerec.photos import load_image
 from fr_utils import identify
 
-
 IMAGES = ROOT / "images"
-
 
 ENGINE_WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 
 def seconds(work: Callable[[], object], times: int = 1) -> float:
-    """How long one call takes, in seconds, on average over ``times`` calls in a row."""
+    """The seconds of one call, averaged over ``times`` calls in a row."""
     start = time.perf_counter()
     for _ in range(times):
         work()
@@ -48,7 +45,7 @@ def seconds(work: Callable[[], object], times: int = 1) -> float:
 
 
 def take_turns(works: dict[str, Callable[[], object]], rounds: int, times: int = 1) -> dict[str, float]:
-    """The median seconds of each piece of work, all of them in turn in every round, after one to warm up."""
+    """The median seconds of each piece of work; all take turns in every round, after a round to warm up."""
     for work in works.values():
         work()
     samples: dict[str, list[float]] = {name: [] for name in works}
@@ -59,7 +56,7 @@ def take_turns(works: dict[str, Callable[[], object]], rounds: int, times: int =
 
 
 def load_engine():
-    """The reference engine with its weights, or None where it is not installed."""
+    """The reference engine with its weights, or None if it is not installed."""
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or importlib.util.find_spec("dlib") is None:
         return None
@@ -69,20 +66,22 @@ def load_engine():
 
 
 def faces_for(side: int, count: int) -> np.ndarray:
-    """``count`` aligned faces (count, side, side, 3) uint8 from images/, repeated as needed."""
-    faces = [extract_faces(load_image(path), side)[0] for path in sorted(IMAGES.glob("*.jpg"))]
-    faces = np.concatenate(faces)
-    return np.resize(faces, (count, *faces.shape[1:]))
+    """``count`` aligned faces (count, side, side, 3) uint8 from images/, repeated if there are fewer."""
+    faces: list[np.ndarray] = []
+    for path in sorted(IMAGES.glob("*.jpg")):
+        if len(faces) < count:
+            faces += [*extract_faces(load_image(path), side)[0]]
+    return np.resize(np.stack(faces), (count, side, side, 3))
 
 
 def encoder(model, batch: int) -> Callable[[], object]:
-    """What encodes ``batch`` faces with a network when it is called."""
+    """A function that encodes ``batch`` faces with a network."""
     faces = faces_for(info_of(model).side, batch)
     return lambda: faces_to_encodings(faces, model)
 
 
 def bench_encoding(networks: list[str], rounds: int) -> dict:
-    """Faces per second at batch 1 and 64 of each network and of the reference engine, all of them in turn."""
+    """Faces per second of each network and of the reference engine, at batch 1 and 64."""
     models, engine = {network: load_facenet(network) for network in networks}, load_engine()
     result: dict[str, dict] = {name: {} for name in (*models, *(["reference engine"] if engine else []))}
     for batch in (1, 64):
@@ -96,7 +95,7 @@ def bench_encoding(networks: list[str], rounds: int) -> dict:
 
 
 def bench_photo_to_name(network: str, rounds: int) -> dict:
-    """Milliseconds from a photo to names, whole and split into its steps, for one face and for six."""
+    """Milliseconds from a photo to names, as a whole and by step, for one face and for six."""
     model = load_facenet(network)
     info = info_of(model)
     database, _ = build_database(IMAGES, model, progress=False)
@@ -120,7 +119,7 @@ def bench_photo_to_name(network: str, rounds: int) -> dict:
 
 
 def versions() -> dict[str, str]:
-    """What was measured, and on what."""
+    """The versions of the packages, and the machine."""
     packages = ("tensorflow", "keras", "numpy", "mtcnn", "opencv-python-headless", "dlib-bin")
     found = {}
     for package in packages:
@@ -149,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,14 +1,13 @@
-"""Time the database among a thousand, a hundred thousand and a million people, beside other ways to search.
+"""The speed of the database with a thousand to a million people, beside other ways to search.
 
-    python tools/measure/bench_database.py                    # or: make bench-database      → docs/results/database.json
+    python tools/measure/bench_database.py                     # or: make bench-database    → docs/results/database.json
     python tools/measure/bench_database.py --sizes 1000 100000
 
 The encodings are drawn from the residual network's own statistics: how the people of ``datasets/people.zip`` differ
-from each other, and how the pictures of one person do. Half of the probes are new pictures of people in the database,
-half are strangers; they are asked one at a time. One process fills the database, others open it and search, and each
-says how much memory it had at most. What is fast and what is true is measured by somebody else: this process, which
-knows everybody. A million people take some minutes, 4 GB of memory and 3 GB of disk, in a folder that is removed at
-the end.
+from each other, and how the pictures of one person differ. Half of the probes are new pictures of people in the
+database, half are strangers; they are searched one at a time. One process fills the database, others open it and
+search, and each reports its peak memory. This process knows all encodings and checks the answers. A million people take
+some minutes, 4 GB of memory and 3 GB of disk, in a folder that is removed at the end.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,30 +35,25 @@ from tqdm import tqdm
 from facerec._files import ROOT, write_json
 from facerec.database import FaceDatabase
 from facerec.errors import run
-
+from facerec.evaluation import wilson_interval
 
 SIZES = (1_000, 100_000, 1_000_000)
 
-
 PROBES = 10_000  # half of them known: with fewer, 99.9 % can't be told from 99.7 %
-
 
 NEWCOMERS = 1_000
 
-
 OPENINGS = 5
 
+#: Every other way answers as many probes as it can in so many seconds, within these limits.
+SECONDS, FEWEST_PROBES, MOST_PROBES = 20, 10, 1_000
 
-#: Every other way answers as many probes as it can in so many seconds, but no fewer and no more than these.
-SECONDS, FEWEST, MOST = 20, 10, 1_000
-
-
-#: Settings by which people limit how many threads NumPy and faiss use.
+#: The settings that limit the threads of NumPy and faiss.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Crowd:
-    """Encodings of as many people as are wanted, drawn from what a network makes of real (here: invented) people."""
+    """Encodings of any number of people, drawn with the statistics of a network's encodings."""
 
     def __init__(self, encodings: np.ndarray, who: np.ndarray, seed: int = 0):
         """Args: encodings (m, D) of unit length; who (m,), the person of each; seed of all drawing."""
@@ -68,11 +63,11 @@ class Crowd:
         self.between, self.within = (_root(np.cov(part.T)) for part in (means, within))
 
     def people(self, count: int) -> np.ndarray:
-        """So many people, (count, D): where the middle of each one's pictures lies."""
+        """The mean encodings of so many people, (count, D)."""
         return self.mean + self._normal(count) @ self.between.T
 
     def pictures(self, people: np.ndarray) -> np.ndarray:
-        """A picture of each, (count, D) float32 of unit length."""
+        """The encoding of one picture of each person, (count, D) float32 of unit length."""
         x = people + self._normal(len(people)) @ self.within.T
         return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
@@ -81,13 +76,13 @@ class Crowd:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix that gives standard normal numbers this covariance, (D, D) float32."""
+    """The matrix that gives standard normal numbers this covariance, (D, D) float32."""
     values, vectors = np.linalg.eigh(covariance)
     return (vectors * np.sqrt(values.clip(0))).astype(np.float32)
 
 
 def measured_crowd() -> Crowd:
-    """The crowd that the shipped network sees in ``datasets/people.zip``."""
+    """The crowd with the statistics of the shipped network on ``datasets/people.zip``."""
     from facerec.encoding import faces_to_encodings
     from facerec.learning.datasets import find_people
     from facerec.learning.pairs import load_faces
@@ -99,17 +94,17 @@ def measured_crowd() -> Crowd:
 
 
 def name_of(number: int) -> str:
-    """What person number so-and-so is called."""
+    """The name of a person, from their number."""
     return f"person {number:07d}"
 
 
 def number_of(name: str) -> int:
-    """Which number a person has."""
+    """The number of a person, from their name."""
     return int(name.rpartition(" ")[2])
 
 
-def the_courses_loop(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
-    """A dict, looked through one by one, as the course does it."""
+def course_loop(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
+    """The course's way: a loop over a dict."""
     database = dict(zip(names, known, strict=True))
 
     def search(probe: np.ndarray) -> str:
@@ -123,8 +118,8 @@ def the_courses_loop(names: list[str], known: np.ndarray) -> Callable[[np.ndarra
     return search
 
 
-def a_pandas_scan(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
-    """A table with an encoding in every row, as DeepFace's ``find`` scans it."""
+def pandas_scan(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
+    """DeepFace's way (``find``): a scan of a table with an encoding in every row."""
     table = pd.DataFrame({"identity": names, "encoding": list(known)})
 
     def search(probe: np.ndarray) -> str:
@@ -135,25 +130,25 @@ def a_pandas_scan(names: list[str], known: np.ndarray) -> Callable[[np.ndarray],
 
 
 def face_distance(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
-    """The formula of ``face_recognition.face_distance``: the norms of all differences."""
+    """The way of ``face_recognition.face_distance``: the norms of all differences."""
     return lambda probe: names[int(np.linalg.norm(known - probe, axis=1).argmin())]
 
 
 def plain_numpy(names: list[str], known: np.ndarray) -> Callable[[np.ndarray], str]:
-    """One matrix product: for encodings of unit length the nearest is the one with the largest product."""
+    """One matrix product: of encodings with unit length, the nearest one has the largest product."""
     return lambda probe: names[int((known @ probe).argmax())]
 
 
 WAYS = {
-    "the course's loop over a dict": the_courses_loop,
-    "a pandas scan": a_pandas_scan,
+    "the course's loop over a dict": course_loop,
+    "a pandas scan": pandas_scan,
     "face_recognition.face_distance": face_distance,
     "plain NumPy": plain_numpy,
 }
 
 
 class Trial(NamedTuple):
-    """Who is known, and what is asked: encodings known (n, D) and probes (m, D), the first of them of those chosen."""
+    """Known encodings (n, D) and probes (m, D); the first probes show the people in the rows ``chosen``."""
 
     known: np.ndarray
     probes: np.ndarray
@@ -161,24 +156,24 @@ class Trial(NamedTuple):
 
     @classmethod
     def draw(cls, crowd: Crowd, size: int, count: int) -> Trial:
-        """Draw so many people and so many probes, half of them of people who are known."""
+        """So many people and so many probes, half of which show known people."""
         people = crowd.people(size)
         known, chosen = crowd.pictures(people), crowd.rng.choice(size, count // 2, replace=count // 2 > size)
         strangers = crowd.pictures(crowd.people(count - count // 2))
         return cls(known, np.concatenate([crowd.pictures(people[chosen]), strangers]), chosen)
 
     def mixed(self) -> np.ndarray:
-        """The probes in another order, known and strangers by turns as chance will have it."""
+        """The probes in random order."""
         return np.random.default_rng(0).permutation(self.probes)
 
     def true_nearest(self, found: np.ndarray) -> dict[str, dict]:
-        """How often the row that was found for each probe, (m,), is as near as the nearest of an exact search."""
+        """How often the row found for each probe, (m,), is as near as the nearest by an exact search."""
         right, split = as_near(self.known, self.probes, found, exact(self.known, self.probes)), len(self.chosen)
         return {"known": share(right[:split]), "strangers": share(right[split:])}
 
 
 def exact(known: np.ndarray, probes: np.ndarray, rows_at_once: int = 4096) -> np.ndarray:
-    """The row of the true nearest of each probe, (m,), by the product with all, in blocks of rows."""
+    """The row of the true nearest encoding of each probe, (m,), by matrix products in blocks of rows."""
     best, nearest = np.full(len(probes), -np.inf, np.float32), np.zeros(len(probes), int)
     for start in range(0, len(known), rows_at_once):
         products = probes @ known[start : start + rows_at_once].T  # (m, rows_at_once)
@@ -190,38 +185,35 @@ def exact(known: np.ndarray, probes: np.ndarray, rows_at_once: int = 4096) -> np
 
 
 def as_near(known: np.ndarray, probes: np.ndarray, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether each found row is as near as the true one, (m,) bool: two may be equal but for rounding."""
+    """Whether each found row is as near as the true one, (m,) bool: two rows may tie except for rounding."""
     far, least = (np.linalg.norm(known[rows].astype(float) - probes, axis=1) for rows in (found, truth))
     return far <= least
 
 
 def share(right: np.ndarray) -> dict[str, float]:
-    """How many of (n,) are right, and between which shares that leaves the truth with 95 % (Wilson, 1927)."""
-    n, p, z = len(right), float(np.mean(right)), 1.959964
-    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = ((middle + side * half) / (1 + z**2 / n) for side in (-1, 1))
-    return {"value": p, "low": float(max(low, 0)), "high": 1.0 if p == 1 else float(high), "of": n}
+    """The share of true values in (n,), with its 95 % interval and n."""
+    return {**asdict(wilson_interval(int(right.sum()), len(right))), "of": len(right)}
 
 
 def timed(work: Callable[..., object], *args: object) -> tuple[float, object]:
-    """How many milliseconds it took, and what came of it."""
+    """The milliseconds that the work took, and its result."""
     start = time.perf_counter()
     found = work(*args)
     return 1000 * (time.perf_counter() - start), found
 
 
 def quantiles(took: list[float]) -> dict[str, float]:
-    """Median and 99 % quantile in milliseconds."""
+    """The median and the 99 % quantile, in milliseconds."""
     return {"p50_ms": float(np.median(took)), "p99_ms": float(np.quantile(took, 0.99)), "probes": len(took)}
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict:
-    """What the numbers were measured on."""
+    """The machine and the packages."""
     packages = {
         name: importlib.metadata.version(package) for name, package in (("numpy", "numpy"), ("faiss", "faiss-cpu"))
     }
@@ -239,7 +231,7 @@ def machine() -> dict:
 
 
 def processor() -> str:
-    """The model of the processor, as the system calls it."""
+    """The processor's model."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return platform.processor() or platform.machine()
@@ -251,7 +243,7 @@ def processor() -> str:
 
 @contextmanager
 def company(said: dict) -> Iterator[None]:
-    """Note how many processors were busy for others meanwhile; nothing where the system does not tell."""
+    """Add ``others_cores``, how many processors other programs kept busy meanwhile, if the system reports it."""
     before = _busy()
     yield
     if before is not None:
@@ -259,21 +251,20 @@ def company(said: dict) -> Iterator[None]:
         said["others_cores"] = max(0.0, others / passed)
 
 
-def _busy() -> tuple[float, float] | None:
-    """For how many seconds all processors together were busy for others than us and ours, and what time it is."""
-    if not Path("/proc/stat").is_file():
+def _busy(stat: Path = Path("/proc/stat")) -> tuple[float, float] | None:
+    """The processor seconds used by other programs than this one and its children, and the time."""
+    if not stat.is_file():
         return None
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
     all_of_it = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
     return all_of_it - sum(os.times()[:4]), time.monotonic()
 
 
-#: How the processes begin: ``begun`` is when this one asked for them.
+#: The start of each process; ``begun`` is the time when it was asked for.
 BEGIN = """
-import json, os, sys, time
-sys.path.insert(0, {root!r})
+import json, os, time
 import numpy as np
-from face_database import FaceDatabase
+from facerec.database import FaceDatabase
 def memory():
     if not os.path.exists("/proc/self/status"):
         return None
@@ -282,8 +273,7 @@ def memory():
 bare = memory()
 """
 
-
-#: One fills the database from a file, some thousand people at a time, and waits for the index.
+#: The process that fills the database from a file, some thousand people at a time, and waits for the index.
 FILL = """
 def people():
     with open({known!r}, "rb") as stream:
@@ -302,8 +292,7 @@ memories = {{"memory_mb": memory(), "memory_once_filled_mb": memory_then}}
 print(json.dumps({{"fill_s": filled, "build_index_s": built, **memories}}))
 """
 
-
-#: Another opens it, answers once, and says how long that took; then it answers ``count`` probes.
+#: The process that opens the database, times the first answer, and then answers ``count`` probes.
 SEARCH = """
 probes = np.load({probes!r})
 start = time.perf_counter()
@@ -323,14 +312,14 @@ print(json.dumps({{"people": people, "cold_open_s": opened, "from_start_s": sinc
 
 
 def in_a_process(code: str, **values: object) -> dict:
-    """Run this in a new process and hand back what it says."""
-    code = (BEGIN + code).format(root=str(ROOT), begun=time.time(), **values)
+    """The JSON that the code prints in a new process."""
+    code = (BEGIN + code).format(begun=time.time(), **values)
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def fill(path: Path, trial: Trial) -> dict:
-    """Fill a database in a process of its own: how long that took, and how much memory."""
+    """Fill a database in a process of its own; return the time and the memory it took."""
     known, (size, dimension) = path.with_suffix(".f4"), trial.known.shape
     trial.known.tofile(known)
     np.save(path.with_suffix(".npy"), trial.probes)
@@ -339,7 +328,7 @@ def fill(path: Path, trial: Trial) -> dict:
 
 
 def open_and_search(path: Path, trial: Trial) -> dict:
-    """Open it in new processes, whose files are still in the system's cache; the last one answers all probes."""
+    """Open the database in new processes, with its files in the system's cache; the last one answers all probes."""
     values = {"path": str(path), "probes": str(path.with_suffix(".npy"))}
     opened = [in_a_process(SEARCH, count=0, **values) for _ in range(OPENINGS - 1)]
     said = in_a_process(SEARCH, count=len(trial.probes), **values)
@@ -350,9 +339,9 @@ def open_and_search(path: Path, trial: Trial) -> dict:
 
 
 def beside(database: FaceDatabase, search: Callable[[np.ndarray], str], probes: np.ndarray) -> dict:
-    """Another way and ours, in turn, on as many probes as there is time for."""
+    """The times of another way and of ours, in turn, on as many probes as there is time for."""
     slow = timed(search, probes[0])[0] / 1000
-    count, took, ours = int(np.clip(SECONDS / slow, FEWEST, MOST)), [], []
+    count, took, ours = int(np.clip(SECONDS / slow, FEWEST_PROBES, MOST_PROBES)), [], []
     for probe in probes[:count]:
         ours.append(timed(database.nearest, probe)[0])
         took.append(timed(search, probe)[0])
@@ -361,7 +350,7 @@ def beside(database: FaceDatabase, search: Callable[[np.ndarray], str], probes: 
 
 
 def all_beside(database: FaceDatabase, trial: Trial) -> dict[str, dict]:
-    """Every other way beside ours."""
+    """The times of every other way beside ours."""
     names, probes, rows = [name_of(i) for i in range(len(trial.known))], trial.mixed(), {}
     for label, way in WAYS.items():
         search = way(names, trial.known)
@@ -371,18 +360,18 @@ def all_beside(database: FaceDatabase, trial: Trial) -> dict[str, dict]:
 
 
 def add_one_by_one(database: FaceDatabase, pictures: np.ndarray) -> dict[str, float]:
-    """How long it takes until a new person is safely on the disk."""
+    """The times until a new person is safely on the disk."""
     return quantiles([timed(database.add, f"newcomer {i}", picture)[0] for i, picture in enumerate(pictures)])
 
 
 def bare_writes(folder: Path) -> dict[str, float]:
-    """How long this disk takes to write 4 kB and say that they are safe, without any database."""
+    """The times that this disk takes to write 4 kB safely, without a database."""
     with (folder / "bare").open("wb", buffering=0) as stream:
         return quantiles([timed(lambda: (stream.write(b" " * 4096), os.fsync(stream.fileno())))[0] for _ in range(500)])
 
 
 def measure(crowd: Crowd, size: int, folder: Path) -> dict:
-    """Everything about a database of one size."""
+    """All measurements of a database of one size."""
     trial, path, said = Trial.draw(crowd, size, PROBES), folder / f"{size}.db", {}
     with tqdm(total=5, desc=f"{size:,} people: fill") as bar:
 

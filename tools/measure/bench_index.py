@@ -1,11 +1,11 @@
-"""Is the search index the right one? The shipped codes beside graphs (HNSW) of two libraries, in one run.
+"""The search index beside others: the shipped 4-bit codes and graphs (HNSW) of two libraries, in one run.
 
     python tools/measure/bench_index.py                       # or: make bench-database      → docs/results/index.json
     python tools/measure/bench_index.py --sizes 100000
 
-All of them only pick candidates, which are then ranked exactly, and all by the same lines: the deeper one looks, the
-more often the true nearest is among them, and the longer it takes. The crowd is that of ``tools/measure/bench_database.py``.
-At a million, the graphs take minutes to build. Those of usearch are left out where it is not installed.
+Every index only picks candidates, which the same code then ranks exactly: more candidates contain the true nearest more
+often, and take longer. The crowd is that of ``tools/measure/bench_database.py``. At a million people, the graphs take
+minutes to build. The graphs of usearch are left out if it is not installed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,24 +29,19 @@ from facerec.database.search import DEPTH, Index
 from facerec.errors import run
 from tools.measure.bench_database import Trial, company, cores, machine, measured_crowd, quantiles, timed
 
-
 SIZES = (100_000, 1_000_000)
-
 
 PROBES = 4_000
 
-
 DEPTHS = (128, 512, DEPTH)  # how many candidates
 
+LINKS = 32  # of each encoding in a graph; twice as many on its lowest level
 
-LINKS = 32  # of each encoding in a graph; twice as many on its lowest floor
-
-
-WIDTH = 64  # how many a graph keeps in view when it links a new one
+WIDTH = 64  # how many candidates a graph considers when it links a new encoding
 
 
 class Built(NamedTuple):
-    """An index: how it finds the rows of so many candidates of a probe (D,), and how many bytes it has in a file."""
+    """An index: a function from a probe (D,) and a depth to the rows of that many candidates, and its size in bytes."""
 
     search: Callable[[np.ndarray, int], np.ndarray]
     size: int
@@ -60,7 +54,7 @@ def shipped(known: np.ndarray) -> Built:
 
 
 def faiss_graph(known: np.ndarray) -> Built:
-    """A graph of the same library, over the encodings as they are."""
+    """A graph of the same library, with the encodings as they are."""
     graph = faiss.IndexHNSWFlat(known.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = WIDTH
     graph.add(known)
@@ -73,7 +67,7 @@ def faiss_graph(known: np.ndarray) -> Built:
 
 
 def usearch_graph(dtype: str) -> Callable[[np.ndarray], Built]:
-    """A graph of usearch, over encodings in numbers of two bytes ("f16") or one ("i8")."""
+    """A graph of usearch, with encodings in numbers of two bytes ("f16") or one ("i8")."""
 
     def build(known: np.ndarray) -> Built:
         from usearch.index import Index as Graph
@@ -92,7 +86,7 @@ def usearch_graph(dtype: str) -> Callable[[np.ndarray], Built]:
 
 
 def indexes() -> dict[str, Callable[[np.ndarray], Built]]:
-    """What can be built here."""
+    """The indexes that can be built here, by name."""
     found = {"4-bit codes (shipped)": shipped, "HNSW, faiss": faiss_graph}
     if importlib.util.find_spec("usearch"):
         found |= {f"HNSW, usearch, {dtype}": usearch_graph(dtype) for dtype in ("f16", "i8")}
@@ -100,13 +94,13 @@ def indexes() -> dict[str, Callable[[np.ndarray], Built]]:
 
 
 def nearest(known: np.ndarray, probe: np.ndarray, rows: np.ndarray) -> int:
-    """The nearest of some candidates, by subtraction."""
+    """The row of the nearest candidate, by exact distances; rows below 0 are gaps."""
     rows = rows[rows >= 0]
     return int(rows[np.linalg.norm(known[rows] - probe, axis=1).argmin()])
 
 
 def at_depth(built: Built, trial: Trial, depth: int) -> dict:
-    """How quickly and how well so many candidates answer."""
+    """The speed and the accuracy with so many candidates."""
 
     def answer(probe: np.ndarray) -> int:
         return nearest(trial.known, probe, built.search(probe, depth))
@@ -118,7 +112,7 @@ def at_depth(built: Built, trial: Trial, depth: int) -> dict:
 
 
 def measure(build: Callable[[np.ndarray], Built], trial: Trial) -> dict:
-    """Build an index and ask it at every depth."""
+    """Build an index and search it at every depth."""
     said: dict = {}
     with company(said):
         start = time.perf_counter()
@@ -129,7 +123,7 @@ def measure(build: Callable[[np.ndarray], Built], trial: Trial) -> dict:
 
 
 def compare(trial: Trial) -> dict[str, dict]:
-    """All indexes on the same people and probes."""
+    """The measurements of all indexes, on the same people and probes."""
     bar = tqdm(indexes().items())
     rows = {}
     for label, build in bar:

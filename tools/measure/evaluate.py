@@ -1,25 +1,21 @@
-"""Everything that the fourth notebook quotes of real people: strangers, probabilities, groups, damage.
+"""The results on real people that the fourth notebook quotes: strangers, probabilities, damage, groups.
 
-    python tools/measure/evaluate.py lfw DIR [--network FOLDER]      # or: make evaluate DIR=…      → docs/results/evaluation_*.json
-    python tools/measure/evaluate.py damage DIR                      #     (both run with one DIR)  → docs/results/damage.csv
-    python tools/measure/evaluate.py groups DIR                      # or: make groups DIR=…        → docs/results/groups_*.csv
+    python tools/measure/evaluate.py lfw DIR [--network FOLDER]    # → docs/results/evaluation_*.json
+    python tools/measure/evaluate.py damage DIR                    # → docs/results/damage.csv
+    make evaluate DIR=…                                            # both
+    python tools/measure/evaluate.py groups DIR                    # or: make groups DIR=…, see tools/measure/groups.py
 
-For ``lfw`` and ``damage`` DIR is the folder of ``tools/measure/lfw.py``. Thresholds and probabilities are those that the
-network carries: they were learned from the people of ``pairsDevTrain``; what is scored are the people of
-``pairsDevTest``. If ``pairs.txt`` (LFW's view 2) lies in DIR with its pictures, the ten-fold protocol is run on it as
-published. Only the search among up to 2,000 people needs the people of both lists.
-
-For ``groups`` DIR holds pictures named ``<age>_<sex>_<race>_….jpg``, each of another person, as UTKFace does; the
-labels are its authors'. (Not for ``keras-facenet-h5``: it has learned from UTKFace's pictures.)
+For ``lfw`` and ``damage``, DIR is the folder of ``tools/measure/lfw.py``. Thresholds and probabilities are those that
+the network carries, learned from the people of ``pairsDevTrain``; the people of ``pairsDevTest`` are scored. If DIR
+also holds ``pairs.txt`` (LFW's view 2) with its pictures, the published ten-fold protocol runs on them. Only the search
+among up to 2,000 people needs the people of both lists.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -32,9 +28,8 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, write_json, write_table
 from facerec.damage import DAMAGE_LEVELS, damaged
-from facerec.detection import align_face
-from facerec.encoding import faces_to_encodings, find_faces, photos_to_encodings
-from facerec.errors import BadArgument, FaceError, run
+from facerec.encoding import faces_to_encodings, photos_to_encodings
+from facerec.errors import BadArgument, run
 from facerec.evaluation import (
     bootstrap_accuracy,
     bootstrap_auc,
@@ -43,7 +38,6 @@ from facerec.evaluation import (
     cmc,
     dir_curve,
     error_rates,
-    false_accepts_by_group,
     fit_probability,
     identification,
     lfw_protocol,
@@ -51,40 +45,25 @@ from facerec.evaluation import (
     reliability,
     verification_table,
 )
-from facerec.evaluation.lfw import Pairs, distances_of, find_pictures, read_pairs
+from facerec.evaluation.lfw import Pairs, distances_of, find_pictures, person_of, read_pairs
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
 from facerec.photos import load_image
-from tools.measure.lfw import aligned
-from tools.measure.lfw import encode as encode_found
-from tools.measure.lfw import find_faces as find_central_faces
-
+from tools.measure import lfw
+from tools.measure.groups import evaluate_groups
 
 FPIR = 0.01
 
-
 GALLERIES = (10, 30, 100, 300, 1000, 2000)
-
 
 #: People with a single picture who are never in a gallery.
 STRANGERS = 1095
 
-
-#: Fewer people say too little about groups for what the README quotes.
+#: Results on fewer people are not written to docs/results/, which the pages quote.
 FEWEST_PEOPLE = 1000
 
 
-#: Ages in years, upper ends excluded, as they are called in the table.
-AGES = {"0–9": (0, 10), "10–19": (10, 20), "20–39": (20, 40), "40–59": (40, 60), "60 and older": (60, 200)}
-
-
-SEXES = ("male", "female")
-
-
-RACES = ("White", "Black", "Asian", "Indian", "other")
-
-
 def looks(faces: np.ndarray, model) -> dict[str, np.ndarray]:
-    """Encodings (m, D) by one look at each face, and by the mean of it and of its mirror image."""
+    """Encodings (m, D) of the faces alone, and of the mean of each face and its mirror image."""
     if "trunk" in {layer.name for layer in model.layers}:  # the residual network looks twice by itself
         one = faces_to_encodings(faces, model.get_layer("trunk"))
         bias = np.asarray(model.get_layer("centred").bias)
@@ -97,25 +76,25 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def encode(pictures: Mapping[str, Path], model) -> dict[str, dict[str, np.ndarray]]:
+def encode_both_ways(pictures: Mapping[str, Path], model) -> dict[str, dict[str, np.ndarray]]:
     """Picture → encoding, for one look and with the mirror image; NaN where there is no face."""
-    keypoints, info = find_central_faces(pictures), info_of(model)
+    keypoints, info = lfw.find_faces(pictures), info_of(model)
     usable = [name for name in pictures if keypoints[name]]
     nothing = np.full(model.output_shape[-1], np.nan, np.float32)
     found = {way: dict.fromkeys(pictures, nothing) for way in ("one look", "with the mirror image")}
     for start in tqdm(range(0, len(usable), 64), desc="encoding", unit="batch"):
         names = usable[start : start + 64]
-        faces = np.stack([aligned(pictures[name], keypoints[name], info) for name in names])
+        faces = np.stack([lfw.aligned(pictures[name], keypoints[name], info) for name in names])
         for way, encodings in looks(faces, model).items():
             found[way] |= dict(zip(names, encodings, strict=True))
     return found
 
 
 def all_pairs(encodings: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances, whether they show one person, and who, of every two pictures (n,), (n,), (n, 2)."""
+    """Of every two pictures: the distance (n,), whether they show one person (n,), and the two people (n, 2)."""
     names = sorted(encodings)
     x = np.stack([encodings[name] for name in names])
-    people = np.unique([name.rsplit("_", 1)[0] for name in names], return_inverse=True)[1]
+    people = np.unique([person_of(name) for name in names], return_inverse=True)[1]
     i, j = np.triu_indices(len(names), 1)
     distances = np.sqrt(np.maximum(2 - 2 * (x @ x.T)[i, j], 0))
     return distances, people[i] == people[j], np.stack([people[i], people[j]], axis=1)
@@ -131,9 +110,9 @@ def protocol(ways: Mapping[str, dict], pairs: Pairs, folds: np.ndarray) -> dict[
 
 
 def ten_sets(pairs: Pairs, seed: int = 0) -> tuple[Pairs, np.ndarray]:
-    """Ten sets of other people each, as those of view 2: the listed same pairs, and as many different ones, drawn anew.
+    """Ten sets without common people, like those of view 2: the listed same pairs, and as many new different pairs.
 
-    The listed different pairs are mostly of people of two sets, so that no set could be held out with them.
+    Most listed different pairs show people of two sets, so no set could be held out with them.
 
     Returns:
         The pairs, and the set (n,) of each.
@@ -152,7 +131,7 @@ def ten_sets(pairs: Pairs, seed: int = 0) -> tuple[Pairs, np.ndarray]:
             {str(f) for f in pairs.files.flat if set_of[np.searchsorted(names, person_of(str(f)))] == number}
         )
         if _different_pairs(pictures) < len(same):
-            raise BadArgument(f"set {number} has {len(same)} same pairs, and too few people for as many different ones")
+            raise BadArgument(f"set {number} has {len(same)} same pairs, but too few people for as many different ones")
         drawn: set[tuple[str, str]] = set()
         while len(drawn) < len(same):
             a, b = sorted(rng.choice(pictures, 2, replace=False).tolist())
@@ -165,32 +144,35 @@ def ten_sets(pairs: Pairs, seed: int = 0) -> tuple[Pairs, np.ndarray]:
 
 
 def _different_pairs(pictures: Sequence[str]) -> int:
-    """How many pairs of pictures show two people."""
+    """The number of pairs of pictures that show two people."""
     return math.comb(len(pictures), 2) - sum(math.comb(n, 2) for n in Counter(map(person_of, pictures)).values())
 
 
 def published_folds(path: Path) -> np.ndarray:
-    """The ten sets of LFW's view 2: its first line says how many sets, and how many pairs of each kind in a set."""
+    """The set of each pair of LFW's view 2, (n,); the first line gives the number of sets and of pairs of each kind.
+
+    Raises:
+        BadArgument: If the first line is missing or the pairs do not add up.
+    """
     first, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     try:
         sets, each = (int(n) for n in first.split("\t"))
     except ValueError as error:
-        raise BadArgument(f"{path.name} begins with {first!r}; the number of sets and of pairs is expected") from error
+        raise BadArgument(f"{path.name} starts with {first!r}; expected the numbers of sets and pairs") from error
     pairs = sum(bool(line.strip()) for line in lines)
     if pairs != sets * 2 * each:
-        raise BadArgument(f"{path.name} announces {sets} sets of twice {each} pairs, and lists {pairs}")
+        raise BadArgument(f"{path.name} announces {sets} sets of 2 × {each} pairs, but lists {pairs} pairs")
     return np.repeat(np.arange(sets), 2 * each)
 
 
-#: What DeepFace says of this network's raw numbers ("Dlib", Euclidean distance): a line, and two stretches.
+#: DeepFace's constants for this network's raw encodings ("Dlib", Euclidean distance): a line, and two ranges.
 DEEPFACE = {"threshold": 0.6, "w": -7.494007964438609, "b": 3.9696154227506937}
-
 
 DEEPFACE_TRUE, DEEPFACE_FALSE = (37.63548146988899, 89.6022157357575), (5.474065355413035, 36.791885490113046)
 
 
 def deepface_confidence(distances: np.ndarray) -> np.ndarray:
-    """Confidence in 0..1 as DeepFace makes it: a logistic curve, then spread over 51..100 (same) or 0..49 (different).
+    """DeepFace's confidence in 0..1: a logistic curve, stretched to 51..100 % (same) or 0..49 % (different).
 
     Source: DeepFace's ``verification.find_confidence`` with its constants for the model ``Dlib``, as of 2025.
     """
@@ -203,10 +185,10 @@ def deepface_confidence(distances: np.ndarray) -> np.ndarray:
 
 
 def confidences(test: Pairs, train: Pairs, encodings: Mapping, model, raw: Mapping | None) -> tuple[dict, pd.DataFrame]:
-    """How far each kind of confidence is off, and the table of its reliability; a pair without a distance has none.
+    """The errors of each kind of confidence, and its reliability table; pairs without a distance are left out.
 
-    Three kinds where there are raw numbers: what the network carries; DeepFace's formula on the raw distances; and a
-    line that is learned from the raw distances of the training pairs, to tell the formula from its constants.
+    With raw encodings there are three kinds: the probability that the network carries; DeepFace's formula on the raw
+    distances; and a line learned from the raw distances of the training pairs, to tell the formula from its constants.
     """
     distances = distances_of(test, encodings)
     usable = np.isfinite(distances)
@@ -229,24 +211,24 @@ def confidences(test: Pairs, train: Pairs, encodings: Mapping, model, raw: Mappi
 
 
 def raw_encodings(pictures: Mapping[str, Path], model) -> dict[str, np.ndarray]:
-    """Picture → the trunk's raw numbers, as the weights' author and DeepFace take them; NaN where there is no face."""
-    keypoints, info, trunk = find_central_faces(pictures), info_of(model), model.get_layer("trunk")
+    """Picture → the trunk's raw encoding, which the weights' author and DeepFace use; NaN where there is no face."""
+    keypoints, info, trunk = lfw.find_faces(pictures), info_of(model), model.get_layer("trunk")
     usable = [name for name in pictures if keypoints[name]]
-    faces = np.stack([aligned(pictures[name], keypoints[name], info) for name in usable])
+    faces = np.stack([lfw.aligned(pictures[name], keypoints[name], info) for name in usable])
     nothing = np.full(trunk.output_shape[-1], np.nan, np.float32)
     return dict.fromkeys(pictures, nothing) | dict(zip(usable, faces_to_encodings(faces, trunk), strict=True))
 
 
 def galleries(encodings: Mapping[str, np.ndarray], size: int, seed: int = 0) -> Iterator[tuple[list, list, list]]:
-    """Galleries of ``size`` people, so that everybody with two pictures or more is known once, and the probes.
+    """Galleries of ``size`` people, the probes of known people, and those of strangers.
 
-    The first picture of a known person is in the gallery, the others are probes. Where a gallery needs more people,
-    people with a single picture fill it; STRANGERS others with a single picture are never in one.
+    Each person with two or more pictures is known in one gallery: the first picture is in the gallery, the others are
+    probes. People with a single picture fill the gallery up; STRANGERS others with a single picture are never in one.
     """
     by_person: dict[str, list[str]] = {}
     for name in sorted(encodings):
         if np.isfinite(encodings[name]).all():
-            by_person.setdefault(name.rsplit("_", 1)[0], []).append(name)
+            by_person.setdefault(person_of(name), []).append(name)
     rng = np.random.default_rng(seed)
     several = rng.permutation([person for person, names in by_person.items() if len(names) > 1])
     single = rng.permutation([person for person, names in by_person.items() if len(names) == 1])
@@ -260,13 +242,8 @@ def galleries(encodings: Mapping[str, np.ndarray], size: int, seed: int = 0) -> 
         yield gallery, [name for p in known for name in by_person[p][1:]], strangers
 
 
-def person_of(name: str) -> str:
-    """Whom a picture of LFW shows."""
-    return name.rsplit("_", 1)[0]
-
-
 def search(encodings: Mapping[str, np.ndarray], size: int) -> pd.DataFrame:
-    """Every known person and every stranger, searched for in galleries of one size."""
+    """The ``identification`` of every known person and every stranger in galleries of one size."""
     tables = []
     for gallery, known, strangers in galleries(encodings, size):
         probes = [*known, *strangers]
@@ -279,14 +256,14 @@ def search(encodings: Mapping[str, np.ndarray], size: int) -> pd.DataFrame:
 
 
 def priors(size: int) -> dict[str, float]:
-    """What one may believe before one looks: that half of all pairs are one person, or what ``identify`` assumes."""
+    """The priors tried: even odds, and what ``identify`` assumes among so many people."""
     return {"at_even_odds": 0.5, "as_identify": 1 / (size + 1)}
 
 
 def sure_answers(table: pd.DataFrame, info, prior: float) -> dict[str, float]:
-    """Of the answers that are 90 % sure or more, how many are right, and how many of all they are.
+    """The share of right answers among those with a confidence of 90 % or more, and their share of all answers.
 
-    Known people and strangers count half each, whatever their numbers are.
+    Known people and strangers have equal weight, however many there are of each.
     """
     sure = info.probability(table.distance, prior) >= 0.9
     right = table.is_known & (table["rank"] == 1).fillna(False)
@@ -296,7 +273,7 @@ def sure_answers(table: pd.DataFrame, info, prior: float) -> dict[str, float]:
 
 
 def strangers_at_the_door(encodings: Mapping, info) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per size of the gallery, and the curve of the largest."""
+    """A row per size of the gallery, and the ``dir_curve`` of the largest."""
     rows = []
     for size in tqdm(GALLERIES, desc="galleries", unit="size"):
         table = search(encodings, size)
@@ -326,10 +303,10 @@ def strangers_at_the_door(encodings: Mapping, info) -> tuple[pd.DataFrame, pd.Da
 
 
 def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
-    """Everything on LFW's development people.
+    """All results on LFW's development people, also written to ``to``.
 
     Raises:
-        BadArgument: If the network doesn't say what its distances mean.
+        BadArgument: If the network carries no probability.
     """
     train, test = (read_pairs(folder / f"pairsDev{part}.txt") for part in ("Train", "Test"))
     pictures = find_pictures(folder, {str(file) for pairs in (train, test) for file in pairs.files.flat})
@@ -337,7 +314,7 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
     if info_of(model).probability is None:
         raise BadArgument(f"{network} carries no probability; python tools/assets/calibrate.py learns one")
     trunk = "trunk" in {layer.name for layer in model.layers}
-    ways, shipped = encode(pictures, model), "with the mirror image" if trunk else "one look"
+    ways, shipped = encode_both_ways(pictures, model), "with the mirror image" if trunk else "one look"
     encodings, tested = ways[shipped], {str(file) for file in test.files.flat}
     raw = raw_encodings(pictures, model) if trunk else None
     off, bins = confidences(test, train, encodings, model, raw)
@@ -361,8 +338,8 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
     view_2 = folder / "pairs.txt"
     if view_2.is_file():
         pairs = read_pairs(view_2)
-        everybody = encode(find_pictures(folder, {str(file) for file in pairs.files.flat}), model)
-        result["view_2"] = protocol(everybody, pairs, published_folds(view_2))
+        of_view_2 = encode_both_ways(find_pictures(folder, {str(file) for file in pairs.files.flat}), model)
+        result["view_2"] = protocol(of_view_2, pairs, published_folds(view_2))
     write_json(to / f"evaluation_{name}.json", result)
     write_table(to / f"evaluation_{name}_reliability.csv", bins.round(5))
     write_table(to / f"evaluation_{name}_open_set.csv", curve.round(5))
@@ -370,24 +347,24 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
 
 
 def _withheld(table: pd.DataFrame) -> list[dict]:
-    """The rows of a table, with None where numbers are withheld: JSON knows no NaN."""
+    """The rows of a table, with None where numbers are withheld: JSON has no NaN."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> pd.DataFrame:
-    """Every second pair of ``pairsDevTest``, its second photo made worse in every way and degree.
+    """Error rates on pairs of ``pairsDevTest`` whose second photo is damaged, in every way and degree.
 
     Returns:
-        A row per damage and level: accuracy, false rejects and false accepts at the network's threshold with intervals
-        over people, and how many of the damaged photos show no face any more (their pairs are mistakes).
+        A row per damage and level: the accuracy at the network's threshold with its interval over people, false rejects
+        and false accepts, and the number of damaged photos in which no face is found (their pairs are mistakes).
     """
     listed = read_pairs(folder / "pairsDevTest.txt")
     chosen = np.linspace(0, len(listed.same) - 1, pairs).round().astype(int)
     test = Pairs(listed.files[chosen], listed.people[chosen], listed.same[chosen])
     pictures, model = find_pictures(folder, {str(file) for file in test.files.flat}), load_facenet(network)
-    keypoints, info = find_central_faces(pictures), info_of(model)
+    keypoints, info = lfw.find_faces(pictures), info_of(model)
     photos = {name: load_image(pictures[name]) for name in pictures}
-    known = dict(zip(pictures, encode_found(pictures, keypoints, model), strict=True))
+    known = dict(zip(pictures, lfw.encode(pictures, keypoints, model), strict=True))
     first = np.stack([known[name] for name in test.files[:, 0]])
     rows = []
     ways = [("nothing", 0.0), *((kind, level) for kind, levels in DAMAGE_LEVELS.items() for level in levels if level)]
@@ -417,85 +394,6 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
     return pd.DataFrame(rows)
 
 
-def read_labels(files: Sequence[Path]) -> pd.DataFrame:
-    """Age, sex and race as the file names say: ``<age>_<sex>_<race>_….jpg``; others are left out."""
-    rows = []
-    for file in files:
-        parts = file.name.split("_")
-        if len(parts) < 4 or not all(part.isdecimal() for part in parts[:3]):
-            continue
-        age, sex, race = map(int, parts[:3])
-        band = next((name for name, (low, high) in AGES.items() if low <= age < high), None)
-        if band and sex < len(SEXES) and race < len(RACES):
-            rows.append((file, band, SEXES[sex], RACES[race]))
-    if not rows:
-        raise BadArgument("no file is named <age>_<sex>_<race>_….jpg")
-    return pd.DataFrame(rows, columns=["file", "age", "sex", "race"])
-
-
-def evaluate_groups(folder: Path, networks: Sequence[str], to: Path) -> dict[str, pd.DataFrame]:
-    """False accepts within and between groups, at each network's own threshold."""
-    if not folder.is_dir():
-        raise BadArgument(f"{folder} is not a folder")
-    files = sorted(folder.glob("*.jpg"))
-    labels = read_labels(without_copies(files))
-    models = [load_facenet(network) for network in networks]
-    encodings = [np.full((len(labels), model.output_shape[-1]), np.nan, np.float32) for model in models]
-    for start in tqdm(range(0, len(labels), 64), desc="finding and encoding", unit="batch"):
-        found = find_faces(list(labels.file[start : start + 64]), "central")
-        rows = [start + i for i, face in enumerate(found) if not isinstance(face, FaceError)]
-        faces = [face for face in found if not isinstance(face, FaceError)]
-        for model, known in zip(models, encodings, strict=True):
-            info = info_of(model)
-            cut = [align_face(photo, face["keypoints"], info.side, info.template) for photo, face in faces]
-            known[rows] = faces_to_encodings(np.stack(cut), model) if rows else known[rows]
-    result = {}
-    for network, model, known in zip(networks, models, encodings, strict=True):
-        result[network] = by_group(known, labels, info_of(model).threshold)
-        write_table(to / f"groups_{Path(network).name}.csv", result[network].round(7))
-    summary = {network: extremes(table) for network, table in result.items()}
-    counted = {"people": len(labels), "copies_left_out": len(files) - len(without_copies(files))}
-    write_json(to / "groups.json", {"command": "make groups DIR=…", **counted, "networks": summary})
-    return result
-
-
-def without_copies(files: Sequence[Path]) -> list[Path]:
-    """The files, those that equal one before them to the last byte left out: they are no other person."""
-    first = {hashlib.sha256(file.read_bytes()).digest(): file for file in reversed(files)}
-    return sorted(first.values())
-
-
-def by_group(encodings: np.ndarray, labels: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """False accepts of all people, by race, sex and age; and by race and sex among adults of 20 to 59 years alone.
-
-    The last two, since the labels go together: a group of whom many are children has the children's rate.
-    """
-    usable = np.isfinite(encodings[:, 0])
-    adult = usable & labels.age.isin(["20–39", "40–59"]).to_numpy()
-    ways = {
-        "all": (usable, np.full(len(labels), "everybody")),
-        **{by: (usable, labels[by].to_numpy()) for by in ("race", "sex", "age")},
-        **{f"{by} of adults": (adult, labels[by].to_numpy()) for by in ("race", "sex")},
-    }
-    parts = [false_accepts_by_group(encodings[who], group[who], threshold) for who, group in ways.values()]
-    table = pd.concat(parts, keys=ways, names=["by", None]).reset_index("by")
-    return table.assign(without_a_face=int((~usable).sum()))
-
-
-def extremes(table: pd.DataFrame) -> dict[str, dict]:
-    """Of any two people; and of two of one group, where the share is lowest and where it is highest.
-
-    Returns:
-        ``any``; ``fewest`` and ``most`` by race, sex or age; ``adults_fewest`` and ``adults_most`` by race, of adults.
-    """
-    inside = table[(table.group == table.other) & table.false_accepts.notna()].sort_values("false_accepts")
-    people, adults = inside[inside.by.isin(["race", "sex", "age"])], inside[inside.by == "race of adults"]
-    rows = {"any": inside[inside.by == "all"].iloc[0], "fewest": people.iloc[0], "most": people.iloc[-1]}
-    rows |= {"adults_fewest": adults.iloc[0], "adults_most": adults.iloc[-1]}
-    columns = ["by", "group", "people", "pairs", "false_accepts", "low", "high"]
-    return {name: json.loads(row[columns].to_json()) for name, row in rows.items()}
-
-
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -506,7 +404,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.part == "groups" and args.to is None and (count := len(list(args.dir.glob("*.jpg")))) < FEWEST_PEOPLE:
         raise BadArgument(
-            f"{args.dir} holds {count} pictures: too few for docs/results/, give a folder of yours with --to"
+            f"{args.dir} holds {count} pictures, too few for docs/results/; name another folder with --to"
         )
     args.to = args.to or ROOT / "docs" / "results"
     if args.part == "lfw":

@@ -1,15 +1,14 @@
-"""Score a network on the development pairs of Labeled Faces in the Wild (LFW, view 1), from the photo.
+"""Score a network on the development pairs of Labeled Faces in the Wild (LFW, view 1), starting from the photos.
 
     python tools/measure/lfw.py DIR                            # or: make lfw DIR=…
     python tools/measure/lfw.py DIR --network weights/resnet
-    python tools/measure/lfw.py DIR --network pixels           # the baseline that knows nothing: plain pixels
+    python tools/measure/lfw.py DIR --network pixels           # the baseline without learning: plain pixels
 
 DIR holds ``pairsDevTrain.txt``, ``pairsDevTest.txt`` and the pictures ``<Name>/<Name>_0001.jpg`` somewhere
-below. LFW's pictures are cropped around the person they are about, so of several faces the central one counts.
-The trained threshold is the best one on the training pairs; the test pairs are other people. A picture
-in which no face is found makes its pairs mistakes. The result, and the error rates of the test pairs at each
-threshold, are written to ``docs/results/``. Where the faces are is remembered in ``datasets/`` (finding them takes most
-of the time), so that a second network is scored in less than a minute.
+below. LFW's pictures are cropped around the person they show, so the central of several faces counts. The trained
+threshold is the best one on the training pairs; the test pairs show other people. If no face is found in a picture, its
+pairs are mistakes. The result, and the error rates at each threshold, are written to ``docs/results/``. Found faces are
+cached in ``datasets/`` (finding them takes most of the time), so that a second network is scored in under a minute.
 
 Source: Huang et al., "Labeled Faces in the Wild", 2007; the lists are those of its web page.
 """
@@ -35,7 +34,7 @@ from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
 from facerec.errors import FaceError, UnreadableImage, run
 from facerec.evaluation import accuracy, area_under_roc, best_threshold, bootstrap_accuracy, equal_error, error_rates
-from facerec.evaluation.lfw import Pairs, distances_of, find_pictures, read_pairs
+from facerec.evaluation.lfw import Pairs, distances_of, find_pictures, person_of, read_pairs
 from facerec.learning.baselines import pixel_baseline
 from facerec.networks import DEFAULT_NETWORK, THRESHOLD, info_of, load_facenet
 from facerec.photos import load_image
@@ -44,18 +43,17 @@ with quietly():
     import keras
 
 
-#: Where the central faces of LFW's pictures are: keypoints by file name, made by this very detector.
+#: The cache of the central faces of LFW's pictures: keypoints by file name.
 CACHE = ROOT / "datasets" / "lfw_faces.json"
-
 
 #: Keypoints by their names, or None where no face was found.
 Keypoints = Mapping[str, tuple[float, float]] | None
 
 
 def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[str, Keypoints]:
-    """The keypoints of each picture's central face; those found before are read from ``cache`` (CACHE).
+    """The keypoints of each picture's central face, from ``cache`` (by default CACHE) if they were found before.
 
-    The cache is made anew when the detector's code has changed since.
+    The cache is discarded if the detector's code or packages have changed.
     """
     cache = cache or CACHE
     versions = [importlib.metadata.version(package) for package in ("mtcnn", "tensorflow", "opencv-python-headless")]
@@ -69,14 +67,14 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
             found[key[name]] = None if isinstance(face, FaceError) else face[1]["keypoints"]
             if isinstance(face, UnreadableImage):
                 tqdm.write(f"{name} counts as a picture without a face: {face}", file=sys.stderr)
-        if start % 320 == 0 or start + 32 >= len(missing):  # a killed run goes on from here
+        if start % 320 == 0 or start + 32 >= len(missing):  # a killed run continues from here
             with whole(cache) as unfinished:
                 unfinished.write_text(json.dumps({"detector": detector, "faces": found}), encoding="utf-8")
     return {name: found[key[name]] for name in pictures}
 
 
 def read_cache(cache: Path, detector: str) -> dict[str, Keypoints]:
-    """What was found before by the same detector; nothing if the cache is missing, older or damaged."""
+    """The faces found before by the same detector; empty if the cache is missing, older or damaged."""
     try:
         kept = json.loads(cache.read_text(encoding="utf-8"))
         return kept["faces"] if kept["detector"] == detector else {}
@@ -98,18 +96,18 @@ def encode(pictures: Mapping[str, Path], keypoints: Mapping[str, Keypoints], mod
 
 
 def aligned(picture: Path, keypoints: Keypoints, info) -> np.ndarray:
-    """The face of a picture as a network wants it, (S, S, 3)."""
+    """The aligned face of a picture for a network, (S, S, 3)."""
     return detection.align_face(load_image(picture), keypoints, info.side, info.template)
 
 
 def rates_of(pairs: Pairs, encodings: dict[str, np.ndarray]) -> pd.DataFrame:
-    """False accepts and rejects at thresholds from 0.2 to 1.4, with every pair of pictures of different people.
+    """False accepts and rejects at thresholds from 0.2 to 1.4, with all pairs of pictures of different people.
 
-    A list of 500 different pairs can't say how often one in 10,000 is accepted; a million pairs can.
+    A list of 500 different pairs can't show a rate of one in 10,000; a million pairs can.
     """
     names = sorted({str(file) for file in pairs.files.flat})
     matrix = np.stack([encodings[name] for name in names])
-    people = np.array([name.rsplit("_", 1)[0] for name in names])
+    people = np.array([person_of(name) for name in names])
     first, second = np.triu_indices(len(names), 1)
     others = people[first] != people[second]
     squared = np.maximum(2 - 2 * (matrix @ matrix.T)[first[others], second[others]], 0)  # unit length
@@ -122,7 +120,7 @@ def rates_of(pairs: Pairs, encodings: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def score(test: np.ndarray, pairs: Pairs, train: np.ndarray, train_pairs: Pairs) -> dict:
-    """Every number of the result: the threshold is trained on ``train``; ``test`` is only scored."""
+    """The numbers of the result: the threshold is trained on ``train``; ``test`` is only scored."""
     trained = best_threshold(train, train_pairs.same)
     at = {
         name: asdict(bootstrap_accuracy(test, pairs.same, pairs.people, threshold))

@@ -1,9 +1,9 @@
-"""How the Flask app stands a crowd: many clients at once over HTTP, a thousand requests, the first answer.
+"""The Flask app under load: many clients at once over HTTP, its memory over a thousand requests, the first answer.
 
     python tools/measure/load_flask.py [--seconds 60 --clients 50 --requests 1000]      → docs/results/apps.json
 
-It starts the app as ``make compare`` does, without its limit of requests, and asks it as browsers would: each client
-has a session, keeps its connection, and sends two pictures of ``images/`` whose answer is known.
+It starts the app as ``make compare`` does, without its rate limit, and sends requests as browsers would: each client
+has a session, keeps its connection, and compares two pictures of ``images/`` with a known answer.
 """
 
 from __future__ import annotations
@@ -31,15 +31,11 @@ from tqdm import tqdm
 from facerec._files import ROOT, write_json
 from facerec.errors import BadArgument, run
 
-
 RESULTS = ROOT / "docs" / "results" / "apps.json"
-
 
 BORDER = "----8b1d5f0e2a"
 
-
 WARM = 100  # requests after which memory is measured first
-
 
 Pair = tuple[bytes, bytes, bool]
 
@@ -68,10 +64,10 @@ def multipart(**pictures: bytes) -> bytes:
 
 
 class Client:
-    """Somebody who agreed and compares pictures.
+    """A client with a session and consent.
 
     Args:
-        port: Where the app listens, on this machine.
+        port: The app's port on this machine.
     """
 
     def __init__(self, port: int) -> None:
@@ -83,7 +79,7 @@ class Client:
         self.ask("POST", "/api/consent", body, "application/json")
 
     def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> tuple[int, dict]:
-        """Ask the API; gives the status and the answer."""
+        """The status and the answer of a request to the API."""
         headers = self.headers | ({"Content-Type": kind} if kind else {})
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
@@ -92,7 +88,7 @@ class Client:
         return answer.status, json.loads(answer.read() or b"{}")
 
     def compare(self, pair: Pair) -> tuple[int, bool]:
-        """Compare two pictures: the status, and whether the answer is the known one."""
+        """The status of a comparison, and whether its answer is the known one."""
         kind = f"multipart/form-data; boundary={BORDER}"
         status, answer = self.ask("POST", "/api/compare", multipart(first=pair[0], second=pair[1]), kind)
         return status, answer.get("is_same") is pair[2]
@@ -100,7 +96,7 @@ class Client:
 
 @contextmanager
 def server(log: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """The app as ``make compare`` runs it, its networks loaded: the process and its port."""
+    """The process and the port of the app as ``make compare`` runs it, with its networks loaded."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -133,12 +129,12 @@ def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
 
 @dataclass
 class Crowd:
-    """What many clients met.
+    """The results of many clients.
 
     Attributes:
-        seconds: From question to answer, for each request.
-        errors: Answers that were none: statuses, or broken connections.
-        wrong: Answers that were not the known one.
+        seconds: The time of each request.
+        errors: Error statuses and broken connections.
+        wrong: Number of wrong answers.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -147,7 +143,7 @@ class Crowd:
 
 
 def crowd(port: int, clients: int, seconds: float) -> Crowd:
-    """Let many clients compare pictures at once, each as soon as it has its answer."""
+    """The results of many clients that compare pictures at once, each without a pause."""
     met, pairs = Crowd(), known_pairs()
     until = time.monotonic() + seconds
 
@@ -176,7 +172,7 @@ def crowd(port: int, clients: int, seconds: float) -> Crowd:
 
 
 def measure_load(port: int, clients: int, seconds: float) -> dict:
-    """What a crowd meets, in numbers."""
+    """The speed, the errors and the wrong answers with so many clients."""
     started = time.monotonic()
     met = crowd(port, clients, seconds)
     took = time.monotonic() - started
@@ -196,7 +192,7 @@ def measure_load(port: int, clients: int, seconds: float) -> dict:
 
 
 def measure_memory(process: subprocess.Popen, port: int, requests: int) -> dict:
-    """How much the server's memory grows over many requests, after a hundred."""
+    """The growth of the server's memory over many requests, after the first hundred."""
     client, pairs = Client(port), itertools.cycle(known_pairs())
     rss = psutil.Process(process.pid).memory_info
     warm = None
@@ -211,13 +207,13 @@ def measure_memory(process: subprocess.Popen, port: int, requests: int) -> dict:
 
 
 def measure_first_answer(port: int) -> float:
-    """Seconds from two pictures to their answer on a warm server that does nothing else: the median of five."""
+    """The seconds of a comparison on a warm, idle server: the median of five."""
     client, pairs = Client(port), known_pairs()
     took = []
     for pair in pairs[:5]:
         started = time.perf_counter()
         if client.compare(pair) != (200, True):
-            raise BadArgument("the first answers are wrong")
+            raise BadArgument("one of the first answers is wrong")
         took.append(time.perf_counter() - started)
     return round(float(np.median(took)), 3)
 
@@ -227,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--requests", type=int, default=1000, help="for the memory; 0: do not measure it")
+    parser.add_argument("--requests", type=int, default=1000, help="to measure the memory with; 0 to skip it")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     measured = {}

@@ -1,16 +1,17 @@
-"""Fit the score of ``face_quality`` on real photographs, and measure how well it foretells a false reject.
+"""Fit the score of ``face_quality`` on real photographs, and measure how well it predicts false rejects.
 
-    python tools/measure/quality.py average                      # the average face of people who do not exist → prints a table
-    python tools/measure/quality.py fit DIR                      # the coefficients, on people to fit on → prints a table
-    python tools/measure/quality.py score DIR --lfw LFW          # on other people → docs/results/quality.json, quality_reject.csv
+    python tools/measure/quality.py average                # prints the average face of people who do not exist
+    python tools/measure/quality.py fit DIR                # prints the coefficients, fitted on some people
+    python tools/measure/quality.py score DIR --lfw LFW    # on others → docs/results/quality.json, quality_reject.csv
 
-DIR holds a folder of photographs per person (``celeba_people``), LFW the pictures and lists that ``tools/measure/lfw.py``
-reads. What ``average`` and ``fit`` print stands in ``facerec/quality.py`` (AVERAGE and COEFFICIENTS).
+DIR holds a folder of photographs per person (``celeba_people``), LFW the pictures and lists that
+``tools/measure/lfw.py`` reads. The output of ``average`` and ``fit`` is copied to ``facerec/quality.py`` (AVERAGE and
+COEFFICIENTS). ``make quality DIR=… LFW=…`` runs ``score``.
 
-A picture fails to the degree to which the same person's other, untouched pictures are farther from it than the
-network's threshold. People are divided before anything else: to fit on, to choose the strength of the penalty on, and
-to score. Of every picture there is a second, damaged in one way. Where the faces are is remembered in
-``build/quality``: finding them takes most of the time.
+A picture's failure is the share of the same person's other, untouched pictures that are farther from it than the
+network's threshold. People are divided first: some to fit on, some to choose the penalty on, some to score. Every
+picture has a copy that is damaged in one way. Found faces are cached in ``build/quality``: finding them takes most of
+the time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from itertools import combinations
@@ -39,7 +39,7 @@ from facerec.damage import DAMAGE_LEVELS, damaged
 from facerec.detection import TEMPLATE, Detection, align_face, detect_faces_batch
 from facerec.encoding import faces_to_encodings, find_faces
 from facerec.errors import FaceError, run
-from facerec.evaluation.lfw import find_pictures, read_pairs
+from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
 from facerec.learning.datasets import SYNTHETIC_PEOPLE, find_people, read_picture, split_by_identity
 from facerec.live.collect import crop_around
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
@@ -52,24 +52,20 @@ with quietly():
 
 from facerec._files import ROOT
 
-
-#: Where what was found is remembered.
+#: The cache of the faces found.
 CACHE = ROOT / "build" / "quality"
 
-
-#: Of the people: to fit on, to choose on, to score.
+#: The shares of the people to fit on, to choose the penalty on, and to score.
 SHARES = (0.6, 0.2, 0.2)
-
 
 PARTS = ("fit", "choose", "test")
 
-
-#: How many pictures are taken of each person of each part.
+#: The number of pictures per person in each part.
 PICTURES = {"fit": 12, "choose": 12, "test": 20}
 
 
 def celeba_shots(folder: Path) -> pd.DataFrame:
-    """Every picture that is looked at: ``part``, ``identity``, ``picture``, ``kind`` of damage, ``level``, ``seed``."""
+    """All pictures, a row each: ``part``, ``identity``, ``picture``, ``kind`` of damage, ``level``, ``seed``."""
     parts = []
     for name, part in zip(PARTS, split_by_identity(find_people(folder, 2), SHARES), strict=True):
         part = part.groupby("identity", sort=False).head(PICTURES[name]).reset_index(drop=True)
@@ -83,7 +79,7 @@ def untouched(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def damaged_once(people: pd.DataFrame) -> pd.DataFrame:
-    """Every picture once more, damaged in one of the ways at one of the levels, each of them equally often."""
+    """The pictures, each damaged in one way at one level, all ways and levels equally often."""
     ways = [(kind, float(level)) for kind, levels in DAMAGE_LEVELS.items() for level in levels[1:]]
     order = np.random.default_rng(0).permutation(len(people)) % len(ways)
     kinds, levels = zip(*[ways[i] for i in order], strict=True)
@@ -91,7 +87,7 @@ def damaged_once(people: pd.DataFrame) -> pd.DataFrame:
 
 
 class Cache:
-    """What was found before, by the same detector after the same damage: a JSON file of keys and answers."""
+    """The faces found before, by the same detector after the same damage: a JSON file of keys and detections."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -103,13 +99,13 @@ class Cache:
             self.found = {}
 
     def save(self) -> None:
-        """Write it all, so that a killed run goes on from here."""
+        """Write everything found, so that a killed run continues from here."""
         with whole(self.path) as unfinished:
             unfinished.write_text(json.dumps({"detector": self.detector, "found": self.found}), encoding="utf-8")
 
 
 def _damage_digest() -> bytes:
-    """What every damage makes of a made-up picture: it changes when the code does."""
+    """A digest of a made-up picture after every kind of damage: it changes when the code does."""
     picture = np.random.default_rng(0).integers(0, 256, (90, 80, 3), np.uint8)
     keypoints = {name: (10 + 60 * x, 15 + 60 * y) for name, (x, y) in TEMPLATE.items()}
     worse = [
@@ -119,12 +115,12 @@ def _damage_digest() -> bytes:
 
 
 def key_of(shot: pd.Series) -> str:
-    """What a picture, damaged so, is called in the cache."""
+    """The key of a picture with its damage in the cache."""
     return f"{Path(shot.picture).name} {shot.kind} {shot.level:g} {shot.seed}"
 
 
 def find_all(shots: pd.DataFrame, which: str, cache: Cache) -> list[Detection | None]:
-    """The face of each shot; None where there is none. Damaged pictures are searched anew, as at a real door."""
+    """The face in each shot, or None; faces in damaged pictures are detected anew, as at a real door."""
     whole_ones = shots[shots.kind == ""].drop_duplicates("picture")
     for batch in _batches(whole_ones, cache, "finding faces"):
         found = find_faces(list(batch.picture), which)
@@ -147,13 +143,13 @@ def _batches(shots: pd.DataFrame, cache: Cache, doing: str) -> Iterator[pd.DataF
 
 
 def see(shot: pd.Series, face: Detection | None) -> np.ndarray:
-    """The photo of a shot, (H, W, 3): as it is, or damaged around the face that it showed."""
+    """The photo of a shot, (H, W, 3): as it is, or damaged, given the face in the untouched photo."""
     photo = load_image(shot.picture)
     return damaged(photo, face["keypoints"], shot.kind, shot.level, shot.seed) if shot.kind else photo
 
 
 def _nearest(faces: Sequence[Detection], before: Detection) -> Detection | None:
-    """The face that lies where the face was before, within half its width; another person's does not count."""
+    """The detected face nearest to the one before, if it is within half its width; others are another person's."""
     x, y, width, height = before["box"]
 
     def off(face: Detection) -> float:
@@ -165,10 +161,10 @@ def _nearest(faces: Sequence[Detection], before: Detection) -> Detection | None:
 
 
 def measured(shots: pd.DataFrame, which: str, cache: Cache, model: keras.Model) -> pd.DataFrame:
-    """Look at every shot: the table with what ``face_quality`` says, the baselines, ``found``, and ``encoding``.
+    """The table of shots with their quality, the baselines, ``found``, and ``encoding``.
 
-    Where damage left no face to be found, ``found`` is False, there is no encoding, and the picture is judged where
-    the untouched one shows its face. Untouched pictures without a face are left out.
+    If no face is found after damage, ``found`` is False, there is no encoding, and the quality is measured where the
+    untouched picture shows its face. Untouched pictures without a face are left out.
     """
     faces = find_all(shots, which, cache)
     before = {s.picture: face for (_, s), face in zip(shots.iterrows(), faces, strict=True) if not s.kind}
@@ -188,7 +184,7 @@ def measured(shots: pd.DataFrame, which: str, cache: Cache, model: keras.Model) 
 
 
 def baselines(photo: np.ndarray, face: Detection) -> dict[str, float]:
-    """What one might take for quality at first: the width of the face, and the variance of its Laplacian."""
+    """Simple measures of quality to compare with: the width of the face, and the variance of its Laplacian."""
     grey = cv2.cvtColor(crop_around(photo, face["box"], 1.0, 128), cv2.COLOR_RGB2GRAY)
     return {"width": face["box"][2], "laplacian": float(cv2.Laplacian(grey, cv2.CV_64F).var())}
 
@@ -209,7 +205,7 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def badness(table: pd.DataFrame) -> np.ndarray:
-    """How bad each thing is in each picture, (m, terms)."""
+    """The badness of each term in each picture, (m, terms)."""
     names = [field.name for field in fields(FaceQuality)]
     qualities = [FaceQuality(**row) for row in table[names].to_dict("records")]
     return np.array([[term.badness(quality) for term in TERMS.values()] for quality in qualities])
@@ -230,7 +226,7 @@ def fit_coefficients(bad: np.ndarray, failure: np.ndarray, penalty: float) -> np
 
 
 def log_loss(bad: np.ndarray, failure: np.ndarray, w: np.ndarray) -> float:
-    """How badly the coefficients foretell, in nats per picture."""
+    """The log loss of the coefficients, in nats per picture."""
     odds = bad @ w[:-1] + w[-1]
     return float(np.mean(np.logaddexp(0, odds) - failure * odds))
 
@@ -266,16 +262,15 @@ def average(args: argparse.Namespace) -> None:
     print("\n".join(bytes(row).hex() for row in pixels.round().astype(np.uint8)))
 
 
-#: What foretells a failure, each higher where the picture is better.
+#: The predictors of failure, each higher for better pictures.
 PREDICTORS = ("score", "confidence", "width", "laplacian")
 
-
-#: The shares of pictures that are refused, the worst first.
+#: The shares of pictures that are refused, starting with the worst pictures.
 REFUSED = (0.0, 0.05, 0.1, 0.2, 0.3)
 
 
 def area(failure: np.ndarray, predictor: np.ndarray, weight: np.ndarray) -> float:
-    """How often a comparison that fails has the worse picture than one that succeeds (a ROC area; 0.5 is chance)."""
+    """How often a failed comparison has a worse picture than a successful one (the area under a ROC; 0.5 is chance)."""
     label = np.repeat([1, 0], len(failure))
     weight = np.concatenate([weight * failure, weight * (1 - failure)])
     return float(roc_auc_score(label, -np.tile(predictor, 2), sample_weight=weight))
@@ -286,8 +281,8 @@ def areas(table: pd.DataFrame, samples: int = 1000, seed: int = 0) -> dict:
 
     Args:
         table: A row per picture or pair: ``failure`` (0..1), ``identity``, and the predictors.
-        samples: How often people are drawn.
-        seed: Of the drawing.
+        samples: Number of drawings.
+        seed: Seed of the drawings.
     """
     who = np.unique(table.identity, return_inverse=True)[1]
     failure, rng = table.failure.to_numpy(float), np.random.default_rng(seed)
@@ -314,7 +309,7 @@ def interval(value: float, drawn: Sequence[float]) -> dict[str, float]:
 
 
 def genuine_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of two pictures of one person, one of them untouched at least: their rows, ``a`` and ``b``."""
+    """The rows ``a`` and ``b`` of every two pictures of one person, at least one of them untouched."""
     rows = []
     for _, person in table[table.found].groupby("identity"):
         for a, b in combinations(person.index, 2):
@@ -324,7 +319,7 @@ def genuine_pairs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def scored_pairs(table: pd.DataFrame, pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Add to pairs what their worse picture is worth to each predictor, ``failure`` (rejected) and ``identity``."""
+    """The pairs with each predictor's value of the worse picture, ``failure`` (rejected) and ``identity``."""
     matrix = np.stack([np.full(128, np.nan) if e is None else e for e in table.encoding])
     distances = np.linalg.norm(matrix[pairs.a] - matrix[pairs.b], axis=1)
     worse = {name: np.minimum(*(table[name].to_numpy(float)[pairs[side]] for side in "ab")) for name in PREDICTORS}
@@ -333,7 +328,7 @@ def scored_pairs(table: pd.DataFrame, pairs: pd.DataFrame, threshold: float) -> 
 
 
 def reject_curve(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """The false rejects that are left when the worst pictures are refused, by each predictor and by two oracles.
+    """The false rejects left when the worst pictures are refused, by each predictor and by two oracles.
 
     Args:
         table: A row per picture.
@@ -363,7 +358,7 @@ def lfw_tables(folder: Path, cache: Cache, model: keras.Model) -> tuple[pd.DataF
     files = {part: pairs.files[pairs.same] for part, pairs in lists.items()}
     names = sorted({str(name) for part in files.values() for name in part.flat})
     paths = find_pictures(folder, set(names))
-    who = [name.rsplit("_", 1)[0] for name in names]
+    who = [person_of(name) for name in names]
     shots = untouched(pd.DataFrame({"identity": who, "picture": [str(paths[name]) for name in names]}))
     table = measured(shots, "central", cache, model)
     row = {Path(picture).name: i for i, picture in enumerate(table.picture)}
@@ -372,7 +367,7 @@ def lfw_tables(folder: Path, cache: Cache, model: keras.Model) -> tuple[pd.DataF
 
 
 def of_pictures(table: pd.DataFrame) -> dict:
-    """How well pictures that will fail are foretold."""
+    """How well the failure of pictures is predicted."""
     return {
         "people": int(table.identity.nunique()),
         "pictures": len(table),
@@ -383,13 +378,13 @@ def of_pictures(table: pd.DataFrame) -> dict:
 
 
 def of_pairs(pairs: pd.DataFrame) -> dict:
-    """How well pairs that will be rejected are foretold, by the worse of their two pictures."""
+    """How well the rejection of pairs is predicted, by the worse of their two pictures."""
     rejected = int(pairs.failure.sum())
     return {"people": int(pairs.identity.nunique()), "pairs": len(pairs), "rejected": rejected, **areas(pairs)}
 
 
 def warned(table: pd.DataFrame) -> dict:
-    """How many pictures get a hint, and how often those fail that get one and those that get none."""
+    """The share of pictures with a hint, and the failures of pictures with and without one."""
     names = [field.name for field in fields(FaceQuality)]
     good = np.array([FaceQuality(**row).is_good for row in table[names].to_dict("records")])
     failure = {
@@ -460,9 +455,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name != "average":
             command.add_argument("dir", type=Path, help="a folder of photographs per person")
             command.add_argument("--network", default=DEFAULT_NETWORK, help="by default %(default)s")
-            command.add_argument("--cache", type=Path, default=CACHE, help="where found faces are remembered")
+            command.add_argument("--cache", type=Path, default=CACHE, help="the folder in which found faces are kept")
     command.add_argument("--lfw", type=Path, help="LFW, view 1; without it only DIR is scored")
-    command.add_argument("--to", type=Path, default=ROOT / "docs" / "results", help="where the result goes")
+    command.add_argument("--to", type=Path, default=ROOT / "docs" / "results", help="the folder of the results")
     args = parser.parse_args(argv)
     args.work(args)
 

@@ -1,17 +1,17 @@
-"""What does each step from a photo to an encoding gain, and what does it cost? Tried on LFW's ``pairsDevTrain`` only.
+"""The gain and the cost of each step from a photo to an encoding, on LFW's ``pairsDevTrain`` only.
 
-    python tools/measure/steps.py DIR          # or: make steps DIR=…   (DIR as for tools/measure/lfw.py; half an hour at first)
+    python tools/measure/steps.py DIR    # or: make steps DIR=… (half an hour the first time) → docs/results/steps.json
 
-Each row of the table changes one thing of the way that ``weights/resnet`` sees a face: where the template puts it,
-which points count, how pixels are interpolated, whether the mirror image is looked at as well, how many crops. All is
-held out by people: mean and factor of the centring are fitted on four fifths of the people (``tools/assets/calibrate.py``)
-and judged by all pairs of pictures among the last fifth, five times. A gain is paired, with a 95 % interval over people
-who are drawn anew. ``pairsDevTest`` is not opened here: what was kept is scored on it by ``tools/measure/lfw.py``.
+DIR is the folder of ``tools/measure/lfw.py``. Each row of the table changes one thing in how ``weights/resnet`` sees a
+face: where the template puts it, which points count, how pixels are interpolated, whether the mirror image is encoded,
+too, and how many crops. People are held out: the centring is fitted on four fifths of the people
+(``tools/assets/calibrate.py``) and scored on all pairs of pictures of the last fifth, five times. Gains are paired,
+with a 95 % interval over people. ``pairsDevTest`` is not opened here; ``tools/measure/lfw.py`` scores the result on it.
 
-What is kept surely gains true accepts at one false accept in a thousand, and loses nothing in equal errors. (Two crops
-do so, too, by a hair; they would double the network's time for a third of what the mirror image gains.)
+A step is kept if it certainly gains true accepts at one false accept in a thousand without losing in the equal error
+rate. (Two crops do so, too, by a hair; they would double the network's time for a third of the mirror image's gain.)
 
-The result is ``docs/results/steps.json``; encodings are kept in ``datasets/lfw_steps/``, so that a killed run goes on.
+Encodings are cached in ``datasets/lfw_steps/``, so that a killed run continues.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,21 +32,18 @@ from facerec.detection import KEYPOINTS, TEMPLATE, Point, detect_faces_batch, si
 from facerec.encoding import faces_to_encodings
 from facerec.errors import run
 from facerec.evaluation import Interval
-from facerec.evaluation.lfw import find_pictures, read_pairs
+from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
 from facerec.networks import load_facenet
 from facerec.photos import load_image
 from tools.assets.calibrate import centre, fit, same_pairs_of
 from tools.measure.bench import faces_for, take_turns
 from tools.measure.lfw import find_faces
 
-
 CACHE = ROOT / "datasets" / "lfw_steps"
-
 
 FOLDS, SAMPLES, FAR = 5, 1000, 1e-3
 
-
-#: What a point of the photo is in its mirror image.
+#: The name of each point in the mirror image.
 MIRRORED = dict(zip(KEYPOINTS, ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left"), strict=True))
 
 
@@ -57,10 +53,10 @@ class Crop:
 
     Attributes:
         scale: The template's size; 1.1 shows 10 % less around the face.
-        up: By what share of the side the face lies higher.
-        points: The points that are brought to the template's.
-        interpolation: Between pixels, by OpenCV's name.
-        twice: True to find the points in the photo and in its mirror image, and take the middle.
+        up: The share of the side by which the face lies higher.
+        points: The points that are aligned with the template's.
+        interpolation: OpenCV's name of the interpolation between pixels.
+        twice: Whether to find the points in the mirror image, too, and take the mean.
     """
 
     scale: float = 1.0
@@ -70,14 +66,14 @@ class Crop:
     twice: bool = False
 
     def template(self) -> dict[str, Point]:
-        """Where the points shall lie, as fractions of the side."""
+        """The points' places in the crop, as fractions of the side."""
         moved = ((name, TEMPLATE[name]) for name in self.points)
         return {name: ((x - 0.5) * self.scale + 0.5, (y - 0.5) * self.scale + 0.5 - self.up) for name, (x, y) in moved}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One row: which crops are looked at, how they become one encoding, and which row it is compared with."""
+    """One row: the crops, how they become one encoding, and the row it is compared with."""
 
     label: str
     crops: tuple[Crop, ...] = (Crop(),)
@@ -87,7 +83,6 @@ class Step:
 
 
 FOUR = ("left_eye", "right_eye", "mouth_left", "mouth_right")
-
 
 STEPS = (
     Step("one look, centred as it is", mirrored=False, unit_first=False, compared_with=""),
@@ -109,13 +104,12 @@ STEPS = (
     Step("… three crops, 10 % smaller and larger", (Crop(scale=0.9), Crop(), Crop(scale=1.1))),
 )
 
-
 #: The row that is shipped.
 KEPT = "+ the mirror image"
 
 
 def cut(photo: np.ndarray, keypoints: Mapping[str, Point], crop: Crop, side: int) -> np.ndarray:
-    """The face as this way of cutting shows it, (side, side, 3)."""
+    """The face, cut out this way, (side, side, 3)."""
     template = crop.template()
     source = np.array([keypoints[name] for name in template])
     matrix = similarity_transform(source, np.array(list(template.values())) * side)
@@ -138,7 +132,7 @@ def look(photos: Sequence[np.ndarray], keypoints: Sequence[Mapping], crop: Crop,
 
 
 def points_found_twice(photos: Sequence[np.ndarray], keypoints: Sequence[Mapping]) -> list[dict[str, Point]]:
-    """The middle of each face's points and of those that the mirrored photo gives, where it gives any."""
+    """The mean of each face's points and those found in the mirrored photo, if any."""
     found = []
     for start in tqdm(range(0, len(photos), 32), desc="finding points again", unit="batch"):
         mirrored = [np.ascontiguousarray(photo[:, ::-1]) for photo in photos[start : start + 32]]
@@ -156,7 +150,7 @@ def _middle(points: Mapping[str, Point], faces: Sequence[Mapping], width: int) -
 
 
 def combine(looks: Sequence[np.ndarray], step: Step) -> np.ndarray:
-    """The encodings (m, D) that are centred then: the looks' mean, of unit length unless the step says otherwise."""
+    """The encodings (m, D) before centring: the mean of the looks, scaled to unit length unless the step skips that."""
     seen = [one if step.mirrored else one[:1] for one in looks]  # (1 or 2, m, D) each
     mean = np.concatenate(seen).mean(axis=0)
     return mean / np.linalg.norm(mean, axis=1, keepdims=True) if step.unit_first else mean
@@ -164,7 +158,7 @@ def combine(looks: Sequence[np.ndarray], step: Step) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Distances of all pairs among held-out people, and who is in them: rows (n,) of ``people``, twice."""
+    """All pairs among held-out people: distances (n,), and the numbers of their first and second person, (n,) each."""
 
     distances: np.ndarray
     first: np.ndarray
@@ -177,7 +171,7 @@ class HeldOut:
 
 
 def hold_out(x: np.ndarray, who: np.ndarray, same_pairs: np.ndarray) -> HeldOut:
-    """Centre with what four fifths of the people say, measure among the last fifth; five times."""
+    """The distances of all people, each centred by a fit to the people of the four other fifths."""
     fold_of = np.random.default_rng(0).permutation(who.max() + 1) % FOLDS
     parts = []
     for fold in range(FOLDS):
@@ -192,7 +186,7 @@ def hold_out(x: np.ndarray, who: np.ndarray, same_pairs: np.ndarray) -> HeldOut:
 
 
 class Rates:
-    """Error rates of held-out pairs for any weights of the people, quickly: the pairs are sorted once."""
+    """Error rates of held-out pairs for any weights of the people; fast, because the pairs are sorted once."""
 
     def __init__(self, held: HeldOut):
         """Args: held: The pairs."""
@@ -200,7 +194,7 @@ class Rates:
         self.first, self.second, self.same = held.first[order], held.second[order], held.same[order]
 
     def at(self, count: np.ndarray) -> np.ndarray:
-        """Equal error rate and true accepts at FAR, where person p was drawn ``count[p]`` times."""
+        """Equal error rate and true accepts at FAR, if person p was drawn ``count[p]`` times."""
         weight = count[self.first] * np.where(self.same, 1.0, count[self.second])
         accepted = [np.cumsum(weight * kind) for kind in (self.same, ~self.same)]
         true, false = (sums / sums[-1] for sums in accepted)
@@ -209,7 +203,7 @@ class Rates:
 
 
 def measure(held: Mapping[str, HeldOut], people: int) -> list[dict]:
-    """A row per step: equal error rate, true accepts at one false accept in a thousand, and what they gained."""
+    """A row per step: equal error rate, true accepts at one false accept in a thousand, and the gains."""
     rng = np.random.default_rng(0)
     draws = [np.ones(people), *(rng.multinomial(people, np.full(people, 1 / people)) for _ in range(SAMPLES))]
     scores = {}
@@ -250,7 +244,7 @@ def main() -> None:
     pictures = find_pictures(args.dir, {str(file) for file in pairs.files.flat})
     found = find_faces(pictures)
     names = sorted(name for name in pictures if found[name])
-    people, who = np.unique([name.rsplit("_", 1)[0] for name in names], return_inverse=True)
+    people, who = np.unique([person_of(name) for name in names], return_inverse=True)
     same_pairs = same_pairs_of(pairs, {name: i for i, name in enumerate(names)})
     photos, once = [load_image(pictures[name]) for name in names], [found[name] for name in names]
     trunk = load_facenet("weights/resnet").get_layer("trunk")
@@ -290,14 +284,14 @@ def main() -> None:
 
 
 def _digest(names: Sequence[str], keypoints: Sequence[Mapping], trunk) -> str:
-    """What tells other pictures, other points or another network: encodings of one are not taken for another's."""
+    """A digest of pictures, points and network, so that their encodings are not mistaken for others."""
     text = json.dumps([list(names), [dict(points) for points in keypoints]])
     weights = b"".join(np.asarray(weight).tobytes() for weight in trunk.get_weights())
     return hashlib.sha256(text.encode() + weights).hexdigest()[:12]
 
 
 def _file_name(crop: Crop) -> str:
-    """What a crop's encodings are called in the cache."""
+    """The name of a crop's encodings in the cache."""
     parts = [
         f"{crop.scale:g}",
         f"{crop.up:g}",

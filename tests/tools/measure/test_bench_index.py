@@ -1,4 +1,4 @@
-"""tools/measure/bench_index.py: every index finds the true nearest if it looks deep enough, and all are ranked alike."""
+"""Every index of the benchmark finds the true nearest if it searches deep enough."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def trial() -> Trial:
 
 
 @pytest.mark.parametrize("label", ["4-bit codes (shipped)", "HNSW, faiss", "HNSW, usearch, f16", "HNSW, usearch, i8"])
-def test_an_index_that_looks_deep_finds_the_true_nearest(label, trial):
+def test_deep_search_finds_the_true_nearest(label, trial):
     if label.startswith("HNSW, usearch"):
         pytest.importorskip("usearch", reason="usearch is not installed")
     built = bench_index.indexes()[label](trial.known)
@@ -30,13 +30,13 @@ def test_an_index_that_looks_deep_finds_the_true_nearest(label, trial):
     assert 32 * 2000 / 4 <= built.size < 1_500_000
 
 
-def test_candidates_are_ranked_exactly_and_gaps_are_no_candidates(trial):
+def test_candidates_are_ranked_exactly_without_gaps(trial):
     rows = np.array([-1, 7, 3, 5, -1])
     assert bench_index.nearest(trial.known, trial.known[5], rows) == 5
     assert bench_index.nearest(trial.known, trial.known[1999], rows) in (3, 5, 7)  # the last one was no candidate
 
 
-def test_the_deeper_the_truer(trial, monkeypatch):
+def test_deeper_search_is_more_accurate(trial, monkeypatch):
     monkeypatch.setattr(bench_index, "DEPTHS", (1, 256))
     row = bench_index.measure(bench_index.shipped, trial)
     shallow, deep = ([depth["true_nearest"][who]["value"] for who in ("known", "strangers")] for depth in row["depths"])

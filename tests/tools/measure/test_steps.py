@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +12,7 @@ from facerec import evaluation
 from facerec._files import ROOT
 from facerec.detection import KEYPOINTS, TEMPLATE, align_face, detect_faces
 from facerec.encoding import faces_to_encodings
+from facerec.evaluation.rates import FEWEST_CASES
 from tools.assets import calibrate
 from tools.measure import steps
 from tools.measure.steps import (
@@ -56,19 +56,19 @@ def same_place(face: dict, other: dict) -> None:
 
 
 # -------------------------------------------------------------------------------------------------- cutting
-def test_the_plain_crop_is_the_template_and_cuts_as_align_face_does(photo):
+def test_plain_crop_equals_align_face(photo):
     same_place(Crop().template(), TEMPLATE)
     for scale in (40, 100, 400):  # enlarged, about as it is, and averaged first
         np.testing.assert_array_equal(cut(photo, points(scale), Crop(), 64), align_face(photo, points(scale), 64))
 
 
-def test_a_larger_template_spreads_the_points_about_the_middle():
+def test_larger_template_scales_the_points_about_the_middle():
     for name, (x, y) in Crop(scale=1.1).template().items():
         middle = np.array([0.5, 0.5])
         np.testing.assert_allclose((x, y) - middle, 1.1 * (np.array(TEMPLATE[name]) - middle))
 
 
-def test_up_moves_every_point_up_and_the_face_with_it(photo):
+def test_up_moves_the_points_and_the_face(photo):
     """A tenth of 50 pixels: what was in row 5 is in row 0 then."""
     for name, (x, y) in Crop(up=0.1).template().items():
         assert (x, y) == pytest.approx((TEMPLATE[name][0], TEMPLATE[name][1] - 0.1))
@@ -76,7 +76,7 @@ def test_up_moves_every_point_up_and_the_face_with_it(photo):
     assert np.abs(up[:-5] - plain[5:]).max() <= 2 < np.abs(up - plain).max()
 
 
-def test_a_larger_template_shows_less_around_the_face(photo):
+def test_larger_template_shows_less_around_the_face(photo):
     """Of a 150-pixel crop 10 % larger, each tenth pixel from the middle is what lay 10/1.1 pixels from it before."""
     plain, large = (cut(photo, points(), Crop(scale=scale), 120).astype(float) for scale in (1, 1.2))
     np.testing.assert_allclose(large[60, 60 + 48], plain[60, 60 + 40], atol=8)
@@ -84,7 +84,7 @@ def test_a_larger_template_shows_less_around_the_face(photo):
     assert np.abs(large[60, 60 + 48] - plain[60, 60 + 48]).max() > 10
 
 
-def test_points_that_are_left_out_do_not_matter(photo):
+def test_cut_ignores_points_left_out(photo):
     elsewhere = points() | {"nose": (0.0, 0.0)}
     crop = Crop(points=FOUR)
     np.testing.assert_array_equal(cut(photo, elsewhere, crop, 50), cut(photo, points(), crop, 50))
@@ -94,7 +94,7 @@ def test_points_that_are_left_out_do_not_matter(photo):
 
 
 @pytest.mark.parametrize("interpolation", ["LINEAR", "CUBIC", "LANCZOS4"])
-def test_each_interpolation_leaves_whole_pixels_alone_and_they_differ_between(photo, interpolation):
+def test_interpolations_agree_at_whole_pixels_and_differ_between(photo, interpolation):
     crop = Crop(interpolation=interpolation)
     there = {name: (80 * x + 30, 80 * y + 20) for name, (x, y) in TEMPLATE.items()}
     assert np.abs(cut(photo, there, crop, 80).astype(int) - photo[20:100, 30:110]).max() <= 1
@@ -103,7 +103,7 @@ def test_each_interpolation_leaves_whole_pixels_alone_and_they_differ_between(ph
 
 
 # ----------------------------------------------------------------------------------------------- encoding
-def test_the_faces_and_their_mirror_images_are_encoded_once(photo, small_network, tmp_path):
+def test_look_encodes_faces_and_mirror_images_once(photo, small_network, tmp_path):
     faces = np.stack([align_face(photo, points(scale), 8) for scale in (50, 80)])
     expected = [faces_to_encodings(faces, small_network), faces_to_encodings(faces[:, :, ::-1], small_network)]
     cache = tmp_path / "plain.npy"
@@ -113,13 +113,13 @@ def test_the_faces_and_their_mirror_images_are_encoded_once(photo, small_network
     np.testing.assert_array_equal(look([], [], Crop(), None, cache), expected)  # read, not encoded again
 
 
-def test_no_two_crops_share_a_cache():
+def test_crops_have_different_caches():
     assert len(CROPS) > 10 and len({steps._file_name(crop) for crop in CROPS}) == len(CROPS)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("unit_first", [False, True])
-def test_looks_become_one_encoding_as_numpy_says(mirrored, unit_first):
+def test_combine_equals_numpy(mirrored, unit_first):
     one, other = np.random.default_rng(0).normal(size=(2, 2, 5, 4)).astype(np.float32)  # (2, m, D) per crop
     expected = []
     for m in range(5):
@@ -136,14 +136,14 @@ def mirrored_face(face: dict, width: int) -> dict:
     return {"keypoints": {MIRRORED[name]: (width - 1 - x, y) for name, (x, y) in face.items()}}
 
 
-def test_a_mirrored_faces_points_come_back_to_where_they_were():
+def test_middle_maps_mirrored_points_back():
     assert {MIRRORED[MIRRORED[name]] for name in KEYPOINTS} == set(KEYPOINTS) and MIRRORED["nose"] == "nose"
     same_place(steps._middle(points(), [mirrored_face(points(), 240)], 240), points())
     off = points(x=64)  # seen four pixels farther right: the middle is two farther right
     same_place(steps._middle(points(), [mirrored_face(off, 240)], 240), points(x=62))
 
 
-def test_another_face_in_the_mirrored_photo_is_ignored():
+def test_middle_ignores_other_faces():
     other = mirrored_face(points(x=130), 240)
     for faces in ([], [other]):
         same_place(steps._middle(points(), faces, 240), points())
@@ -152,7 +152,7 @@ def test_another_face_in_the_mirrored_photo_is_ignored():
     same_place(steps._middle(points(), [near, mirrored_face(points(x=70), 240)], 240), points(x=61))  # the larger one
 
 
-def test_points_are_found_again_in_the_photo_that_they_belong_to(photos):
+def test_points_found_twice_belong_to_their_photo(photos):
     """More photos than go through the detector at once; in the last one there is no face to find again."""
     shown = [photos["lena"]] * 31 + [photos["mei"], photos["kofi"], np.full((90, 90, 3), 128, np.uint8)]
     once = [detect_faces(photo)[0]["keypoints"] for photo in (photos["lena"], photos["mei"], photos["kofi"])]
@@ -178,7 +178,7 @@ def cone(seed: int, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return 0.23 + own[who] + noise, who, np.array(same_pairs)
 
 
-def test_nobody_is_measured_by_what_was_fitted_on_them(monkeypatch):
+def test_hold_out_never_fits_on_scored_people(monkeypatch):
     raw, who, same_pairs = cone(1, people=23)
     fitted = []
 
@@ -208,7 +208,7 @@ def test_nobody_is_measured_by_what_was_fitted_on_them(monkeypatch):
     assert held.same.sum() == len(same_pairs)  # each same pair lies within a fold
 
 
-def test_held_out_people_meet_the_threshold_that_others_were_fitted_to(monkeypatch):
+def test_hold_out_distances_cross_at_the_fitted_threshold(monkeypatch):
     monkeypatch.setattr(calibrate, "DIFFERENT_PAIRS", 4_000)
     held = hold_out(*cone(2, people=150))
     threshold, rate = evaluation.equal_error(held.distances, held.same)
@@ -226,16 +226,16 @@ def invented(seed: int, people: int = 160, gap: float = 0.4) -> HeldOut:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_rates_of_all_people_are_what_evaluation_says(seed):
+def test_rates_equal_the_evaluation_functions(seed):
     held = invented(seed)
     error, accepts = Rates(held).at(np.ones(160))
-    assert (~held.same).sum() * FAR > evaluation.FEWEST
+    assert (~held.same).sum() * FAR > FEWEST_CASES
     assert error == pytest.approx(evaluation.equal_error(held.distances, held.same)[1])
     assert accepts == pytest.approx(evaluation.true_accepts_at(held.distances, held.same, FAR))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_who_is_drawn_twice_has_their_pairs_twice(seed):
+def test_rates_with_weights_equal_repeated_pairs(seed):
     """Same pairs as often as their person, different ones as often as the product of their two."""
     held = invented(seed)
     count = np.random.default_rng(seed).multinomial(160, np.full(160, 1 / 160))
@@ -247,13 +247,13 @@ def test_who_is_drawn_twice_has_their_pairs_twice(seed):
     assert accepts == pytest.approx(evaluation.true_accepts_at(distances, same, FAR))
 
 
-def test_where_the_nearest_pair_of_all_are_two_people_nobody_may_be_accepted():
+def test_no_true_accepts_if_the_nearest_pair_is_different():
     held = HeldOut(np.array([0.1, 0.2, 0.3, 0.9]), np.array([0, 1, 0, 1]), np.array([1, 1, 0, 2]))
     assert Rates(held).at(np.ones(3)).tolist() == [0.5, 0.0]
 
 
 # ------------------------------------------------------------------------------------------------------- gains
-def test_two_steps_that_do_the_same_gain_nothing_for_sure(monkeypatch):
+def test_equal_steps_gain_exactly_nothing(monkeypatch):
     monkeypatch.setattr(steps, "SAMPLES", 20)
     held = invented(1, people=60)
     rows = measure({step.label: held for step in STEPS[:4]}, 60)
@@ -268,7 +268,7 @@ def test_two_steps_that_do_the_same_gain_nothing_for_sure(monkeypatch):
         assert all(gain == {"value": 0, "low": 0, "high": 0} for gain in gains)
 
 
-def test_a_gain_is_paired_and_positive_where_a_step_is_better(monkeypatch):
+def test_gain_of_a_better_step_is_paired_and_positive(monkeypatch):
     """The same people, half of the errors away: the gain is surer than the two rates are."""
     monkeypatch.setattr(steps, "SAMPLES", 40)
     before, far = invented(2, people=60), f"true_accepts_at_{FAR:g}"
@@ -282,7 +282,7 @@ def test_a_gain_is_paired_and_positive_where_a_step_is_better(monkeypatch):
     assert gain["high"] - gain["low"] < rate["high"] - rate["low"]
 
 
-def test_every_step_is_compared_with_one_before_it():
+def test_each_step_is_compared_with_an_earlier_one():
     labels = [step.label for step in STEPS]
     assert len(set(labels)) == len(labels) and KEPT in labels
     for i, step in enumerate(STEPS):
@@ -297,15 +297,13 @@ def result() -> dict:
     return json.loads((ROOT / "docs" / "results" / "steps.json").read_text(encoding="utf-8"))
 
 
-def test_the_result_has_a_row_per_step_and_a_command_that_makes_it(result):
+def test_result_has_a_row_per_step(result):
     assert [row["step"] for row in result["steps"]] == [step.label for step in STEPS]
     assert [row["step"] for row in result["steps"] if row["kept"]] == [KEPT]
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(rf"^{result['command'].split()[1]}:.*\n\t@\$\(PY\) tools/steps\.py", makefile, re.MULTILINE)
     assert 0 < result["same_pairs"] < result["different_pairs"] < result["pictures"] ** 2 / 2
 
 
-def test_every_rate_lies_in_its_interval_and_every_gain_is_a_difference(result):
+def test_result_rates_lie_in_their_intervals_and_gains_are_differences(result):
     by_label = {row["step"]: row for row in result["steps"]}
     for row, step in zip(result["steps"], STEPS, strict=True):
         assert row["compared_with"] == (step.compared_with or None)
@@ -317,7 +315,7 @@ def test_every_rate_lies_in_its_interval_and_every_gain_is_a_difference(result):
                 assert gain["low"] <= gain["value"] <= gain["high"]
 
 
-def test_what_was_kept_surely_gains_true_accepts_and_loses_nothing_in_equal_errors(result):
+def test_kept_steps_gain_true_accepts_without_losing_equal_errors(result):
     """The rule by which a step is kept, as the tool's docstring says it."""
     kept = [step.label for step in STEPS].index(KEPT)
     for row in result["steps"][1 : kept + 1]:
@@ -325,7 +323,7 @@ def test_what_was_kept_surely_gains_true_accepts_and_loses_nothing_in_equal_erro
         assert row["equal_error_rate_gain"]["value"] >= 0, row["step"]
 
 
-def test_a_step_costs_its_looks_and_finding_the_points(result):
+def test_cost_of_a_step_is_its_looks_and_its_points(result):
     look_, find = result["milliseconds_of_a_look"], result["milliseconds_to_find_points"]
     for row, step in zip(result["steps"], STEPS, strict=True):
         assert row["looks"] == len(step.crops) * (2 if step.mirrored else 1)
@@ -333,7 +331,7 @@ def test_a_step_costs_its_looks_and_finding_the_points(result):
         assert row["milliseconds"] == pytest.approx(row["looks"] * look_ + found * find)
 
 
-def test_the_kept_step_is_what_the_shipped_network_does(network):
+def test_kept_step_equals_the_shipped_network(network):
     """Two looks, their mean, unit length, and only then the centring."""
     kept = next(step for step in STEPS if step.label == KEPT)
     trunk, centred = network.get_layer("trunk"), network.get_layer("centred")
@@ -344,7 +342,7 @@ def test_the_kept_step_is_what_the_shipped_network_does(network):
     np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-5)
 
 
-def test_encodings_of_other_pictures_points_or_weights_are_not_taken_for_these(small_network):
+def test_digest_changes_with_pictures_points_and_weights(small_network):
     """Each has a folder of its own in the cache."""
     points = [{"nose": (1.0, 2.0)}, {"nose": (3.0, 4.0)}]
     digests = {steps._digest(["a", "b"], points, small_network), steps._digest(["a", "c"], points, small_network)}
