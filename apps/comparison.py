@@ -3,8 +3,8 @@
     two photos ──detect, align──► two faces ──► FaceNet: a distance    ──► a verdict, and how sure it is
                                             ──► the twins: a score     ──► a second opinion
 
-FaceNet decides: on people whom neither has seen it is far more often right. The twins are here for comparison, as in
-the second notebook.
+FaceNet decides, because it is right far more often about people that neither network was trained on. The twins of the
+second notebook give a second opinion.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from facerec.photos import Source, load_image
 with quietly():
     import keras
 
-
-#: What errors and pages call the two.
+#: What errors and pages call the two pictures.
 NAMES = ("the first picture", "the second picture")
 
 
@@ -36,15 +35,15 @@ class Comparison:
 
     Attributes:
         photos: The two, each (H, W, 3) uint8, upright.
-        faces: The faces that were compared, (2, S, S, 3) uint8, aligned as FaceNet looks at them.
-        detections: Where they are in their photos, as ``detect_faces`` says.
-        counts: How many faces each photo shows; of several, the largest was compared.
+        faces: The faces that were compared, (2, S, S, 3) uint8, aligned as FaceNet takes them.
+        detections: Where they are in their photos, as ``detect_faces`` returns them.
+        counts: How many faces each photo shows; the largest one was compared.
         distance: Between the two encodings, 0 to 2.
         threshold: A smaller distance counts as one person.
-        probability: That it is one person, 0..1, if that is as probable as not before one looks; NaN if nobody has
-            measured it for this network.
+        probability: That both show one person, 0..1, if before looking that was as likely as not; NaN for a network
+            that was never calibrated.
         score: The twins' score, 0..1.
-        score_threshold: From this score on the twins say that it is one person.
+        score_threshold: The twins take this score or a higher one for one person.
     """
 
     photos: tuple[np.ndarray, np.ndarray]
@@ -59,17 +58,17 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """FaceNet's verdict: whether it is one person."""
+        """FaceNet's verdict: whether both show one person."""
         return self.distance < self.threshold
 
     @property
     def twins_agree(self) -> bool:
-        """Whether the twins say the same."""
+        """Whether the twins come to the same verdict."""
         return (self.score >= self.score_threshold) == self.is_same
 
     @property
     def twins_object(self) -> bool:
-        """Whether the twins disagree strongly: their score is half-way from the threshold to its other end."""
+        """Whether the twins disagree strongly: their score is at least half-way from the threshold to 0 or 1."""
         if self.twins_agree:
             return False
         end = 0 if self.is_same else 1
@@ -78,20 +77,21 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """FaceNet's verdict in a sentence."""
-        who = "the same person" if self.is_same else "two people"
-        than = "is less" if self.is_same else "is not less"
-        return f"They look like {who}: the distance is {self.distance:.2f}, and that {than} than {self.threshold:.2f}."
+        who, side = ("the same person", "below") if self.is_same else ("two people", "not below")
+        return (
+            f"They look like {who}: the distance is {self.distance:.2f}, {side} the threshold of {self.threshold:.2f}."
+        )
 
     @property
     def second_opinion(self) -> str:
-        """What the twins say, in a sentence."""
-        says = "the same person" if self.score >= self.score_threshold else "two people"
-        scores = f"is {self.score:.2f}, and from {self.score_threshold:.2f} on it counts as one person"
-        return f"The twins say {says}: the score of this second, smaller network {scores}."
+        """The twins' verdict in a sentence."""
+        who = "the same person" if self.score >= self.score_threshold else "two people"
+        scores = f"scores {self.score:.2f}, and {self.score_threshold:.2f} or more means the same person"
+        return f"The twins see {who}: this second, smaller network {scores}."
 
 
 class Comparer:
-    """Two networks, loaded once, that compare any number of pairs of pictures; several threads may use one.
+    """Two networks, loaded once, that compare any number of pairs of pictures; safe to share between threads.
 
     Args:
         FRmodel: A network of ``load_facenet``. None loads the shipped one.
@@ -99,7 +99,7 @@ class Comparer:
         threshold: A smaller distance counts as one person. None takes FaceNet's own (0.7).
 
     Raises:
-        BadArgument: If the threshold is no distance.
+        BadArgument: If the threshold is not a distance.
         BadNetwork: If a network can't be loaded.
 
     Example:
@@ -131,7 +131,7 @@ class Comparer:
 
         Raises:
             UnreadableImage: If a picture can't be opened.
-            NoFaceFound: If there is no face in it.
+            NoFaceFound: If a picture shows no face.
         """
         photos = (_opened(photo_1, names[0]), _opened(photo_2, names[1]))
         found = detect_faces_batch(list(photos))
@@ -153,7 +153,7 @@ class Comparer:
         )
 
     def _distance(self, photos: Sequence[np.ndarray], detections: Sequence[Detection]) -> tuple[np.ndarray, float]:
-        """The two faces as FaceNet looks at them, and how far their encodings are apart."""
+        """The two faces as FaceNet takes them, and the distance between their encodings."""
         info = info_of(self.FRmodel)
         faces = _aligned(photos, detections, info.side, info.template)
         first, second = faces_to_encodings(faces, self.FRmodel)
@@ -168,7 +168,7 @@ class Comparer:
 
 
 def _opened(photo: Source, name: str) -> np.ndarray:
-    """A photo; an error calls it by the name that its user knows."""
+    """Open a photo; an error calls it by its name."""
     try:
         return load_image(photo)
     except FaceError as error:
@@ -176,5 +176,6 @@ def _opened(photo: Source, name: str) -> np.ndarray:
 
 
 def _aligned(photos: Sequence[np.ndarray], detections: Sequence[Detection], *shape) -> np.ndarray:
+    """The faces as one batch (2, S, S, 3); ``shape`` is what ``align_face`` takes: the side, and perhaps a template."""
     pairs = zip(photos, detections, strict=True)
     return np.stack([align_face(photo, detection["keypoints"], *shape) for photo, detection in pairs])

@@ -1,4 +1,4 @@
-"""Does a web app answer? For a container's health check: exit code 0 if one of the two does.
+"""Is a web app up? For a container's health check: exit code 0 if one of the addresses answers.
 
 python apps/healthy.py [ADDRESS …]
 """
@@ -10,12 +10,12 @@ import sys
 from urllib.error import URLError
 from urllib.request import urlopen
 
-#: Where the Flask app and the Streamlit app say that they are well.
+#: Where the Flask app and the Streamlit app report their health.
 ADDRESSES = ("http://127.0.0.1:8000/healthz", "http://127.0.0.1:8501/_stcore/health")
 
 
 def answers(address: str, within: float = 5) -> bool:
-    """Whether an address answers with success, within so many seconds."""
+    """Whether an address answers with status 200 within so many seconds."""
     try:
         with urlopen(address, timeout=within) as answer:
             return answer.status == 200

@@ -1,11 +1,10 @@
 """Where the faces are: boxes, keypoints and aligned faces.
 
-A photo is an array (H, W, 3), uint8, RGB. A detection is what MTCNN says about one face::
+photo ──detect_faces──► [{"box": (x, y, width, height), "keypoints": {"left_eye": (x, y), …}, "confidence": 0.99}, …]
+photo, keypoints ──align_face──► face
 
-    {"box": (x, y, width, height), "keypoints": {"left_eye": (x, y), ...}, "confidence": 0.99}
-
-in the photo's own pixels; left is the left of the picture. An aligned face is a crop (S, S, 3) in which
-eyes, nose and mouth always lie in the same place: that is what the networks were trained to look at.
+A photo is an array (H, W, 3), uint8, RGB. Boxes and keypoints are in its own pixels; left is the left of the picture.
+An aligned face is a crop (S, S, 3) with eyes, nose and mouth always in the same place, as the networks were trained.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
 Networks", 2016, in the implementation of the package ``mtcnn``.
@@ -18,6 +17,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -28,7 +28,18 @@ from facerec.errors import BadArgument, NoFaceFound
 Point = tuple[float, float]
 
 
-Detection = dict  # {"box": (x, y, width, height), "keypoints": {name: (x, y)}, "confidence": float}
+class Detection(TypedDict):
+    """One face, as MTCNN describes it, in the photo's pixels.
+
+    Attributes:
+        box: x, y, width and height, within the photo.
+        keypoints: The five points of :data:`KEYPOINTS` by name; they may lie outside the photo.
+        confidence: How sure MTCNN is that this is a face, 0..1.
+    """
+
+    box: tuple[int, int, int, int]
+    keypoints: dict[str, Point]
+    confidence: float
 
 
 #: Where the five points lie in an aligned face: (x, y) as fractions of its side. They are the medians, over
@@ -40,15 +51,11 @@ TEMPLATE: dict[str, Point] = {
     "mouth_left": (49.5 / 150, 100.0 / 150),
     "mouth_right": (98.5 / 150, 99.0 / 150),
 }
-
-
 KEYPOINTS = tuple(TEMPLATE)
 
-
-#: Larger photos are searched in a smaller copy of this longest side, in pixels: a face that matters to a
-#: door or a desk is large, and the search costs time with the area.
+#: Larger photos are searched in a copy with this longest side, in pixels: a face at a door or a desk is
+#: large, and the time that a search takes grows with the area.
 SEARCH_SIDE = 1024
-
 
 #: The shortest side, in pixels, of the copy that is searched: MTCNN needs some pixels to slide over.
 SMALLEST_SIDE = 48
@@ -60,13 +67,18 @@ def detect_faces(photo: np.ndarray, min_confidence: float = 0.8, search_side: in
     Args:
         photo: Array (H, W, 3), uint8, RGB.
         min_confidence: Faces of which MTCNN is less sure (0..1) are left out; 0.8 is its own threshold.
-        search_side: Photos with a longer side, in pixels, are searched in a copy of that size.
+        search_side: Photos whose longest side is larger, in pixels, are searched in a copy of this size.
 
     Returns:
-        A list of detections, in the photo's own pixels; empty if there is no face.
+        The detections, in the photo's own pixels; none if there is no face.
 
     Raises:
-        BadArgument: If ``photo`` is no (H, W, 3) array of uint8.
+        BadArgument: If ``photo`` is not an (H, W, 3) array of uint8.
+
+    Example:
+        >>> from facerec.photos import load_image
+        >>> [face["box"][2] > 100 for face in detect_faces(load_image("images/lena.jpg"))]
+        [True]
     """
     return detect_faces_batch([photo], min_confidence, search_side)[0]
 
@@ -74,7 +86,7 @@ def detect_faces(photo: np.ndarray, min_confidence: float = 0.8, search_side: in
 def detect_faces_batch(
     photos: Sequence[np.ndarray], min_confidence: float = 0.8, search_side: int = SEARCH_SIDE, batch_size: int = 16
 ) -> list[list[Detection]]:
-    """Find the faces of many photos: photos of one size go through MTCNN together.
+    """Find the faces of many photos; photos of the same size go through MTCNN together.
 
     Args:
         photos: Arrays (H, W, 3), uint8, RGB, of any sizes.
@@ -83,7 +95,10 @@ def detect_faces_batch(
         batch_size: How many photos are searched at once.
 
     Returns:
-        A list of detections per photo, in the order of the photos, each as ``detect_faces`` gives it.
+        What ``detect_faces`` returns for each photo, in their order.
+
+    Raises:
+        BadArgument: If a photo is not an (H, W, 3) array of uint8.
     """
     found: list[list[Detection]] = [[] for _ in photos]
     small, scales, by_shape = [], [], defaultdict(list)
@@ -106,22 +121,22 @@ _LOADING = threading.Lock()
 
 
 def _detector():
-    """The process's one MTCNN, also when several threads ask for it at once."""
+    """The one MTCNN of this process, even if several threads ask for it at once."""
     with _LOADING:
         return _load_detector()
 
 
 @functools.cache
 def _load_detector():
-    """MTCNN, loaded once per process, when the first photo comes; its three networks as compiled functions.
+    """MTCNN, loaded for the first photo, its three networks as compiled functions.
 
-    The package calls them layer by layer, which takes three times as long for a small photo.
+    The package itself calls them layer by layer, which takes three times as long for a small photo.
     """
-    with quietly():  # imported here: who only aligns faces need not wait for it
+    with quietly():  # imported here: aligning faces does not need it
         import tensorflow as tf
         from mtcnn import MTCNN
 
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # Python 3.13 complains of how lz4 closes files
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # Python 3.13 complains about how lz4 closes files
     try:
         detector = MTCNN()
     finally:
@@ -133,13 +148,13 @@ def _load_detector():
 
 
 def _search(photos: list[np.ndarray]) -> list[list[dict]]:
-    """MTCNN's own answer for photos of one size."""
+    """What MTCNN returns for photos of one size."""
     answers = _detector().detect_faces(photos)
-    return answers if answers else [[] for _ in photos]  # it says [] when no photo has a face
+    return answers if answers else [[] for _ in photos]  # it returns [] if no photo has a face
 
 
 def _search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float]:
-    """The copy that is searched, and how many of its pixels one pixel of the photo became."""
+    """The copy that is searched, and its scale."""
     longest, shortest = max(photo.shape[:2]), min(photo.shape[:2])
     scale = min(1.0, search_side / longest)
     if shortest * scale < SMALLEST_SIDE:
@@ -147,13 +162,13 @@ def _search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float
     if scale == 1.0:
         return photo, 1.0
     height, width = (max(1, round(n * scale)) for n in photo.shape[:2])
-    if max(height, width) > 4 * search_side:  # a strip of a few pixels by thousands: no face in there
+    if max(height, width) > 4 * search_side:  # a strip of a few pixels by thousands, without a face
         return np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8), 1.0
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
 
 
 def _in_photo(face: dict, scale: float, shape: tuple[int, ...]) -> Detection:
-    """Take a detection from the searched copy back into the photo's pixels, its box cut at the border."""
+    """A detection in the searched copy, in the photo's pixels; the box is cut at the photo's border."""
     x, y, width, height = (float(n) / scale for n in face["box"])
     left, top = max(0.0, x), max(0.0, y)
     right, bottom = min(float(shape[1]), x + width), min(float(shape[0]), y + height)
@@ -177,7 +192,9 @@ def check_photo(photo: np.ndarray) -> np.ndarray:
     """Return ``photo`` if it is an array (H, W, 3) of uint8; raise ``BadArgument`` otherwise."""
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         what = f"{photo.dtype} {photo.shape}" if isinstance(photo, np.ndarray) else type(photo).__name__
-        raise BadArgument(f"photo must be an array (H, W, 3) of uint8, not {what}; load_image makes one of any picture")
+        raise BadArgument(
+            f"photo must be an array (H, W, 3) of uint8, not {what}; load_image makes one from any picture"
+        )
     if min(photo.shape[:2]) == 0:
         raise BadArgument(f"photo has no pixels: its shape is {photo.shape}")
     return photo
@@ -186,17 +203,17 @@ def check_photo(photo: np.ndarray) -> np.ndarray:
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The shift, rotation and scale that bring ``source`` closest to ``target`` (least squares).
 
-    With points as complex numbers such a map is z → a·z + b, and a is the slope of a straight line fit.
+    For points as complex numbers such a map is z → a·z + b, a straight line with slope a.
 
     Args:
         source: Points (n, 2), n ≥ 2, not all the same.
-        target: Where they shall come to lie, (n, 2).
+        target: Where they should lie, (n, 2).
 
     Returns:
         Matrix (2, 3): ``target ≈ source @ matrix[:, :2].T + matrix[:, 2]``.
 
     Raises:
-        BadArgument: If the points of ``source`` are one and the same, or not finite.
+        BadArgument: If the points of ``source`` all coincide, or are not finite.
 
     Example:
         >>> similarity_transform(np.array([[0, 0], [1, 0]]), np.array([[5, 5], [5, 7]])).round(6).tolist()
@@ -220,19 +237,19 @@ def align_face(
     side: int = 150,
     template: Mapping[str, Point] = TEMPLATE,
 ) -> np.ndarray:
-    """Cut a face out of a photo so that eyes, nose and mouth lie where the template says.
+    """Cut a face out of a photo, with eyes, nose and mouth where the template has them.
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
         keypoints: The face's five points in the photo's pixels, by MTCNN's names.
         side: Side S of the crop in pixels.
-        template: Where the points shall lie, as fractions of the side.
+        template: Where the points lie in the crop, as fractions of its side.
 
     Returns:
         The face, (S, S, 3) uint8. Beyond the photo's border its edge is repeated.
 
     Raises:
-        BadArgument: If a point is missing or the points make no face.
+        BadArgument: If a point is missing, or all of them coincide.
     """
     missing = [name for name in template if name not in keypoints]
     if missing:
@@ -243,10 +260,18 @@ def align_face(
 
 
 def warp(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
-    """Resample ``photo`` through a similarity ``matrix`` (2, 3) into (side, side, 3).
+    """Resample a photo through a similarity.
 
-    Every face is cut out of its photo here: bilinear, after averaging when the face has to shrink by more
-    than half (bilinear alone would skip pixels), and with the photo's edge repeated beyond its border.
+    Every face is cut out of its photo here: bilinear, but averaged first if it shrinks by more than half (bilinear
+    alone would skip pixels). Beyond the photo's border its edge is repeated.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        matrix: From the photo's pixels to the result's, (2, 3).
+        side: The result's side S, in pixels.
+
+    Returns:
+        (S, S, 3) uint8.
     """
     scale = np.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 0.5:
@@ -261,7 +286,7 @@ def warp(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
 
 
 def _around(photo: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a large photo that a crop of ``side`` pixels looks at, and the matrix from that part."""
+    """The part of a large photo that a crop of ``side`` pixels needs, and the matrix from that part."""
     to_photo = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ to_photo.T  # (4, 2)
     margin = 4 / np.hypot(matrix[0, 0], matrix[1, 0])
@@ -273,14 +298,14 @@ def _around(photo: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarra
 
 
 def resize_face(photo: np.ndarray, side: int) -> np.ndarray:
-    """Bring a picture that is an aligned face already to (side, side, 3), averaging when it shrinks.
+    """Scale a picture of an aligned face to (side, side, 3), averaging if it shrinks.
 
     Raises:
-        BadArgument: If the picture is far from square: then it is no aligned face.
+        BadArgument: If the picture is far from square, so it can't be an aligned face.
     """
     height, width = check_photo(photo).shape[:2]
     if max(height, width) > 1.5 * min(height, width):
-        raise BadArgument(f"a picture of {width}×{height} is no aligned face; leave aligned=True out")
+        raise BadArgument(f"a picture of {width}×{height} is not an aligned face; leave out aligned=True")
     shrinks = min(height, width) > side
     return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
@@ -294,21 +319,21 @@ def extract_face(
     which: str = "largest",
     name: str = "the photo",
 ) -> np.ndarray:
-    """One face of a photo, aligned: the largest, unless told otherwise.
+    """One face of a photo, aligned; by default the largest.
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
         side: Side S of the face in pixels.
-        template: Where its keypoints shall lie, as fractions of the side.
-        aligned: True if the photo is an aligned face already: it is only resized.
-        which: ``"largest"`` or ``"central"``, where the photo shows several.
+        template: Where its keypoints lie in the crop, as fractions of the side.
+        aligned: True if the photo is already an aligned face, which is only resized.
+        which: ``"largest"`` or ``"central"``, if the photo shows several.
         name: What the error message calls the photo.
 
     Returns:
         The face, (S, S, 3) uint8.
 
     Raises:
-        NoFaceFound: If MTCNN sees no face.
+        NoFaceFound: If MTCNN finds no face.
     """
     if aligned:
         return resize_face(photo, side)
@@ -319,7 +344,12 @@ def extract_face(
 
 
 def pick_face(faces: Sequence[Detection], photo: np.ndarray, which: str = "largest") -> Detection:
-    """The one face that a photo is about: at a door the largest; in a data set cropped around it, the central.
+    """The face that a photo is about: the largest at a door, the central one in a data set cropped around faces.
+
+    Args:
+        faces: Of ``detect_faces``, at least one.
+        photo: The photo, (H, W, 3).
+        which: ``"largest"`` or ``"central"``.
 
     Raises:
         BadArgument: If ``which`` is neither ``"largest"`` nor ``"central"``.
@@ -339,7 +369,7 @@ def extract_faces(
 
     Returns:
         faces: (n, S, S, 3) uint8; n is 0 if there is no face.
-        detections: The n detections they were cut by.
+        detections: Their n detections.
     """
     detections = detect_faces(photo)
     faces = [align_face(photo, face["keypoints"], side, template) for face in detections]
@@ -347,19 +377,19 @@ def extract_faces(
 
 
 def no_face_in(photo: np.ndarray, name: str) -> NoFaceFound:
-    """The error to raise (or to keep as a result) when a photo has no face."""
+    """The error for a photo without a face, to raise or to return."""
     height, width = photo.shape[:2]
     return NoFaceFound(f"no face in {name} ({width}×{height}); is it upright, lit, and large enough to see?")
 
 
 def reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:
-    """The order in which one reads boxes: row by row from the top, each row from the left.
+    """The order in which boxes are read: row by row from the top, each row from the left.
 
     Args:
         boxes: (x, y, width, height) of each, in pixels.
 
     Returns:
-        Their numbers in that order.
+        Their indices in that order.
 
     Example:
         >>> reading_order([(500, 10, 80, 80), (20, 30, 80, 80), (30, 200, 80, 80)])

@@ -1,6 +1,6 @@
 """A real browser for tests: Chromium with a fake camera that shows our pictures, servers, and axe-core.
 
-Chromium is yours: on the path, or where CHROMIUM says.
+It uses the Chromium that is installed: the one on the path, or the one that CHROMIUM names.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+HANG = 180_000  # milliseconds after which a page counts as hanging; it only bounds the wait
 FAKE_CAMERA = "--use-fake-device-for-media-stream"
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A free port of this computer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -43,7 +44,7 @@ def free_port() -> int:
 def serving(
     command: Sequence[str], address: str, log: Path, environment: Mapping[str, str] = {}, within: float = 90
 ) -> Iterator[subprocess.Popen]:
-    """Run a server until the block ends; begin when it answers."""
+    """Run a server until the block ends; the block begins when the server answers."""
     with log.open("w") as stream:
         settings = os.environ | {key: str(value) for key, value in environment.items()}
         server = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=stream, stderr=stream)
@@ -60,7 +61,7 @@ def serving(
 
 
 def wait_for(address: str, server: subprocess.Popen, log: Path, within: float = 90) -> None:
-    """Wait until a server answers, whatever it says."""
+    """Wait until a server answers, with any status."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -74,7 +75,7 @@ def wait_for(address: str, server: subprocess.Popen, log: Path, within: float = 
 
 
 def write_film(photo: np.ndarray, path: Path, size: tuple[int, int] = (640, 480)) -> Path:
-    """What the fake camera shows: one picture (H, W, 3), fitted into a frame (width, height), again and again."""
+    """Write a film for the fake camera: one picture (H, W, 3), fitted into the frame (width, height), repeated."""
     width, height = size
     scale = min(height / photo.shape[0], width / photo.shape[1])
     small = cv2.resize(photo, (round(photo.shape[1] * scale), round(photo.shape[0] * scale)))
@@ -87,7 +88,7 @@ def write_film(photo: np.ndarray, path: Path, size: tuple[int, int] = (640, 480)
 
 @contextmanager
 def browser(*options: str, film: Path | None = None) -> Iterator:
-    """A headless Chromium; with a film it has a camera that shows it."""
+    """A headless Chromium, with a camera that shows the film, if there is one."""
     from playwright.sync_api import sync_playwright
 
     camera = [FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}"] if film else []
@@ -100,7 +101,7 @@ def browser(*options: str, film: Path | None = None) -> Iterator:
 
 
 def serious_violations(page) -> list[str]:
-    """What axe-core finds on a page that is serious or critical: a line each."""
+    """The serious and critical violations that axe-core finds on a page, a line each."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page).response["violations"]
@@ -112,7 +113,7 @@ def serious_violations(page) -> list[str]:
 
 
 def look(page, name: str) -> Path:
-    """Keep a picture of a page for whoever wants to see it, in ``build/``."""
+    """Keep a screenshot of a page in ``build/``."""
     (ROOT / "build").mkdir(exist_ok=True)
     path = ROOT / "build" / f"browser_{name}.png"
     page.screenshot(path=path, full_page=True)

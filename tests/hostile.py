@@ -1,7 +1,7 @@
-"""Uploads that mean harm, for the tests of both web apps: bombs, polyglots, scripts, wreckage, and names to match.
+"""Hostile uploads for the tests of both web apps: bombs, polyglots, scripts, damaged files, and names to match.
 
-A generator with a seed: the same seed gives the same uploads. Where a payload or a name would leave a trace if it were
-ever executed, shown raw, or stored, it carries the word ``SIGN``, so that a test can look for it.
+The same seed gives the same uploads. Payloads and names that would leave a trace if they were executed, shown raw or
+stored contain the word ``SIGN``, so that a test can search for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 from facerec._files import ROOT
 
-#: Stands in every script and in many names.
+#: Part of every script and of many names.
 SIGN = "pwned7f3a"
 
 SCRIPT = f"<script>document.title='{SIGN}'</script>"
@@ -80,20 +80,20 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(width: int, height: int, packed: bytes, depth: int = 8, colour: int = 2, extra: bytes = b"") -> bytes:
-    """A PNG that says it has so many pixels, whatever is in it."""
+    """A PNG that claims a size, whatever its data."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + extra + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 
 
 @functools.cache
 def _zeros(millions: int) -> bytes:
-    """So many million zeros, packed: a thousandth of that."""
+    """So many million zeros, compressed to a thousandth of that."""
     packer = zlib.compressobj(9)
     return b"".join([*(packer.compress(bytes(10**6)) for _ in range(millions)), packer.flush()])
 
 
 def _tiff(width: int, height: int) -> bytes:
-    """A TIFF that says it has so many pixels, and has none."""
+    """A TIFF that claims a size and has no pixels."""
     entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
                (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, width * height % 2**32)]  # fmt: skip
     table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
@@ -101,7 +101,7 @@ def _tiff(width: int, height: int) -> bytes:
 
 
 def _jpeg_saying(width: int, height: int) -> bytes:
-    """The portrait, whose header says another size."""
+    """The portrait with a header that claims another size."""
     data = bytearray(_portrait())
     at = next(data.find(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in data)
     data[at + 5 : at + 9] = struct.pack(">HH", height, width)
@@ -139,11 +139,11 @@ def _bomb(rng: np.random.Generator) -> Made:
 
 
 def _packed_bomb(rng: np.random.Generator) -> Made:
-    """A few kilobytes that unpack to more than a hundred million: as pixels, or behind a small picture."""
+    """A few kilobytes that decompress to over a hundred million: as pixels, or behind a small picture."""
     made = [
-        lambda: _png(HUGE, HUGE, _zeros(113), depth=1, colour=0),  # one bit a pixel: all of it is really there
+        lambda: _png(HUGE, HUGE, _zeros(113), depth=1, colour=0),  # one bit a pixel, and all of them are there
         lambda: _png(7_900, 7_900, _zeros(188)),
-        lambda: _png(16, 16, _zeros(150)),  # far more than its pixels
+        lambda: _png(16, 16, _zeros(150)),  # far more data than pixels
         lambda: _png(16, 16, zlib.compress(bytes(16 * 49)), extra=_chunk(b"zTXt", b"Comment\0\0" + _zeros(150))),
         lambda: _png(16, 16, zlib.compress(bytes(16 * 49)), extra=_chunk(b"iCCP", b"icc\0\0" + _zeros(150))),
     ]
@@ -151,7 +151,7 @@ def _packed_bomb(rng: np.random.Generator) -> Made:
 
 
 def _strip(rng: np.random.Generator) -> Made:
-    """Dimensions that nobody's camera has."""
+    """Dimensions that no camera has."""
     shapes = [(2**31 - 1, 1), (1, 2**31 - 1), (0, 0), (0, 100), (60_000, 1), (1, 60_000), (31_999, 700)]
     width, height = shapes[rng.integers(len(shapes))]
     pixels = _zeros(70) if max(width, height) < 70_000 else zlib.compress(b"\0" * 99)
@@ -195,7 +195,7 @@ def _no_picture(rng: np.random.Generator) -> Made:
     made = [
         ("empty.jpg", b"", "image/jpeg"),
         ("page.html", f"<!doctype html>{SCRIPT}".encode(), "text/html"),
-        ("words.jpg", f"this is no picture {SIGN}".encode(), "image/jpeg"),
+        ("words.jpg", f"this is not a picture {SIGN}".encode(), "image/jpeg"),
         ("program.exe", b"MZ" + rng.bytes(500), "application/x-msdownload"),
         ("program", b"\x7fELF" + rng.bytes(500), "image/png"),
         ("archive.zip", _zip(f"../../{SIGN}", b"x" * 9), "application/zip"),
@@ -219,7 +219,7 @@ def _truncated(rng: np.random.Generator) -> Made:
 
 
 def _damaged(rng: np.random.Generator) -> Made:
-    """Bytes turned over, most of them in the header."""
+    """Random bytes changed, many of them in the header."""
     kind = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")[rng.integers(7)]
     data = bytearray(_portrait_as(kind))
     for _ in range(rng.integers(1, 30)):
@@ -228,7 +228,7 @@ def _damaged(rng: np.random.Generator) -> Made:
 
 
 def _whole(rng: np.random.Generator) -> Made:
-    """Nothing wrong with it but, most likely, its name."""
+    """A good picture; only its name may be hostile."""
     return "portrait.jpg", _portrait(), "image/jpeg"
 
 
@@ -247,14 +247,14 @@ KINDS: dict[str, Callable[[np.random.Generator], Made]] = {
 
 
 def hostile_uploads(count: int = 250, seed: int = 0) -> list[tuple[str, str, bytes, str]]:
-    """Make uploads that mean harm: every kind in turn, two of three with a hostile name, some with a wrong type.
+    """Make hostile uploads: every kind in turn, two thirds with a hostile name, some with a wrong type.
 
     Args:
-        count: How many.
-        seed: The same gives the same.
+        count: The number of uploads.
+        seed: The same seed gives the same uploads.
 
     Returns:
-        For each what it is (for messages: ``"12 truncated"``), the name of its file, its bytes, and its type.
+        Each upload's label for messages (``"12 truncated"``), file name, bytes, and type.
     """
     rng = np.random.default_rng(seed)
     uploads = []

@@ -1,9 +1,9 @@
 """Do two pictures show one person? A web app that keeps nothing; ``make compare`` runs it.
 
-    browser ──consent──► two pictures ──in memory──► comparison.Comparer ──► an answer, and all is forgotten
+    browser ──consent──► two pictures ──in memory──► comparison.Comparer ──► an answer; all is forgotten
 
-``safety`` says what is let in and refused, ``faces`` what is done with a picture, ``pages`` and ``api`` what is
-answered, ``server`` what it runs on.
+``safety`` decides which requests are let in, ``faces`` works on the pictures, ``pages`` and ``api`` answer,
+``problems`` words what went wrong, and ``server`` runs it all.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from flask import Flask
 from apps.flask import api, faces, pages, problems, safety
 from facerec.errors import BadArgument
 
-#: What a caller may set, and what holds otherwise.
+#: The settings and their defaults.
 SETTINGS: dict[str, Any] = {
-    "COMPARE_LIMIT": "60 per minute",  # for each network address; "" lifts it
+    "COMPARE_LIMIT": "60 per minute",  # for each network address; "" for no limit
     "DETECT_LIMIT": "240 per minute",
-    "IDLE_MINUTES": 30,  # a session that nobody uses ends
-    "AT_ONCE": 2,  # how many pairs of pictures are looked at at once; the others wait
-    "PATIENCE": 60.0,  # seconds that one waits before it hears "come back later"
-    "IN_LINE": 64,  # how many wait at all; fewer than the threads of the server, so that the pages go on
-    "MAX_CONTENT_LENGTH": 2 * faces.MAX_BYTES + 10_000,  # two pictures and what is around them
+    "IDLE_MINUTES": 30,  # an unused session ends after so long
+    "AT_ONCE": 2,  # how many requests are worked on at the same time; the others wait
+    "PATIENCE": 60.0,  # seconds that a request waits before it is told to come back later
+    "IN_LINE": 64,  # how many may wait; fewer than the server's threads, so that pages still load
+    "MAX_CONTENT_LENGTH": 2 * faces.MAX_BYTES + 10_000,  # two pictures and the form around them
     "MAX_FORM_PARTS": 4,
-    "MAX_FORM_MEMORY_SIZE": 200_000,  # fields, and what the parser holds at once (64 kB)
-    "PROPAGATE_EXCEPTIONS": False,  # whatever FLASK_DEBUG says: the server would log what was sent
+    "MAX_FORM_MEMORY_SIZE": 200_000,  # the fields, and the parser's buffer (64 kB)
+    "PROPAGATE_EXCEPTIONS": False,  # also with FLASK_DEBUG: otherwise the server would log the request
     "SESSION_COOKIE_NAME": "comparison",
     "SESSION_COOKIE_SAMESITE": "Strict",
     "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
-    "WTF_CSRF_SSL_STRICT": False,  # it would need the referrer, which our pages never send
+    "WTF_CSRF_SSL_STRICT": False,  # it needs the referrer, which our pages never send
     "RATELIMIT_HEADERS_ENABLED": True,
     "RATELIMIT_STORAGE_URI": "memory://",
     "RATELIMIT_HEADER_RETRY_AFTER_VALUE": "delta-seconds",
@@ -41,16 +41,16 @@ SETTINGS: dict[str, Any] = {
 
 
 def create_app(settings: Mapping[str, Any] | None = None) -> Flask:
-    """Make the app; its networks are loaded by ``app.networks.load()``, or come as the setting ``COMPARER``.
+    """Make the app; ``app.networks.load()`` loads its networks, unless the setting ``COMPARER`` brings them.
 
     Args:
-        settings: What shall differ from ``SETTINGS``; Flask's own settings too. ``SECRET_KEY`` is random unless it
-            stands here or in the environment as ``COMPARE_SECRET``: then sessions end when the process does. (With a
-            secret of your own, a session that was ended early can be used again after a restart, by a copied cookie.)
-            ``COMPARE_LIMIT`` and ``DETECT_LIMIT`` may come from the environment, too.
+        settings: Changes to ``SETTINGS``, and Flask's own settings. ``SECRET_KEY`` is random, so that sessions end
+            with the process, unless it is given here or in the environment as ``COMPARE_SECRET``. (With a fixed
+            secret, a copied cookie can revive a session that was ended early, after a restart.) ``COMPARE_LIMIT`` and
+            ``DETECT_LIMIT`` may come from the environment, too.
 
     Returns:
-        The app, for any WSGI server; one that keeps request bodies in memory, as ``server`` sees to.
+        The app, for a WSGI server that keeps request bodies in memory, as ``server`` does.
 
     Raises:
         BadArgument: If a setting makes no sense.
@@ -81,6 +81,6 @@ def _check(config: Mapping[str, Any]) -> None:
         raise BadArgument("SECRET_KEY (COMPARE_SECRET in the environment) must have at least 16 characters")
     for name in ("IDLE_MINUTES", "AT_ONCE", "PATIENCE", "IN_LINE"):
         if isinstance(config[name], bool) or not isinstance(config[name], int | float) or not config[name] > 0:
-            raise BadArgument(f"{name}={config[name]!r}: must be more than 0")
+            raise BadArgument(f"{name}={config[name]!r}: must be a number above 0")
     for name in safety.LIMITED:
         safety.check_limit(name, config[name])

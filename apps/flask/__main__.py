@@ -15,17 +15,21 @@ from facerec.errors import BadArgument, run
 
 
 def main() -> None:
-    """Serve until interrupted; the networks are loaded meanwhile."""
+    """Serve until interrupted, and load the networks meanwhile."""
     parser = argparse.ArgumentParser(
         prog="python -m apps.flask", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (0.0.0.0: for everybody)")
-    parser.add_argument("--port", type=int, default=8000, help="the port there")
-    parser.add_argument("--threads", type=int, default=THREADS, help="requests that are answered or wait at once")
-    parser.add_argument("--trusted-proxy", metavar="ADDRESS", help="of a proxy whose X-Forwarded-For and -Proto count")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (0.0.0.0: all networks)")
+    parser.add_argument("--port", type=int, default=8000, help="the port to listen at")
+    parser.add_argument(
+        "--threads", type=int, default=THREADS, help="how many requests are answered or wait at the same time"
+    )
+    parser.add_argument(
+        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto are believed"
+    )
     options = parser.parse_args()
     if options.threads < 1:
-        raise BadArgument(f"--threads {options.threads}: at least 1")
+        raise BadArgument(f"--threads {options.threads}: must be at least 1")
     app = create_app()
     try:
         server = make_server(app, options.host, options.port, options.threads, options.trusted_proxy)
@@ -41,12 +45,12 @@ def _serve(app, server, address: str) -> None:
     def load() -> None:
         try:
             app.networks.load()
-        except Exception as error:  # whatever it is: without networks there is nothing to serve
+        except Exception as error:  # any error: without networks there is nothing to serve
             wrong.append(error)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as Ctrl-C: the server closes its doors
-    with contextlib.suppress(SystemExit):  # it may come before the server is there to take it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # like Ctrl-C: the server closes its sockets
+    with contextlib.suppress(SystemExit):  # the signal may come before the server runs
         threading.Thread(target=load, daemon=True).start()
         print(f"compare two pictures at {address} (Ctrl-C stops)", flush=True)
         server.run()

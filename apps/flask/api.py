@@ -1,4 +1,4 @@
-"""The same for programs, as JSON; ``/api/openapi.json`` describes it."""
+"""The JSON API, for programs and for the page's script; ``/api/openapi.json`` describes it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ blueprint = Blueprint("api", __name__)
 
 @blueprint.get("/api/session")
 def session_state() -> Response:
-    """Whether the session has consent, and the token that every change needs."""
+    """The session's consent, and the token that every POST and DELETE needs."""
     return _state()
 
 
 @blueprint.post("/api/consent")
 def consent() -> Response:
-    """Agree, as on the first page."""
+    """Give consent, as on the first page."""
     if not request.is_json:
-        raise Problem(415, "other-form", "Consent is sent as JSON.")
+        raise Problem(415, "other-form", "Please send consent as JSON.")
     try:
         said = request.get_json(silent=True)
-    except RecursionError:  # a thousand brackets, one in the other
+    except RecursionError:  # thousands of nested brackets
         said = None
     if not isinstance(said, dict) or said.get("agree") is not True or said.get("adult") is not True:
         raise Problem(400, "no-consent", 'Consent needs both: {"agree": true, "adult": true}.')
@@ -46,7 +46,7 @@ def end() -> tuple[str, int]:
 
 @blueprint.post("/api/detect")
 def detect() -> Response:
-    """Where the face of one picture is."""
+    """The face of one picture."""
     data = faces.bytes_of(_files(), "picture", "the picture")
     return jsonify(_seen(current_app.networks.run(faces.detect, data)))
 
@@ -73,7 +73,7 @@ def compare() -> Response:
 
 @blueprint.get("/api/openapi.json")
 def description() -> Response:
-    """What this API takes and gives."""
+    """The description of this API."""
     return jsonify(DESCRIPTION)
 
 
@@ -81,7 +81,7 @@ def description() -> Response:
 def health() -> Response:
     """Whether the networks are loaded."""
     if not current_app.networks.are_ready:
-        raise Problem(503, "loading", "The networks are still being loaded.", retry_after=5)
+        raise Problem(503, "loading", "The networks are still loading.", retry_after=5)
     return jsonify(status="ready")
 
 

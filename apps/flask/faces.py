@@ -1,8 +1,7 @@
-"""What is done with a picture: opened with care, its face found, compared; a few at a time, all of it in memory."""
+"""Opens pictures with care, finds their faces and compares them: a few at a time, and all in memory."""
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import threading
@@ -12,28 +11,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 
 from apps.comparison import NAMES, Comparer, Comparison
 from apps.flask.problems import Problem
+from apps.pictures import boxed, data_url, jpeg
 from facerec._files import in_project
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
 from facerec.errors import FaceError
 from facerec.photos import FORMATS, load_image
 from facerec.quality import face_quality
 
-#: A picture in bytes, and in pixels: a photo of 25 megapixels takes 75 MB of memory once it is unpacked.
+#: The limits of a picture: a photo of 25 megapixels takes 75 MB of memory once it is decoded.
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 25_000_000
 
-#: Sides of what is shown, in pixels: the aligned face, and the longer one of the picture around it.
+#: What the page shows, in pixels: the side of the aligned face, and the longer side of the picture around it.
 FACE_SIDE = 300
 PREVIEW_SIDE = 480
 
-#: From which probability on a verdict deserves which words.
+#: How sure a verdict is, in words, from which probability on.
 SURE = (
     (0.99, "almost certain"),
     (0.95, "very sure"),
@@ -42,22 +41,22 @@ SURE = (
     (0.0, "not sure at all"),
 )
 
-#: A less probable verdict is too close to say, or only probably so.
+#: A less probable verdict is "too close to call", or only "probably" right.
 CLOSE, PROBABLY = 0.6, 0.8
 
 
 # -------------------------------------------------------------------------------------------------- networks
 class Networks:
-    """The networks, loaded once, and the few threads that look at pictures.
+    """The networks, loaded once, and the few threads that work on pictures.
 
-    Everything large happens in these threads: that bounds memory, whatever number of requests waits for them.
+    Only these threads hold decoded pictures. That bounds the memory, however many requests wait.
 
     Args:
-        comparer: What compares; None: ``load`` makes one.
-        at_once: How many requests are worked on at once.
+        comparer: Compares two pictures. With None, ``load`` makes one.
+        at_once: How many requests are worked on at the same time.
         patience: Seconds that a request waits for its turn and its answer.
-        in_line: How many requests may be worked on or wait; more are asked to come back later, so that no crowd takes
-            every thread of the server from the pages.
+        in_line: How many requests may be worked on or wait. Further ones are told to come back later, so that a crowd
+            can't take all of the server's threads away from the pages.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Networks:
         return self._loaded.is_set()
 
     def load(self) -> None:
-        """Load the networks and use each once, so that nobody has to wait for their first time.
+        """Load the networks and use each once, because the first use is slow.
 
         Raises:
             BadNetwork: If one is missing or damaged.
@@ -91,10 +90,10 @@ class Networks:
         self._loaded.set()
 
     def run(self, work: Callable, *args):
-        """Do something with pictures as soon as a thread is free; an error is raised as if it were done here.
+        """Run ``work(*args)`` as soon as a thread is free, and return or raise what it does.
 
         Raises:
-            Problem: If it takes too long, or too many wait already (503).
+            Problem: If it takes too long, or too many requests are waiting already (503).
         """
         if not self._places.acquire(blocking=False):
             raise Problem(503, "busy", retry_after=5)
@@ -105,7 +104,7 @@ class Networks:
 
     def _in_turn(self, work: Callable, *args):
         if not self._loaded.wait(self.patience):
-            raise Problem(503, "loading", "The networks are still being loaded. Please try again soon.", retry_after=5)
+            raise Problem(503, "loading", "The networks are still loading. Please try again soon.", retry_after=5)
         future: Future = self._pool.submit(work, *args)
         try:
             return future.result(self.patience)
@@ -113,12 +112,12 @@ class Networks:
             future.cancel()
             raise Problem(503, "busy", retry_after=5) from None
         finally:
-            del future  # it holds an error, the error this frame, and that the pictures: they would stay for a while
+            del future  # it may hold an error, whose frames hold the pictures: they would stay in memory for a while
 
 
 # -------------------------------------------------------------------------------------------------- pictures
 def bytes_of(files: ImmutableMultiDict[str, FileStorage], field: str, name: str, picture: int | None = None) -> bytes:
-    """The bytes of one picture of a request; its file's name is never looked at.
+    """The bytes of one picture in a request; the name of its file is never read.
 
     Raises:
         Problem: If it is missing (400) or too large (413).
@@ -126,14 +125,14 @@ def bytes_of(files: ImmutableMultiDict[str, FileStorage], field: str, name: str,
     file = files.get(field)
     data = file.read(MAX_BYTES + 1) if file else b""
     if not data:
-        raise Problem(400, "missing", f"{_start(name)} is missing: please choose one.", picture)
+        raise Problem(400, "missing", f"{_start(name)} is missing. Please choose one.", picture)
     if len(data) > MAX_BYTES:
-        raise Problem(413, "too-large", f"{_start(name)} has more than 10 MB.", picture)
+        raise Problem(413, "too-large", f"{_start(name)} is larger than 10 MB.", picture)
     return data
 
 
 def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarray:
-    """A photo (H, W, 3) from the bytes of a file; how large it is, is asked before it is unpacked.
+    """A photo (H, W, 3) from the bytes of a file, whose size is checked before it is decoded.
 
     Raises:
         Problem: If it is too large or can't be opened (422).
@@ -148,24 +147,26 @@ def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarr
         size = (0, 0)
     if math.prod(size) > MAX_PIXELS:
         limit = f"{MAX_PIXELS // 10**6} million pixels"
-        raise Problem(422, "too-many-pixels", f"{_start(name)} has more than {limit}: make it smaller.", picture)
+        raise Problem(
+            422, "too-many-pixels", f"{_start(name)} has more than {limit}. Please choose a smaller one.", picture
+        )
     try:
         return load_image(data)
     except FaceError:
-        hint = "save HEIC pictures as JPEG first" if data[4:8] == b"ftyp" else "is it a photo, and complete?"
-        raise Problem(422, "unreadable", f"{_start(name)} can't be opened: {hint}", picture) from None
+        hint = "Please save HEIC pictures as JPEG first." if data[4:8] == b"ftyp" else "Is it a complete photo?"
+        raise Problem(422, "unreadable", f"{_start(name)} can't be opened. {hint}", picture) from None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The face of a picture.
+    """The largest face of a picture.
 
     Attributes:
-        face: The aligned face, as a JPEG in a ``data:`` address.
-        preview: The picture, small, with a box around the face, likewise.
-        box: Where the face is: (x, y, width, height) in pixels.
-        size: Of the picture: (width, height).
-        count: How many faces there are; this is the largest.
+        face: The aligned face, as a JPEG in a ``data:`` URL.
+        preview: The picture, scaled down, with a box around the face, as a JPEG in a ``data:`` URL.
+        box: The face's (x, y, width, height) in pixels.
+        size: The picture's (width, height) in pixels.
+        count: How many faces the picture shows.
         hints: What would make a better picture.
     """
 
@@ -178,15 +179,15 @@ class Seen:
 
     @property
     def in_words(self) -> str:
-        """How many faces there are."""
-        return "One face found." if self.count == 1 else f"{self.count} faces found: the largest one is compared."
+        """The number of faces, in words."""
+        return "One face found." if self.count == 1 else f"{self.count} faces found. The largest one is compared."
 
 
 def look_at(photo: np.ndarray, name: str = "the picture") -> Seen:
-    """Find the face that a photo is about.
+    """Find the largest face of a photo.
 
     Raises:
-        NoFaceFound: If there is none.
+        NoFaceFound: If there is no face.
     """
     faces = detect_faces(photo)
     if not faces:
@@ -198,30 +199,13 @@ def show(photo: np.ndarray, detection: Detection, count: int) -> Seen:
     """What a page shows of a photo and the face in it."""
     box = tuple(int(n) for n in detection["box"])
     return Seen(
-        as_address(align_face(photo, detection["keypoints"], FACE_SIDE)),
-        as_address(_with_box(photo, box)),
+        data_url(jpeg(align_face(photo, detection["keypoints"], FACE_SIDE))),
+        data_url(jpeg(boxed(photo, box, PREVIEW_SIDE))),
         box,
         photo.shape[1::-1],
         count,
         face_quality(photo, detection).hints,
     )
-
-
-def as_address(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) as a ``data:`` address, which a page shows without asking for it again."""
-    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-
-
-def _with_box(photo: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """The photo, small, with a box around the face: white, and dark around it, to be seen on everything."""
-    scale = min(1.0, PREVIEW_SIDE / max(photo.shape[:2]))
-    width, height = (max(1, round(n * scale)) for n in photo.shape[1::-1])
-    small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-    x, y, w, h = (round(n * scale) for n in box)
-    for colour, thickness in (((20, 30, 45), 7), ((255, 255, 255), 3)):
-        cv2.rectangle(small, (x, y), (x + w, y + h), colour, thickness, cv2.LINE_AA)
-    return small
 
 
 def _start(name: str) -> str:
@@ -231,10 +215,10 @@ def _start(name: str) -> str:
 # --------------------------------------------------------------------------------------------------- answers
 @dataclass(frozen=True)
 class Answer:
-    """What both networks say about two pictures, and the pictures to show with it.
+    """What both networks say about two pictures, and what a page shows of them.
 
     Attributes:
-        said: What ``Comparer`` says.
+        said: The result of ``Comparer``.
         seen: The two faces.
     """
 
@@ -243,9 +227,9 @@ class Answer:
 
     @property
     def headline(self) -> str:
-        """The verdict in a few words, and no surer than the networks are."""
+        """The verdict in a few words, no surer than the networks are."""
         if self.is_close:
-            return "Too close to say"
+            return "Too close to call"
         if self._right < PROBABLY or self.said.twins_object:
             return "Probably the same person" if self.said.is_same else "Probably two different people"
         return "The same person" if self.said.is_same else "Two different people"
@@ -257,23 +241,23 @@ class Answer:
 
     @property
     def sure(self) -> str:
-        """How sure FaceNet is of its verdict; empty if nobody has measured it."""
+        """How sure FaceNet is of its verdict, in words; empty for a network that was never calibrated."""
         return "" if math.isnan(self._right) else next(words for least, words in SURE if self._right >= least)
 
     @property
     def per_cent(self) -> str:
-        """The probability of one person in words; it must have been measured."""
+        """The probability that both show one person, in words; for a calibrated network."""
         rounded = round(100 * self.said.probability)
         return {0: "less than 1 %", 100: "more than 99 %"}.get(rounded, f"{rounded} %")
 
     @property
     def _right(self) -> float:
-        """The probability that FaceNet's verdict is right; NaN if nobody has measured it."""
+        """The probability that FaceNet's verdict is right; NaN for a network that was never calibrated."""
         return self.said.probability if self.said.is_same else 1 - self.said.probability
 
 
 def detect(data: bytes) -> Seen:
-    """Look at one picture.
+    """Find the face in one picture.
 
     Raises:
         Problem: If it can't be used (422).
@@ -289,7 +273,7 @@ def compare(comparer: Comparer, first: bytes, second: bytes) -> Answer:
     """Compare two pictures.
 
     Raises:
-        Problem: If one can't be used (422); it says which.
+        Problem: If one can't be used (422); it names which.
     """
     photos = [open_picture(data, NAMES[i], i) for i, data in enumerate((first, second))]
     try:

@@ -1,4 +1,4 @@
-"""The description of the API, as OpenAPI 3.1 has it."""
+"""The description of the API, in OpenAPI 3.1."""
 
 from __future__ import annotations
 
@@ -22,32 +22,35 @@ INTEGER, NUMBER = {"type": "integer"}, {"type": "number"}
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 SEEN = _object(
-    face=_say("string", "The aligned face, a JPEG in a data: address"),
-    preview=_say("string", "The picture, small, with a box around the face, likewise"),
-    box=_array(INTEGER, 4, "x, y, width and height of the face in pixels"),
-    size=_array(INTEGER, 2, "width and height of the picture in pixels"),
-    count=_say("integer", "How many faces there are; of several the largest counts", minimum=1),
-    hints=_array({"type": "string"}, text="What would make a better picture; empty if nothing"),
-    says=_say("string", "How many faces there are, in words"),
+    face=_say("string", "The aligned face, as a JPEG in a data: URL"),
+    preview=_say("string", "The picture, scaled down, with a box around the face, as a JPEG in a data: URL"),
+    box=_array(INTEGER, 4, "The face's x, y, width and height in pixels"),
+    size=_array(INTEGER, 2, "The picture's width and height in pixels"),
+    count=_say("integer", "The number of faces; the largest one is compared", minimum=1),
+    hints=_array({"type": "string"}, text="What would make a better picture, if anything"),
+    says=_say("string", "The number of faces, in words"),
 )
 SCHEMAS = {
     "Session": _object(
-        consent=_say("boolean", "Whether this session has agreed"),
-        csrf_token=_say("string", "To be sent as X-CSRFToken with every POST and DELETE"),
-        idle_minutes=_say("number", "After so many minutes without a request the session ends"),
+        consent=_say("boolean", "Whether this session has given consent"),
+        csrf_token=_say("string", "Send it as X-CSRFToken with every POST and DELETE"),
+        idle_minutes=_say("number", "The session ends after so many minutes without a request"),
     ),
     "Consent": _object(
-        agree=_say("boolean", "I agree that the pictures I choose are compared until this session ends", const=True),
-        adult=_say("boolean", "I am at least 18, and everyone in the pictures agreed", const=True),
+        agree=_say("boolean", "I agree that the pictures I choose are compared, until this session ends", const=True),
+        adult=_say("boolean", "I am at least 18, and everyone in the pictures has agreed", const=True),
     ),
     "Seen": SEEN,
     "Answer": _object(
-        is_same=_say("boolean", "Whether the two faces look like one person's"),
-        verdict=_say("string", "The same as a sentence"),
-        sure=_say(["string", "null"], "How sure FaceNet is of it, in words"),
-        distance=_say("number", "Between the two encodings", minimum=0, maximum=2),
+        is_same=_say("boolean", "Whether the two faces look like the same person"),
+        verdict=_say("string", "The verdict in a sentence"),
+        sure=_say(["string", "null"], "How sure FaceNet is, in words; null for a network that was never calibrated"),
+        distance=_say("number", "The distance between the two encodings", minimum=0, maximum=2),
         threshold=_say("number", "A smaller distance counts as one person"),
-        probability=_say(["number", "null"], "That it is one person, if that is as probable as not before one looks"),
+        probability=_say(
+            ["number", "null"],
+            "The probability that both show one person, if before looking it was 0.5; null if never calibrated",
+        ),
         twins=_object(score=NUMBER, threshold=NUMBER, agree={"type": "boolean"}, says={"type": "string"}),
         pictures=_array({"$ref": "#/components/schemas/Seen"}, 2),
     ),
@@ -70,7 +73,7 @@ SCHEMAS = {
 
 
 def _operation(summary: str, answer: str | None, problems: tuple[int, ...], body: dict | None = None) -> dict:
-    """One way to ask: what it is for, the schema of its answer (None: there is nothing in it), what can go wrong."""
+    """One operation: its summary, the schema of its answer (None: no content), and the statuses of its problems."""
     done = {"204": {"description": "Done"}}
     if answer:
         schema = {"$ref": f"#/components/schemas/{answer}"}
@@ -92,20 +95,20 @@ DESCRIPTION = {
     "info": {
         "title": "Do two pictures show one person?",
         "version": "1.0.0",
-        "description": "Nothing is kept: pictures are looked at in memory and forgotten with the answer. Ask for "
-        "/api/session, keep its cookie, send its csrf_token with everything else, and agree first.",
+        "description": "Nothing is kept: pictures are compared in memory and forgotten with the answer. First get "
+        "/api/session, keep its cookie, and send its csrf_token with every POST and DELETE; then give consent.",
         "license": {"name": "MIT", "identifier": "MIT"},
     },
     "servers": [{"url": "/"}],
     "paths": {
         "/api/session": {
-            "get": _operation("Consent and token", "Session", ()),
+            "get": _operation("The session's consent and token", "Session", ()),
             "delete": {**_operation("End the session", None, (400,)), "parameters": [TOKEN]},
         },
         "/api/consent": {
             "post": {
                 **_operation(
-                    "Agree",
+                    "Give consent",
                     "Session",
                     (400, 413, 415),
                     _body("application/json", {"$ref": "#/components/schemas/Consent"}),
@@ -116,7 +119,7 @@ DESCRIPTION = {
         "/api/detect": {
             "post": {
                 **_operation(
-                    "The face of a picture", "Seen", PICTURE, _body("multipart/form-data", _object(picture=FILE))
+                    "Find the face in a picture", "Seen", PICTURE, _body("multipart/form-data", _object(picture=FILE))
                 ),
                 "parameters": [TOKEN],
             },
@@ -124,7 +127,7 @@ DESCRIPTION = {
         "/api/compare": {
             "post": {
                 **_operation(
-                    "Whether two pictures show one person",
+                    "Compare two pictures",
                     "Answer",
                     PICTURE,
                     _body("multipart/form-data", _object(first=FILE, second=FILE)),
@@ -134,7 +137,7 @@ DESCRIPTION = {
         },
         "/api/openapi.json": {
             "get": {
-                "summary": "This description",
+                "summary": "Get this description",
                 "responses": {
                     "200": {
                         "description": "OpenAPI 3.1",

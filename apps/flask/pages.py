@@ -1,8 +1,10 @@
-"""The pages: what happens to the pictures, consent, two pictures, an answer, goodbye. They work without a script."""
+"""The pages: consent, two pictures, the answer, goodbye. They work without JavaScript."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from importlib.resources import files
+
+from flask import Blueprint, Response, current_app, redirect, render_template, request, send_from_directory, url_for
 
 from apps.comparison import NAMES
 from apps.flask import faces, safety
@@ -10,7 +12,7 @@ from apps.flask.problems import Problem
 
 blueprint = Blueprint("pages", __name__)
 
-#: The scale of distances ends here: encodings of faces are hardly ever further apart.
+#: The scale of distances ends here: two faces are hardly ever farther apart.
 SCALE_END = 1.5
 
 
@@ -19,31 +21,39 @@ def _for_every_page() -> dict:
     return {"has_agreed": safety.has_agreed(), "idle_minutes": current_app.config["IDLE_MINUTES"]}
 
 
+@blueprint.get("/static/camera.js")
+def camera_script() -> Response:
+    """The script that opens a camera, which the notebook's widget and the other app use, too."""
+    return send_from_directory(str(files("facerec.live")), "camera.js")
+
+
 @blueprint.get("/")
 def start() -> str:
-    """What happens to the pictures, and whether one agrees."""
+    """The first page: what happens to the pictures, and consent."""
     return render_template("start.html", error="", has_ended="ended" in request.args and not safety.has_agreed())
 
 
 @blueprint.post("/consent")
 def consent() -> Response | tuple[str, int]:
-    """Both boxes, or nothing."""
+    """Consent needs both boxes."""
     if not request.form.get("agree") == request.form.get("adult") == "yes":
-        return render_template("start.html", error="Please tick both boxes to go on, or choose “No, thank you”."), 400
+        return render_template(
+            "start.html", error="Please tick both boxes to continue, or choose “No, thank you”."
+        ), 400
     safety.agree()
     return redirect(url_for("pages.compare"), 303)
 
 
 @blueprint.get("/no")
 def declined() -> str:
-    """A friendly word to who does not agree."""
+    """A friendly goodbye to visitors who do not agree."""
     safety.end()
     return render_template("declined.html")
 
 
 @blueprint.route("/compare", methods=["GET", "POST"])
 def compare() -> str | tuple[str, int]:
-    """Two pictures; and, once they are sent, the answer below them (or, for our script, only the answer)."""
+    """The form for two pictures and, after it was sent, the answer; our own script gets only the answer."""
     if request.method == "GET":
         return render_template("compare.html")
     is_script = "X-Part" in request.headers
@@ -71,7 +81,7 @@ def end() -> Response:
 
 @blueprint.get("/goodbye")
 def goodbye() -> str | Response:
-    """The session has ended; who has one that has not, goes on."""
+    """The page after the session; a visitor whose session has not ended goes back to the pictures."""
     if safety.has_agreed():
         return redirect(url_for("pages.compare"), 303)
     return render_template("goodbye.html")

@@ -1,4 +1,4 @@
-"""What went wrong, in a friendly sentence: a page for people, ``application/problem+json`` (RFC 9457) for programs."""
+"""Errors in friendly sentences: as a page for people, as ``application/problem+json`` (RFC 9457) for programs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from apps.comparison import NAMES
 from facerec.errors import FaceError, NoFaceFound
 
-#: Status → what a page calls it, and a sentence.
+#: Status → the title of its page, and a sentence.
 TEXTS = {
-    400: ("That was not understood", "Something is missing in what was sent, or it is not what this page sends."),
-    403: ("Consent first", "Please agree first: nothing is compared without it. Start at the first page."),
-    404: ("There is nothing here", "This address leads nowhere. The first page leads everywhere."),
-    405: ("Not in this way", "This address exists, but it is asked in another way."),
-    413: ("Too large", "Each picture may have up to 10 MB, and only the two pictures may be sent."),
-    415: ("Not in this form", "Pictures are sent as a form (multipart/form-data), consent as JSON."),
+    400: ("Bad request", "Part of the request is missing, or it does not come from this page."),
+    403: ("Consent first", "Nothing is compared without your consent. Please start at the first page."),
+    404: ("Page not found", "There is no page at this address."),
+    405: ("Method not allowed", "This address exists, but it does not answer this kind of request."),
+    413: ("Too large", "Each picture may have up to 10 MB, and nothing but the two pictures may be sent."),
+    415: ("Wrong format", "Please send pictures as a form (multipart/form-data) and consent as JSON."),
     422: ("This picture can't be compared", "The picture can't be used."),
-    429: ("A short break", "That was often. Please wait a moment, then go on."),
-    500: ("Something broke", "That is our fault, not yours. Nothing was kept; please try again."),
-    503: ("Busy just now", "Many pictures are being compared. Please try again in a few seconds."),
+    429: ("Too many requests", "Please wait a moment, then try again."),
+    500: ("Something went wrong", "This is our fault, not yours. Nothing was kept. Please try again."),
+    503: ("Busy", "Many pictures are being compared. Please try again in a few seconds."),
 }
 
 
 class Problem(HTTPException):
-    """An answer that is no success.
+    """An error as the visitor gets it.
 
     Args:
-        status: A status of HTTP, one of TEXTS.
-        reason: What went wrong, in a word that programs can look for.
-        detail: The same for people; None takes the sentence of the status.
-        picture: Which picture is meant, 0 or 1, if one is.
-        retry_after: Seconds after which it may work.
+        status: An HTTP status, one of ``TEXTS``.
+        reason: A word for programs.
+        detail: A sentence for people; None takes the status's.
+        picture: The picture that is meant, 0 or 1, if it is about one.
+        retry_after: Seconds after which another try may work.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Problem(HTTPException):
 
     @classmethod
     def of(cls, error: FaceError, picture: int | None = None) -> Problem:
-        """What a picture that can't be used leads to."""
+        """The problem of a picture that can't be used."""
         text = str(error)
         if picture is None:
             picture = next((i for i, name in enumerate(NAMES) if name in text), None)
@@ -58,12 +58,12 @@ class Problem(HTTPException):
 
 
 def wants_json() -> bool:
-    """Whether a program asks, or the script of our own page."""
+    """Whether the request comes from a program, or from our own page's script."""
     return request.path.startswith(("/api/", "/healthz")) or "X-Part" in request.headers
 
 
 def register(app: Flask) -> None:
-    """Answer every error with a sentence: nobody sees a traceback."""
+    """Answer every error with a sentence instead of a traceback."""
     app.register_error_handler(HTTPException, _answer)
 
 
@@ -77,7 +77,7 @@ def _answer(error: HTTPException) -> Response:
     else:
         response = Response(render_template("problem.html", title=title, detail=problem.detail), problem.code)
     for name, value in error.get_headers():
-        if name == "Allow":  # which ways there are
+        if name == "Allow":  # the methods that are allowed
             response.headers[name] = value
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
@@ -85,11 +85,11 @@ def _answer(error: HTTPException) -> Response:
 
 
 def _as_problem(error: HTTPException) -> Problem:
-    """The errors of Flask and its extensions in our words: theirs may repeat what was sent."""
+    """The errors of Flask and its extensions in our words, since theirs may repeat the request."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, CSRFError):
-        return Problem(400, "csrf", "This page has become too old. Please load it again, then try once more.")
+        return Problem(400, "csrf", "This page has expired. Please reload it and try again.")
     if isinstance(error, InternalServerError) or error.code not in TEXTS:
         status = 500 if error.code is None or error.code >= 500 else 400
         return Problem(status, "broken" if status == 500 else "not-understood")

@@ -1,4 +1,4 @@
-"""What is let in and what is refused: consent, forged requests, rates, headers; and nothing on disk or in a log."""
+"""Decides which requests are let in: consent, forged requests, rates, headers; keeps the disk and the log clean."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from limits import parse_many
 from apps.flask.problems import Problem, wants_json
 from facerec.errors import BadArgument
 
-#: What may be asked before anybody has agreed.
+#: The endpoints that are open before consent.
 OPEN = {
-    "static", "pages.start", "pages.consent", "pages.declined", "pages.end", "pages.goodbye",
+    "static", "pages.camera_script", "pages.start", "pages.consent", "pages.declined", "pages.end", "pages.goodbye",
     "api.session_state", "api.consent", "api.end", "api.description", "api.health",
 }  # fmt: skip
 
-#: The views that look at pictures, and the setting that says how often.
+#: The settings that limit how often an address may ask, and the views that they limit.
 LIMITED = {"COMPARE_LIMIT": ("pages.compare", "api.compare"), "DETECT_LIMIT": ("api.detect",)}
 
 POLICY = (
@@ -48,47 +48,47 @@ HEADERS = {
 
 # ------------------------------------------------------------------------------------------- nothing is kept
 class MemoryRequest(Request):
-    """A request whose files stay in memory, however large: the form parser would put large ones on the disk."""
+    """A request that keeps its files in memory; the form parser would put large ones on the disk."""
 
     def _get_file_stream(self, *_args, **_kwargs) -> io.BytesIO:
         return io.BytesIO()
 
 
 class _Cookies(SecureCookieSessionInterface):
-    """The session's cookie goes over https only where the page does."""
+    """The session's cookie, limited to https where the page came over https."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
 
 class PrivateFlask(Flask):
-    """A Flask that writes no upload to the disk, and logs where something broke but not what was sent."""
+    """A Flask app that writes no upload to the disk, and logs where an error arose but not what was sent."""
 
     request_class = MemoryRequest
     session_interface = _Cookies()
 
     def log_exception(self, exc_info) -> None:
-        """Say which kind of error arose where; its message may repeat what was sent."""
+        """Log the kind and the place of an error, without its message, which may repeat the request."""
         kind, _, trace = exc_info
         frames = traceback.extract_tb(trace)[-4:]
         where = ", ".join(f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
         self.logger.error("%s in %s, at %s", kind.__name__, request.endpoint, where)
-        traceback.clear_frames(trace)  # Flask keeps the error for a while, and the error what was sent
+        traceback.clear_frames(trace)  # Flask keeps the error for a while, and the error keeps the request
 
 
 # --------------------------------------------------------------------------------------------------- consent
 class Ended:
-    """Sessions that were ended before their time: their cookies, should somebody have copied one, open nothing."""
+    """Sessions that were ended early, so that a copied cookie of one opens nothing."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def add(self, name: str, seconds: float) -> None:
-        """Remember an ended session for as long as its cookie would have held."""
+        """Remember an ended session for as long as its cookie would have been valid."""
         now = time.time()
         with self._lock:
-            while self._until and next(iter(self._until.values())) <= now:  # the oldest comes first
+            while self._until and next(iter(self._until.values())) <= now:  # the oldest is first
                 del self._until[next(iter(self._until))]
             self._until.pop(name, None)
             self._until[name] = now + seconds
@@ -98,27 +98,27 @@ class Ended:
 
 
 def agree() -> None:
-    """Note in the session that its user agreed."""
+    """Note the consent in the session."""
     session["agreed"] = secrets.token_hex(8)
     session["seen"] = int(time.time())
 
 
 def has_agreed() -> bool:
-    """Whether the session's user agreed, and the session is neither ended nor forgotten."""
+    """Whether the session has consent, and is neither ended nor idle for too long."""
     name, seen = session.get("agreed"), session.get("seen", 0)
     is_fresh = time.time() - seen <= 60 * current_app.config["IDLE_MINUTES"]
     return bool(name) and is_fresh and name not in current_app.ended
 
 
 def end() -> None:
-    """End the session: its cookie goes, and a copy of it no longer opens anything."""
+    """End the session: its cookie is removed, and copies of it open nothing."""
     if session.get("agreed"):
         current_app.ended.add(session["agreed"], 60 * current_app.config["IDLE_MINUTES"])
     session.clear()
 
 
 def _only_after_consent() -> Response | None:
-    """Let nobody in who has not agreed."""
+    """Send visitors without consent to the first page."""
     if has_agreed():
         if time.time() - session["seen"] > 30:
             session["seen"] = int(time.time())
@@ -130,14 +130,14 @@ def _only_after_consent() -> Response | None:
         return None
     if wants_json():
         raise Problem(403, "no-consent")
-    if had_agreed or request.method == "POST":  # who sends pictures was once let in
+    if had_agreed or request.method == "POST":  # a visitor who sends pictures had agreed before
         return redirect(url_for("pages.start", ended=1), 303)
     return redirect(url_for("pages.start"), 303)
 
 
 # ------------------------------------------------------------------------------------------------ everything
 def register(app: Flask) -> Limiter:
-    """Put consent, protection against forged requests, and the headers around an app; give what counts requests."""
+    """Add consent, protection against forged requests, and headers to an app; returns its limiter of requests."""
     app.ended = Ended()
     app.before_request(_only_after_consent)
     CSRFProtect(app)
@@ -147,11 +147,11 @@ def register(app: Flask) -> Limiter:
 
 
 def asker(address: str, key: bytes) -> str:
-    """What an address is counted by: a digest, from which it can't be read; all of an IPv6 network (/64) are one.
+    """A digest to count an address by, from which it can't be read back; an IPv6 network (/64) counts as one.
 
     Args:
-        address: As the server says it; anything else counts as it is.
-        key: Random bytes, which nobody else has.
+        address: An IP address; any other text counts as it is.
+        key: Random bytes that only this process has.
     """
     try:
         network = str(ipaddress.ip_network((address, 64 if ":" in address else 32), strict=False))
@@ -161,7 +161,7 @@ def asker(address: str, key: bytes) -> str:
 
 
 def limit(app: Flask, limiter: Limiter) -> None:
-    """Limit how often each network address may have pictures looked at; the views must be there."""
+    """Limit how often each address may send pictures; call it after the views were added."""
     for setting, views in LIMITED.items():
         if app.config[setting]:
             limited: Callable = limiter.shared_limit(app.config[setting], scope=setting, methods=["POST"])
@@ -170,11 +170,11 @@ def limit(app: Flask, limiter: Limiter) -> None:
 
 
 def check_limit(name: str, value: str) -> None:
-    """Refuse what is no rate."""
+    """Refuse a value that is not a rate."""
     try:
         parse_many(value) if value else None
     except (ValueError, TypeError) as error:
-        raise BadArgument(f'{name}={value!r}: a rate, such as "60 per minute", or "" for none') from error
+        raise BadArgument(f'{name}={value!r}: must be a rate, such as "60 per minute", or "" for no limit') from error
 
 
 def _with_headers(response: Response) -> Response:

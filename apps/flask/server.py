@@ -1,4 +1,4 @@
-"""What the app runs on: waitress, told to keep every request and answer in memory and to log nobody."""
+"""The server: waitress, set up to keep requests and answers in memory and to log no visitor."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from apps.flask.problems import TEXTS
 from apps.flask.safety import HEADERS
 from facerec.errors import BadArgument
 
-#: Larger requests are refused before they are read: what the app itself takes, and room for a friendly page where
-#: somebody sends a little more.
+#: Larger requests are refused before they are read. The app itself takes less, and answers a little more with a page.
 MAX_BODY = 32_000_000
 
-#: So many connections at once, whose bodies are all in memory: 3.2 GB at worst.
+#: How many connections are open at once. Their bodies are all in memory: 3.2 GB at worst.
 CONNECTIONS = 100
 
-#: Requests that wait for one of the few threads that look at pictures wait in these (the setting IN_LINE says
-#: how many at most), and pages must go on meanwhile.
+#: Requests wait in these threads for one of the few that work on pictures. The setting IN_LINE keeps some of them free
+#: for pages.
 THREADS = 72
 
-#: What a trusted proxy says of a request.
+#: The headers that a trusted proxy adds to a request.
 FORWARDED = {"x-forwarded-for", "x-forwarded-proto"}
 
 
 class _FriendlyTask(ErrorTask):
-    """What waitress itself refuses (too large, no HTTP), in our words and with our headers."""
+    """Errors of waitress itself (too large, not HTTP), in our words and with our headers."""
 
     def execute(self) -> None:
         """Answer, and close the connection."""
@@ -49,14 +48,14 @@ class _FriendlyTask(ErrorTask):
 
 
 class _Parser(HTTPRequestParser):
-    """Addresses that are none, such as ``http://[x/``, are refused as every other request that is no HTTP."""
+    """Refuses an invalid address, such as ``http://[x/``, like any other request that is not HTTP."""
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the head of a request."""
         try:
             super().parse_header(header_plus)
         except ValueError as error:
-            raise ParsingError("no address") from error
+            raise ParsingError("not an address") from error
 
 
 class _Channel(HTTPChannel):
@@ -65,7 +64,7 @@ class _Channel(HTTPChannel):
 
 
 def _without_details(record: logging.LogRecord) -> bool:
-    """Leave of what waitress logs the kind of the error and its place: the rest may say who asked, and for what."""
+    """Reduce a log entry to the error's kind and place: the rest may say who asked, and for what."""
     kind = getattr(sys.exc_info()[0], "__name__", "an error")
     record.msg, record.args = "%s in the server, at %s.%s", (kind, record.module, record.funcName)
     record.exc_info = record.exc_text = None
@@ -78,21 +77,21 @@ def make_server(
     """A server that writes nothing to the disk and no address to a log.
 
     Args:
-        app: What ``create_app`` makes.
-        host: Where it listens.
-        port: The port.
-        threads: How many requests are answered or wait for their answer at once.
-        trusted_proxy: The address of a proxy in front of it, which says who asks and whether over https; without it
-            such headers are ignored, for anybody could send them.
+        app: The app of ``create_app``.
+        host: The address to listen at.
+        port: The port to listen at.
+        threads: How many requests are answered or wait at the same time.
+        trusted_proxy: The address of a proxy in front of the server, whose headers say who asks and whether over
+            https. None ignores such headers, because anyone can send them.
 
     Returns:
         The server; ``run()`` runs it until it is interrupted.
 
     Raises:
-        BadArgument: If ``trusted_proxy`` trusts everybody.
+        BadArgument: If ``trusted_proxy`` is ``"*"``.
     """
     if trusted_proxy == "*":
-        raise BadArgument("trusted_proxy='*' would believe anybody: name the proxy's address")
+        raise BadArgument("trusted_proxy='*' would believe everyone: give the proxy's address")
     for name in ("waitress", "waitress.queue"):
         logging.getLogger(name).setLevel(logging.ERROR)
         logging.getLogger(name).addFilter(_without_details)
@@ -103,7 +102,7 @@ def make_server(
         port=port,
         threads=threads,
         max_request_body_size=MAX_BODY,
-        inbuf_overflow=2 * MAX_BODY,  # never: beyond it, bodies go to temporary files
+        inbuf_overflow=2 * MAX_BODY,  # out of reach: beyond it, bodies go to temporary files
         outbuf_overflow=2 * MAX_BODY,
         connection_limit=CONNECTIONS,
         backlog=1024,

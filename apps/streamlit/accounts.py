@@ -1,13 +1,11 @@
-"""Who may change things: names with hashed passwords, and a door that closes after too many wrong ones.
+"""Accounts: names with hashed passwords, and a lock that closes after too many wrong ones.
 
-``python -m apps.streamlit.accounts lena`` asks for a password and prints what goes into ``.streamlit/secrets.toml``::
-
-    reading = "login"           # only if nobody else may look; it stands above [accounts]
+``python -m apps.streamlit.accounts lena`` asks for a password and prints the lines for ``.streamlit/secrets.toml``::
 
     [accounts]
     lena = "$argon2id$v=19$…"
 
-No password is built in, and none is kept: only its hash, from which it can't be computed.
+There is no built-in password, and none is kept: only its hash, from which it can't be computed.
 """
 
 from __future__ import annotations
@@ -29,40 +27,29 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from facerec.errors import BadArgument, FaceError, run
 
-FAILURES = 5  # so many wrong passwords in a row close an account's door
-
-
-FAILURES_OF_ALL = 25  # after so many in a row, whoever they were for, a single one closes an account's door
-
-
+FAILURES = 5  # wrong passwords in a row that lock an account
+FAILURES_OF_ALL = 25  # after so many in a row, for any names, a single one locks an account
 FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds; each further failure doubles the wait
-
-
 SHORTEST = 10  # characters of a password
-
-
-LONGEST = 1000  # of a password, and of what is remembered of a name
-
-
-REMEMBERED = 1000  # names that were tried and are remembered
-
+LONGEST = 1000  # characters of a password, and of a name that is remembered
+REMEMBERED = 1000  # unknown names that are remembered
 
 _HASHER = PasswordHasher()
 
 
 class LoginFailed(FaceError):
-    """The name or the password is wrong; which one is not said."""
+    """The name or the password is wrong; the message does not say which."""
 
 
 class LockedOut(LoginFailed):
-    """There were too many wrong passwords: the door is closed for a while, also for the right one."""
+    """There were too many wrong passwords: for a while even the right one is refused."""
 
 
 class Failures:
-    """Counts failures, and says how long to wait after too many.
+    """Counts failures, and the time to wait after too many.
 
     Args:
-        allowed: So many cost nothing.
+        allowed: From this number of failures on, there is a wait.
         clock: Gives the time in seconds.
     """
 
@@ -71,43 +58,43 @@ class Failures:
         self.count, self.until = 0, -math.inf
 
     def wait(self) -> float:
-        """How many seconds the door is still closed; 0 if it is open."""
+        """The seconds that are left to wait; 0 if there is no wait."""
         return max(0.0, self.until - self.clock())
 
     def note(self, at_once: bool = False) -> None:
-        """One more failure; ``at_once`` closes the door even if it is the first."""
+        """Count a failure; with ``at_once`` even the first one starts a wait."""
         self.count = max(self.count + 1, self.allowed if at_once else 0)
         if self.count >= self.allowed:
             self.until = self.clock() + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(20, self.count - self.allowed))
 
     def clear(self) -> None:
-        """It went well: begin anew."""
+        """Start again from zero, after a success."""
         self.count, self.until = 0, -math.inf
 
 
 class Accounts:
     """Checks names and passwords, one at a time.
 
-    After 5 wrong passwords in a row an account's door is closed for 30 seconds, and for twice as long after each
-    further one, up to an hour. After 25 in a row for any names at all, the first wrong password closes a door: whoever
-    tries one password on many names gets no further, and whose name nobody has tried gets in all the same. A name that
-    nobody has is treated as one that somebody has, and takes as long.
+    Five wrong passwords in a row lock an account for 30 seconds, and each further one doubles that, up to an hour.
+    After 25 in a row for any names at all, a single wrong password locks an account: trying one password on many names
+    does not help, and accounts that no one has tried stay open. Unknown names are treated like known ones, and take as
+    long to check.
 
-    Whoever knows a name can keep its owner out, by failing again and again; another name, or a new start, helps.
+    Anyone who knows a name can lock its owner out by failing on purpose; another name, or a restart, helps.
 
     Args:
         hashes: Name → hash of the password, from ``hashed``.
         clock: Gives the time in seconds.
 
     Raises:
-        BadArgument: If something in it is no hash of argon2.
+        BadArgument: If an entry is not a hash made by argon2.
 
     Example:
         >>> accounts = Accounts({"lena": hashed("correct horse")})
         >>> accounts.check("lena", "correct horse")
         >>> accounts.check("lena", "battery staple")
         Traceback (most recent call last):
-        accounts.LoginFailed: The name or the password is wrong.
+        apps.streamlit.accounts.LoginFailed: The name or the password is wrong.
     """
 
     def __init__(self, hashes: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -126,17 +113,17 @@ class Accounts:
         return name in self._hashes
 
     def check(self, name: str, password: str) -> None:
-        """Return if the password is the account's.
+        """Check a name and a password; returning means that they are right.
 
         Raises:
             LoginFailed: If the name or the password is wrong.
-            LockedOut: If there were too many failures; nothing is looked at then.
+            LockedOut: If there were too many failures; the password is not checked then.
         """
         with self._lock:
             failures = self._failures_of(name[:LONGEST])
             if wait := failures.wait():
                 raise LockedOut(f"Too many failed attempts. Try again in {_in_words(wait)}.")
-            if _is_right(self._hashes.get(name, _nobodys_hash()), password) and name in self._hashes:
+            if _is_right(self._hashes.get(name, _no_ones_hash()), password) and name in self._hashes:
                 failures.clear()
                 self._in_a_row = 0
                 return
@@ -145,7 +132,7 @@ class Accounts:
         raise LoginFailed("The name or the password is wrong.")
 
     def _failures_of(self, name: str) -> Failures:
-        """Of this name; of names that nobody has only the last thousand are remembered."""
+        """The failures of a name; only the last thousand unknown names are remembered."""
         failures = self._by_name.pop(name, None) or Failures(FAILURES, self._clock)
         self._by_name[name] = failures
         while len(self._by_name) > REMEMBERED + len(self._hashes):
@@ -155,23 +142,23 @@ class Accounts:
 
 
 def hashed(password: str) -> str:
-    """The hash of a password, with argon2id; salted, so that no two are alike.
+    """The argon2id hash of a password, salted, so that no two are alike.
 
     Raises:
-        BadArgument: If the password is too short to be one.
+        BadArgument: If the password is too short or too long.
     """
     check_length(password)
     return _HASHER.hash(password)
 
 
 def check_length(password: str) -> None:
-    """Refuse what is too short or too long for a password.
+    """Refuse a password that is too short or too long.
 
     Raises:
         BadArgument: If it is.
     """
     if not isinstance(password, str) or not SHORTEST <= len(password) <= LONGEST:
-        raise BadArgument(f"a password has at least {SHORTEST} characters, and at most {LONGEST:,}")
+        raise BadArgument(f"a password must have at least {SHORTEST} characters, and at most {LONGEST:,}")
 
 
 def _check_hash(name: str, digest: object) -> None:
@@ -179,14 +166,14 @@ def _check_hash(name: str, digest: object) -> None:
         extract_parameters(digest)
     except (InvalidHashError, ValueError, AttributeError, TypeError) as error:
         raise BadArgument(
-            f"the account {name!r} has no hash of a password; make one: python -m apps.streamlit.accounts"
+            f"the account {name!r} has no hash of a password; make one: python -m apps.streamlit.accounts NAME"
         ) from error
 
 
 @functools.cache
-def _nobodys_hash() -> str:
-    """A hash to compare with where there is no account, so that it takes as long as where there is one."""
-    return _HASHER.hash("a password that nobody has")
+def _no_ones_hash() -> str:
+    """A hash to check unknown names against, so that they take as long as known ones."""
+    return _HASHER.hash("a password that no one has")
 
 
 def _is_right(digest: str, password: str) -> bool:
@@ -204,28 +191,30 @@ def _in_words(seconds: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ask for a password and print the lines for ``.streamlit/secrets.toml``."""
-    parser = argparse.ArgumentParser(description="Make an account: two lines for .streamlit/secrets.toml.")
-    parser.add_argument("name", help="whose account it is")
+    parser = argparse.ArgumentParser(
+        description="Make an account: two lines for .streamlit/secrets.toml.", prog="python -m apps.streamlit.accounts"
+    )
+    parser.add_argument("name", help="the name of the account")
     name = parser.parse_args(argv).name
     try:
         digest = hashed(_password_for(name))
     except EOFError:  # Ctrl-D
-        sys.exit("stopped: no password was given, and nothing was made")
+        sys.exit("stopped: no password was given, so no account was made")
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
     print(f'[accounts]\n{key} = "{digest}"')
     print(
-        "put both into .streamlit/secrets.toml, then start the app again\n"
-        "(only the second line, below [accounts], if that stands there already)",
+        "put both lines into .streamlit/secrets.toml, then restart the app\n"
+        "(if [accounts] is there already, only the second line, below it)",
         file=sys.stderr,
     )
 
 
 def _password_for(name: str) -> str:
-    """A password, typed twice; one that is too short is not asked for again."""
-    password = getpass.getpass(f"A password for {name}, of at least {SHORTEST} characters: ")
+    """Ask for a password twice; one that is too short is refused at once."""
+    password = getpass.getpass(f"Password for {name}, at least {SHORTEST} characters: ")
     check_length(password)
-    if getpass.getpass("The same again: ") != password:
-        raise BadArgument("the two passwords differ; nothing was made")
+    if getpass.getpass("The same password again: ") != password:
+        raise BadArgument("the two passwords differ, so no account was made")
     return password
 
 

@@ -1,6 +1,6 @@
-"""The Streamlit app: ``streamlit run apps/streamlit/app.py`` in the project's folder, or ``make app``.
+"""The Streamlit app: ``make app``, or ``streamlit run apps/streamlit/app.py`` in the project's folder.
 
-A page per file in ``views/``; what they share lies beside this file, and whatever thinks is in the project's modules.
+Each page is a file in ``views/``; what the pages share is beside this file.
 """
 
 from pathlib import Path

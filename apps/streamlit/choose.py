@@ -1,4 +1,4 @@
-"""Choosing: a picture (a file, the camera, or one that is there), or a person, however many there are."""
+"""Choosing a picture (a file, the camera or an example) or a person, however many there are."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from pathlib import Path
 
 import streamlit as st
 
+from apps.pictures import data_url, jpeg
 from apps.streamlit import shared, show
 from facerec.photos import load_image
 
 HERE = Path(__file__).resolve().parent
 
-
 UPLOAD, CAMERA, EXAMPLE = "A file", "The camera", "An example"
 
-
-#: So many people fit into one list to choose from; of more, one looks for the name first.
+#: Up to so many people are offered in one list; among more, the visitor searches for the name first.
 LISTED = 300
+
+NO_ONE = "The database is empty. Add people on the People page first."
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A picture that somebody has chosen.
+    """A picture that a visitor has chosen.
 
     Attributes:
-        name: What to call it.
+        name: Its name on the page.
         data: The bytes of its file.
     """
 
@@ -35,7 +36,7 @@ class Chosen:
 
 
 def picture(key: str, label: str) -> Chosen | None:
-    """Ask for one picture; None as long as none is chosen."""
+    """Ask for one picture; None until one is chosen."""
     source = st.segmented_control(
         label, [UPLOAD, CAMERA, EXAMPLE], default=UPLOAD, required=True, key=f"{key}_source", width="stretch"
     )
@@ -43,7 +44,7 @@ def picture(key: str, label: str) -> Chosen | None:
 
 
 def one(key: str, label: str, source: str, files: str = UPLOAD) -> Chosen | None:
-    """One picture from a source; ``files`` is what to press where there is no camera."""
+    """Ask for one picture from a source; ``files`` is the button to press without a camera."""
     if source == UPLOAD:
         given = st.file_uploader(
             f"{label}: drop a file here", shared.ENDINGS, key=f"{key}_file", label_visibility="collapsed"
@@ -52,7 +53,7 @@ def one(key: str, label: str, source: str, files: str = UPLOAD) -> Chosen | None
     if source == CAMERA:
         given = st.camera_input(f"{label}: take a picture", key=f"{key}_camera", label_visibility="collapsed")
         if given is None:
-            show.note(f"No camera, or it may not be used? Choose “{files}” above.")
+            show.note(f"No camera, or is it blocked? Choose “{files}” above.")
             return None
         return Chosen("the picture from the camera", given.getvalue())
     return _example(key)
@@ -65,35 +66,34 @@ def _example(key: str) -> Chosen | None:
 
 @functools.cache
 def examples() -> tuple[dict[str, str], ...]:
-    """The pictures in ``images/``, small, as entries of a gallery."""
+    """Thumbnails of the pictures in ``images/``, as entries of a gallery."""
     files = sorted(shared.IMAGES.glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
     return tuple(
-        {"id": path.name, "label": path.stem, "src": show.address(show.jpeg(load_image(path), 112, 75))}
-        for path in files
+        {"id": path.name, "label": path.stem, "src": data_url(jpeg(load_image(path), 112, 75))} for path in files
     )
 
 
 def gallery(
     key: str, label: str, entries: tuple[dict[str, str], ...], low: bool = False, idle: bool = False
 ) -> str | None:
-    """Small pictures with names, of which one can be pressed.
+    """Thumbnails with names, of which one can be pressed.
 
     Args:
-        key: What its choice is kept under.
-        label: What to call all of it.
-        entries: ``id``, ``label``, ``src`` (an address, or "") and perhaps ``note`` of each.
-        low: True for a small window in which many of them are scrolled.
-        idle: True if they are only there to be looked at.
+        key: The key of the choice in the session's state.
+        label: The gallery's name, for screen readers.
+        entries: ``id``, ``label``, ``src`` (a URL, or "") and perhaps ``note`` of each.
+        low: True for a low window that scrolls.
+        idle: True if they can't be pressed.
 
     Returns:
-        The ``id`` of the one that is pressed, or None.
+        The ``id`` of the pressed one, or None.
     """
     kept = f"{key}_kept"
     st.session_state.setdefault(kept, None)
     mount = _component()
 
     def press() -> None:
-        if key in st.session_state:  # or else the page was left meanwhile
+        if key in st.session_state:  # otherwise the page was left meanwhile
             st.session_state[kept] = st.session_state[key].get("pressed")
 
     mount(
@@ -112,17 +112,17 @@ def _component():
 
 
 def person(key: str, label: str) -> str | None:
-    """Ask for somebody who is known; of many people, by a part of the name first."""
+    """Ask for a known person; among many people, for a part of the name first."""
     database = shared.database()
     if len(database) <= LISTED:
         names = sorted(database, key=str.casefold)
     else:
-        text = st.text_input(f"{label}: a part of the name", key=f"{key}_search", max_chars=200)
+        text = st.text_input(f"{label} (part of the name)", key=f"{key}_search", max_chars=200)
         names = database.find(text, limit=50) if text else []
         if not text:
-            show.note(f"{len(database):,} people are known: write a part of the name.")
+            show.note(f"{len(database):,} people are known. Type part of the name.")
         elif not names:
-            show.notice(f"Nobody's name contains “{text}”.")
+            show.notice(f"No name contains “{text}”.")
     if st.session_state.get(key) not in (None, *names):
         st.session_state.pop(key)
     return st.selectbox(label, names, index=None, placeholder="Choose a name", key=key) if names else None

@@ -1,9 +1,9 @@
-"""What was decided lately, how long it took, and how often it was right: numbers and names, never a picture.
+"""The recent decisions, their answer times, and how often they were right: numbers and names, never a picture.
 
     decisions.add("verify", "lena", 0.44, 0.7, "Welcome in", 0.05) ──► a number
-    decisions.mark(number, right=True)                             ──► the accuracy that follows
+    decisions.mark(number, right=True)                             ──► decisions.accuracy()
 
-Everything is in memory and gone with the process. Only so many decisions are kept, and nothing of whom is forgotten.
+Everything is in memory and ends with the process. Only the last decisions are kept, and none about forgotten people.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ import numpy as np
 import pandas as pd
 
 from facerec.errors import BadArgument
-from facerec.evaluation import Interval
-
-#: The 97.5 % quantile of the normal distribution: 95 % lie between it and its negative.
-Z = 1.959964
+from facerec.evaluation import Interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,14 @@ class Decision:
 
     Attributes:
         number: From 1; no number is used twice.
-        kind: Which question was asked: ``"verify"``, ``"recognise"``, ``"compare"``.
+        kind: The question: ``"verify"``, ``"recognise"`` or ``"compare"``.
         when: In UTC.
-        identity: Who was claimed or found; None for nobody.
-        distance: What was measured.
-        threshold: What it was compared with.
-        decision: What was said, in words.
-        seconds: How long it took, from the picture to the answer.
-        right: Whether somebody said that it was right; None as long as nobody did.
+        identity: The person who was claimed or found, or None.
+        distance: The measured distance.
+        threshold: The threshold that it was compared with.
+        decision: The answer in words.
+        seconds: From the picture to the answer.
+        right: Whether it was marked as right; None before it is marked.
     """
 
     number: int
@@ -54,7 +51,7 @@ class Decision:
 
 
 class Decisions:
-    """The last decisions of this process; threads may use it at once.
+    """The last decisions of this process; safe to share between threads.
 
     Args:
         limit: How many are kept; older ones are dropped.
@@ -70,7 +67,7 @@ class Decisions:
 
     def __init__(self, limit: int = 1000) -> None:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise BadArgument(f"limit={limit!r}: how many decisions to keep, at least 1")
+            raise BadArgument(f"limit={limit!r}: the number of decisions to keep, at least 1")
         self._kept: deque[Decision] = deque(maxlen=limit)
         self._lock, self._count = threading.Lock(), 0
 
@@ -81,7 +78,7 @@ class Decisions:
     def add(
         self, kind: str, identity: str | None, distance: float, threshold: float, decision: str, seconds: float
     ) -> int:
-        """Take note of a decision.
+        """Note a decision.
 
         Returns:
             Its number, for ``mark``.
@@ -103,23 +100,23 @@ class Decisions:
             return self._count
 
     def mark(self, number: int, right: bool | None) -> None:
-        """Say whether a decision was right; None takes back what was said.
+        """Mark a decision as right or wrong; None removes the mark.
 
         Raises:
-            BadArgument: If there is no such decision (any more).
+            BadArgument: If there is no such decision, or no longer.
         """
         with self._lock:
             for place, decision in enumerate(self._kept):
                 if decision.number == number:
                     self._kept[place] = replace(decision, right=None if right is None else bool(right))
                     return
-        raise BadArgument(f"number={number!r}: there is no such decision any more")
+        raise BadArgument(f"number={number!r}: this decision is no longer kept")
 
     def forget(self, identity: str) -> int:
-        """Drop every decision that names somebody.
+        """Drop every decision about a person.
 
         Returns:
-            How many those were.
+            The number of dropped decisions.
         """
         with self._lock:
             others = [decision for decision in self._kept if decision.identity != identity]
@@ -128,21 +125,21 @@ class Decisions:
         return dropped
 
     def recent(self, limit: int | None = None) -> list[Decision]:
-        """The decisions, the last first; at most ``limit`` of them."""
+        """The decisions, newest first; at most ``limit`` of them."""
         with self._lock:
             return list(self._kept)[::-1][:limit]
 
     def table(self) -> pd.DataFrame:
-        """A row per decision, the last first, with the columns of ``Decision``."""
+        """A row per decision, newest first, with the columns of ``Decision``."""
         return table_of(self.recent())
 
     def accuracy(self) -> Interval | None:
-        """The share of marked decisions that were right, with its interval; None if none was marked."""
+        """The share of marked decisions that were right, with Wilson's 95 % interval; None if none is marked."""
         marks = [decision.right for decision in self.recent() if decision.right is not None]
-        return wilson(sum(marks), len(marks)) if marks else None
+        return wilson_interval(sum(marks), len(marks)) if marks else None
 
     def seconds(self) -> tuple[float, float] | None:
-        """How long decisions took: half of them less than the first, 95 of 100 less than the second; or None."""
+        """The median and the 95th percentile of the answer times, in seconds; None before the first decision."""
         took = [decision.seconds for decision in self.recent()]
         return (float(np.percentile(took, 50)), float(np.percentile(took, 95))) if took else None
 
@@ -153,40 +150,15 @@ def table_of(decisions: Sequence[Decision]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[field.name for field in fields(Decision)], dtype=object)
 
 
-def wilson(right: int, of: int) -> Interval:
-    """A share and its 95 % interval, which is sensible for few as well as for many.
-
-    Args:
-        right: How many of them.
-        of: How many there are, at least 1.
-
-    Raises:
-        BadArgument: If the counts make no sense.
-
-    Source:
-        Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-
-    Example:
-        >>> print(wilson(9, 10))
-        0.9000 [0.5958, 0.9821]
-    """
-    if not 0 <= right <= of or of < 1:
-        raise BadArgument(f"right={right!r} of={of!r}: a count, and at least as many, and one")
-    share, spread = right / of, Z**2 / of
-    middle = (share + spread / 2) / (1 + spread)
-    reach = Z / (1 + spread) * np.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return Interval(share, max(0.0, float(middle - reach)), min(1.0, float(middle + reach)))
-
-
 def spreadsheet_csv(table: pd.DataFrame) -> bytes:
-    r"""A table as CSV that a spreadsheet shows as it is: no text in it is taken for a formula.
+    r"""A table as CSV in which no text can become a spreadsheet's formula.
 
     Args:
         table: Any table.
 
     Returns:
-        UTF-8, with the mark by which spreadsheets know it, texts in quotes. A text that begins with ``= + - @``, also
-        in their wide forms or after spaces, or with a tab or a line break gets an apostrophe before it.
+        UTF-8 with a byte order mark, texts in quotes. A text that begins with ``= + - @``, also in their wide forms or
+        after spaces, or with a tab or a line break, gets an apostrophe before it.
 
     Example:
         >>> spreadsheet_csv(pd.DataFrame({"name": ["=1+1", "lena"], "distance": [-1.0, 0.5]})).decode("utf-8-sig")

@@ -1,4 +1,4 @@
-// Small pictures with names, of which one can be pressed. Names come as data and are written as text.
+// Thumbnails with names, of which one can be pressed. Names come as data and are written as text.
 
 function entryOf({ id, label, src, note }, press) {
   const button = document.createElement(press ? "button" : "div");

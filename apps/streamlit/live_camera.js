@@ -1,21 +1,12 @@
-// The browser's half of the page Live: shows the camera, sends small pictures, and draws the boxes that come back.
+// The browser's half of the Live page: shows the camera, sends small pictures, and draws the boxes that come back.
 //
-// To Python goes {number, jpeg, begins}, the next one when the last was answered; from Python comes
+// Python gets {number, jpeg, begins}, the next one after the last was answered, and answers
 // {number, faces: [{box, label, distance, kind}], size, problem}. The film itself never leaves the browser.
+// openCamera and whyNoCamera are in facerec/live/camera.js, which views/live.py puts before this file.
 
 const SIDE = 640; // pixels of the longer side that are sent
-const PATIENCE = 5000; // milliseconds until an answer is taken for lost
-const PAUSE = 2000; // milliseconds without a frame after a link was pressed
-
-const REASONS = {
-  NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then start again.",
-  NotFoundError: "This device has no camera.",
-  NotReadableError: "The camera is in use by another program.",
-  OverconstrainedError: "This device has no such camera.",
-  NotSupportedError:
-    "The browser gives its camera only to pages of its own computer (localhost) or from https. " +
-    "Open this page that way, for instance through an SSH tunnel.",
-};
+const PATIENCE = 5000; // milliseconds until an answer counts as lost
+const PAUSE = 2000; // milliseconds without a frame after a click on a link
 
 const COLOURS = { known: "#ffd600", unknown: "#ff8060", looking: "#dcdcdc" };
 
@@ -47,7 +38,7 @@ function draw(canvas, answer) {
     const wide = pen.measureText(text).width + size;
     const high = size * 1.6;
     const from = Math.max(0, Math.min(width - wide, x + (w - wide) / 2));
-    // Over the box or under it, but where another face is near: there it might be taken for that one's name.
+    // Above the box or below it, unless another face is so near that the name might be taken for its name.
     const isFree = (at) =>
       at >= 0 &&
       at + high <= height &&
@@ -65,7 +56,7 @@ function draw(canvas, answer) {
 
 function build(place) {
   const video = element("video", { muted: true, playsInline: true });
-  video.setAttribute("aria-label", "your camera, mirrored");
+  video.setAttribute("aria-label", "Your camera, mirrored");
   const canvas = element("canvas");
   canvas.setAttribute("aria-hidden", "true");
   const start = element("button", { type: "button", textContent: "Start the camera" });
@@ -79,7 +70,7 @@ function build(place) {
   let stream = null;
   let gone = false;
   let number = 0;
-  let waiting = 0; // the number of the frame that is not answered yet, or 0
+  let waiting = 0; // the frame that is not answered yet, or 0
   let began = true;
   let times = [];
   let watchdog = null;
@@ -104,14 +95,13 @@ function build(place) {
     start.disabled = true;
     say("Waiting for the camera …");
     try {
-      if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
-      const film = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: SIDE }, facingMode: "user" } });
+      const film = await openCamera(SIDE);
       if (gone) {
-        for (const track of film.getTracks()) track.stop(); // allowed too late: nobody is there to switch it off
+        for (const track of film.getTracks()) track.stop(); // allowed after the page was left
         return;
       }
       stream = film;
-      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera has gone: was it unplugged?", true));
+      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera stopped. Was it unplugged?", true));
       video.srcObject = stream;
       await video.play();
       screen.hidden = false;
@@ -125,14 +115,14 @@ function build(place) {
       }, 1000);
       shoot();
     } catch (error) {
-      stop(REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`, true);
+      stop(whyNoCamera(error), true);
     } finally {
       start.disabled = false;
     }
   }
 
-  // A frame that is sent while another page is on its way would take its place, and nobody would get there.
-  let quiet = 0; // until when
+  // A frame that is sent while another page loads would cancel it.
+  let quiet = 0; // no frame is sent before this time
   const pause = (event) => {
     if (event.target.closest?.("a")) quiet = performance.now() + PAUSE;
   };

@@ -1,15 +1,15 @@
-"""Who may do what: reading is open or not, and whoever changes the people must have logged in.
+"""Who may do what: only people who have logged in change the database, and perhaps only they see the pages.
 
-Accounts stand in ``.streamlit/secrets.toml`` under ``[accounts]`` (``python -m apps.streamlit.accounts NAME`` prints both).
-``reading = "login"`` there, or FACES_READING, closes the pages to everybody else::
+Accounts are in ``.streamlit/secrets.toml``, and ``python -m apps.streamlit.accounts NAME`` prints the lines for one.
+``reading = "login"`` there, or in FACES_READING, closes all pages to visitors without a login::
 
     reading = "login"
 
     [accounts]
     lena = "$argon2id$v=19$…"
 
-Below ``[accounts]``, where TOML takes it for one of them, it is understood too. There is no account by default, and
-nobody can change anything then. A file that can't be read closes everything.
+A ``reading`` below ``[accounts]``, which TOML takes for an account, is understood, too. By default there is no account,
+so no one can change anything. A file that can't be read closes every page.
 """
 
 from __future__ import annotations
@@ -25,44 +25,40 @@ from apps.streamlit.accounts import Accounts, LoginFailed
 from facerec.database import FaceDatabase
 from facerec.errors import BadArgument, FaceError
 
-IDLE = 30 * 60  # seconds without a change or a click, and the login is over
-
-
+IDLE = 30 * 60  # a login ends after so many seconds without a click
 READING = ("open", "login")
 
-
 NO_ACCOUNT = (
-    "Nobody can log in yet: there is no account. Make one with “python -m apps.streamlit.accounts NAME”, put what it prints into "
-    ".streamlit/secrets.toml, and start the app again."
+    "No one can log in yet, because there is no account. Run “python -m apps.streamlit.accounts NAME”, put the lines "
+    "that it prints into .streamlit/secrets.toml, and restart the app."
 )
 
-
-#: Where the login is.
-WHERE = "in the bar on the left (on a phone: » at the top left)"
+#: Where the login is on the page.
+WHERE = "in the sidebar (on a phone, tap » at the top left)"
 
 
 class NotLoggedIn(FaceError):
-    """Something was asked for that only somebody who has logged in may have."""
+    """The request needs a login."""
 
 
 def changing() -> FaceDatabase:
-    """The people, for whoever may change them; ask for it anew at every change.
+    """The people, to be changed; call it anew for every change.
 
     Raises:
-        NotLoggedIn: If nobody has logged in here, or not lately.
+        NotLoggedIn: If the visitor has not logged in, or the login has ended.
     """
     if who() is None:
-        raise NotLoggedIn(f"Log in first, {WHERE}: only then people can be changed or taken elsewhere.")
+        raise NotLoggedIn(f"Please log in first, {WHERE}.")
     return shared.database()
 
 
 def changed() -> None:
-    """Take note that people have changed: what was found before is looked up anew."""
+    """Note that the people have changed, so that earlier results are looked up anew."""
     shared.changes().count += 1
 
 
 def who() -> str | None:
-    """Who has logged in here; None if nobody has, or has done nothing for half an hour. To ask is to do something."""
+    """The account that has logged in here, or None. Asking extends the login by half an hour."""
     if (name := _logged_in()) is None:
         leave()
     else:
@@ -71,86 +67,89 @@ def who() -> str | None:
 
 
 def _stay(name: str) -> None:
-    """Logged in for the next half hour, for as long as the account has the password that it has now."""
+    """Keep the login for the next half hour, as long as the account's password stays the same."""
     st.session_state["account"] = (name, time.monotonic() + IDLE, _entries().get(name))
 
 
 def _logged_in() -> str | None:
-    """As ``who``, but time goes on."""
+    """The account that has logged in here, or None, without extending the login."""
     name, until, digest = st.session_state.get("account", (None, 0.0, None))
     is_over = name is None or name not in accounts() or digest != _entries().get(name) or time.monotonic() > until
     return None if is_over else name
 
 
 def leave() -> None:
-    """The login is over, and what only somebody with a login may have is gone."""
+    """End the login, and drop what needs one."""
     for key in ("account", "people_archive"):
         st.session_state.pop(key, None)
 
 
 def accounts() -> Accounts:
-    """The accounts of the secrets file, and how often somebody has failed."""
+    """The accounts in the secrets file, with their failed attempts."""
     entries = {name: digest for name, digest in _entries().items() if not (name == "reading" and digest in READING)}
     return _accounts(tuple(sorted(entries.items())))
 
 
 def _entries() -> dict:
-    """What stands under [accounts]."""
+    """The entries of ``[accounts]``."""
     found = secret("accounts")
     return dict(found) if hasattr(found, "items") else {}
 
 
 @st.cache_resource(show_spinner=False)
 def _accounts(hashes: tuple[tuple[str, str], ...]) -> Accounts:
-    """One for the process, so that failures are counted whichever browser they come from."""
+    """One object for the process, so that failures count in all browsers together."""
     return Accounts(dict(hashes))
 
 
 def secret(name: str) -> object:
-    """An entry of the secrets file; None if it, or the file, is not there.
+    """An entry of the secrets file; None without the entry or the file.
 
     Raises:
-        BadArgument: If the file is there and can't be read: what it would have closed is not open then.
+        BadArgument: If the file can't be read: nothing that it might close is open then.
     """
     try:
         return st.secrets.get(name)
-    except FileNotFoundError as error:  # Streamlit says this also of a file that is no TOML
+    except FileNotFoundError as error:  # Streamlit raises this for a file that is not TOML, too
         if there := [path for path in map(Path, st.get_option("secrets.files")) if path.exists()]:
-            raise BadArgument(f"{there[-1].name} can't be read: is it TOML? Nothing is open until it can") from error
+            name = there[-1].name
+            raise BadArgument(
+                f"{name} can't be read. Is it valid TOML? Every page stays closed until it is."
+            ) from error
         return None
 
 
 def reading() -> str:
-    """Who may look: "open" for everybody, or "login".
+    """Who may see the pages: "open" for everyone, or "login".
 
     Raises:
-        BadArgument: If the configuration says something else; nobody may look then.
+        BadArgument: If the configuration says anything else; no one may see them then.
     """
     misplaced = _entries().get("reading")
     inside = misplaced if misplaced in READING else None
     chosen = str(os.environ.get("FACES_READING") or secret("reading") or inside or "open")
     if chosen not in READING:
-        raise BadArgument(f"reading={chosen!r}: 'open' or 'login'")
+        raise BadArgument(f"reading={chosen!r}: must be 'open' or 'login'")
     return chosen
 
 
 def may_look() -> bool:
-    """Whether the pages are open to whoever is here; to ask is not to do something."""
+    """Whether this visitor may see the pages; asking does not extend a login."""
     return reading() == "open" or _logged_in() is not None
 
 
 def check_reading() -> None:
-    """End the page here if only those who have logged in may look."""
+    """Stop the page here if it needs a login."""
     if reading() == "login" and who() is None:
-        show.title("Please log in", "These pages are only for people who have an account here.")
-        show.notice(NO_ACCOUNT if not len(accounts()) else f"The login is {WHERE}.")
+        show.title("Please log in", "These pages are for people with an account.")
+        show.notice(NO_ACCOUNT if not len(accounts()) else f"You can log in {WHERE}.")
         st.stop()
 
 
 def box() -> None:
-    """The login in the sidebar, or who has logged in."""
+    """Draw the login form, or the account that has logged in."""
     if (name := who()) is not None:
-        show.note(f"Logged in as {name}. A reload of the page logs you out.")
+        show.note(f"Logged in as {name}. Reloading the page logs you out.")
         if st.button("Log out", icon=":material/logout:", width="stretch"):
             leave()
             st.rerun()
@@ -162,7 +161,7 @@ def box() -> None:
             password = st.text_input("Password", type="password", autocomplete="current-password", max_chars=1000)
             if st.form_submit_button("Log in", icon=":material/login:", width="stretch"):
                 _try(name, password)
-        show.note("It lasts for as long as the page is open: a reload logs you out.")
+        show.note("Reloading the page logs you out.")
 
 
 def _try(name: str, password: str) -> None:

@@ -1,13 +1,12 @@
-"""What is seen in a picture, and how a person gets to be known by it.
+"""What a picture shows, and how a person is added by it.
 
-    photo ──look──► Look: the face, its encoding, what could be better ──enrol──► the database
+    photo ──look──► Look: the face, its encoding, hints for a better picture ──enrol──► the database
 
-No page is needed for any of this.
+Nothing here needs a page.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from facerec.database import FaceDatabase
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import FaceError, UnknownIdentity
+from facerec.gallery import distance_from, open_gallery
 from facerec.networks import info_of
 from facerec.quality import face_quality
 
@@ -31,7 +31,7 @@ class Look:
 
     Attributes:
         photo: (H, W, 3) uint8.
-        detection: Where the face is, as ``detect_faces`` says.
+        detection: Where the face is, as ``detect_faces`` returns it.
         count: How many faces the photo shows.
         encoding: (D,) float32.
     """
@@ -43,7 +43,7 @@ class Look:
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What could be better about the picture, a sentence each."""
+        """What would make a better picture, a sentence each."""
         several = f"there are {self.count} faces in it: the largest counts"
         return (*([several] if self.count > 1 else []), *face_quality(self.photo, self.detection).hints)
 
@@ -52,7 +52,7 @@ def look(photo: np.ndarray, model: keras.Model, name: str = "the picture") -> Lo
     """Find and encode the largest face of a photo (H, W, 3).
 
     Raises:
-        NoFaceFound: If there is none; the error calls the picture by its name.
+        NoFaceFound: If there is no face; the error calls the picture by its name.
     """
     faces, info = detect_faces(photo), info_of(model)
     if not faces:
@@ -62,47 +62,31 @@ def look(photo: np.ndarray, model: keras.Model, name: str = "the picture") -> Lo
     return Look(photo, detection, len(faces), faces_to_encodings(face[None], model)[0])
 
 
-@dataclass(frozen=True)
-class Verified:
-    """Whether somebody is who they say.
-
-    Attributes:
-        look: What was seen.
-        distance: From whom they claim to be.
-        seconds: How long it took.
-    """
-
-    look: Look
-    distance: float
-    seconds: float
-
-
-def verified(photo: np.ndarray, identity: str, database: FaceDatabase, model: keras.Model) -> Verified:
-    """How far the face in a photo is from somebody, as ``fr_utils.verify`` measures it.
+def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.Model) -> float:
+    """The distance of a face from a known person, as ``fr_utils.verify`` measures it.
 
     Raises:
-        UnknownIdentity: If nobody of that name is known.
-        NoFaceFound: If the photo shows no face.
+        EmptyDatabase: If the database is empty.
+        UnknownIdentity: If no one in the database has that name.
     """
-    began = time.perf_counter()
-    known = database.encodings(identity) if database.represent == "nearest" else database[identity][None]
-    seen = look(photo, model)
-    distance = float(np.linalg.norm(known - seen.encoding, axis=1).min())
-    return Verified(seen, distance, time.perf_counter() - began)
+    return distance_from(open_gallery(database, model), identity, seen.encoding)
 
 
-def looks_like(seen: Look, database: FaceDatabase, threshold: float, but: str = "") -> tuple[str, float] | None:
-    """Who else in the database a face would be taken for, and how near; None if nobody.
+def looks_like(
+    seen: Look, database: FaceDatabase, model: keras.Model, threshold: float, but: str = ""
+) -> tuple[str, float] | None:
+    """The person of the database that a face would be taken for, and the distance; None if there is no match.
 
     Args:
         seen: The face.
-        database: Who is known.
-        threshold: Nearer than this is one person.
-        but: Whose face it is, so far as anybody knows.
+        database: The known people.
+        model: The network that made their encodings.
+        threshold: A smaller distance counts as one person.
+        but: A name that does not count: whose face it is said to be.
     """
     if not len(database):
         return None
-    names, distances = database.nearest(seen.encoding, k=min(2, len(database)))
+    names, distances = open_gallery(database, model).nearest(seen.encoding[None], k=2)
     near = [(n, float(d)) for n, d in zip(names[0], distances[0], strict=True) if n not in (None, but.strip())]
     return near[0] if near and near[0][1] < threshold else None
 
@@ -111,8 +95,8 @@ def far_apart(encodings: Sequence[np.ndarray], threshold: float) -> list[tuple[i
     """Which pictures look like two people: their numbers, and the distance between them.
 
     Args:
-        encodings: Of each picture, (D,).
-        threshold: Nearer than this is one person.
+        encodings: One for each picture, (D,).
+        threshold: A smaller distance counts as one person.
 
     Example:
         >>> far_apart([np.zeros(2), np.zeros(2), np.array([0.0, 0.9])], 0.7)
@@ -125,10 +109,10 @@ def far_apart(encodings: Sequence[np.ndarray], threshold: float) -> list[tuple[i
 
 
 def enrol(identity: str, looks: Sequence[Look], database: FaceDatabase) -> Iterator[int]:
-    """Make somebody known by one or more pictures; each is on the disk when its number is given.
+    """Add one or more pictures of a person to the database.
 
     Yields:
-        How many pictures are safe so far.
+        How many pictures are safely on the disk so far.
     """
     for number, seen in enumerate(looks, 1):
         database.add(identity, seen.encoding, seen.photo)
@@ -136,7 +120,7 @@ def enrol(identity: str, looks: Sequence[Look], database: FaceDatabase) -> Itera
 
 
 def portrait_of(identity: str, database: FaceDatabase) -> np.ndarray | None:
-    """The newest photo of somebody, (H, W, 3); None if none is kept, or if they are not known any more."""
+    """The newest photo of a person, (H, W, 3); None if none is kept, or if the person is no longer known."""
     try:
         photos = database.photos(identity)
     except UnknownIdentity:
@@ -145,7 +129,7 @@ def portrait_of(identity: str, database: FaceDatabase) -> np.ndarray | None:
 
 
 def face_box(photo: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Where the largest face of a photo is; None if none is found."""
+    """The box of a photo's largest face, (x, y, width, height); None if no face is found."""
     try:
         faces = detect_faces(photo)
     except FaceError:

@@ -1,6 +1,6 @@
-"""What every page needs, once per process: the network, the people, the decisions; and pictures from whoever looks.
+"""What every page needs, once per process: the network, the people, the decisions; and the visitors' pictures.
 
-Which file holds the people says FACES_DATABASE, and which network looks at them FACES_NETWORK.
+The environment chooses both: FACES_DATABASE is the file of the people, FACES_NETWORK the folder of the network.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 import streamlit as st
 
 from apps.comparison import Comparer
+from apps.pictures import smaller
 from apps.streamlit.decisions import Decisions
 from facerec._files import ROOT, in_project
 from facerec._quiet import quietly
@@ -35,26 +36,23 @@ with quietly():
 
 IMAGES = ROOT / "images"
 
-
-#: What may be dropped; a HEIC file is told how to become one of the others.
+#: The files that may be uploaded; the error for a HEIC file says how to convert it.
 ENDINGS = [ending.removeprefix(".") for ending in (*PICTURE_ENDINGS, ".heic")]
 
-
-#: So many pictures are opened and searched at once, whoever sent them: a large one takes a lot of memory.
+#: How many pictures are opened and searched at once, in all sessions: a large one takes a lot of memory.
 TURNS = threading.BoundedSemaphore(2)
 
-
-#: Photos are looked at in copies of this longest side, in pixels.
+#: Photos are searched in copies whose longer side has at most so many pixels.
 LONGEST_SIDE = 1600
 
 
 def network_path() -> str:
-    """The network's folder, as FACES_NETWORK says."""
+    """The network's folder: FACES_NETWORK, or the shipped one."""
     return os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK
 
 
 def database_path() -> str:
-    """Where the people are, as FACES_DATABASE says."""
+    """The database of people: FACES_DATABASE, or ``data/people.db``."""
     return os.environ.get("FACES_DATABASE") or str(ROOT / "data" / "people.db")
 
 
@@ -64,7 +62,7 @@ def model() -> keras.Model:
 
 
 def database() -> FaceDatabase:
-    """The people. To change them, take ``login.changing()``."""
+    """The people, to read; ``login.changing()`` gives them to someone who may change them."""
     return _database(database_path(), network_path())
 
 
@@ -76,14 +74,14 @@ def _model(path: str) -> keras.Model:
 
 
 def _spare_the_collector() -> None:
-    """Streamlit collects garbage after every run: what stays for good need not be looked through for it each time."""
+    """Streamlit collects garbage after every run: exempt what stays for good from being searched each time."""
     gc.collect()
     gc.freeze()
 
 
-@st.cache_resource(show_spinner="Getting to know the people of images/ …")
+@st.cache_resource(show_spinner="Adding the people of images/ …")
 def _database(path: str, network: str) -> FaceDatabase:
-    """Opened; a new file is filled with the portraits in ``images/``, once: whoever is removed later stays away."""
+    """The database. A new one is filled with the portraits in ``images/``, once: removed people stay removed."""
     unfinished = Path(f"{path}.filling")
     is_file = "://" not in path and not path.startswith(("milvus:", ":memory:"))
     if is_file and not Path(path).exists():
@@ -100,18 +98,18 @@ def _database(path: str, network: str) -> FaceDatabase:
 
 @st.cache_resource(show_spinner=False)
 def decisions() -> Decisions:
-    """What was decided lately, in this process, by whoever asked."""
+    """The recent decisions of this process, in all sessions."""
     return Decisions()
 
 
 def decided(kind: str, identity: str | None, distance: float, words: str, seconds: float) -> None:
-    """Take note of a decision at the threshold of the slider, and that it was asked for here."""
+    """Note a decision at the slider's threshold, and that this session asked for it."""
     number = decisions().add(kind, identity, distance, threshold(), words, seconds)
     st.session_state.setdefault("asked", deque(maxlen=1000)).append(number)
 
 
 def asked_here(number: int) -> bool:
-    """Whether a decision was asked for in this browser's session."""
+    """Whether this browser session asked for a decision."""
     return number in st.session_state.get("asked", ())
 
 
@@ -129,37 +127,37 @@ def comparer() -> Comparer:
 
 @st.cache_data(show_spinner=False)
 def rates(network: str) -> pd.DataFrame | None:
-    """What each threshold of a network costs, as it was measured on LFW; None if nobody has."""
+    """The error rates of a network at each threshold, as measured on LFW; None if it was never measured."""
     path = ROOT / "docs" / "results" / f"lfw_{in_project(network).name}_rates.csv"
     return pd.read_csv(path).query("people == 'train'") if path.exists() else None
 
 
 class Changes:
-    """Counts what was changed here: what was found before a change is looked up anew after it."""
+    """Counts the changes of the database: results from before a change are out of date."""
 
     count = 0
 
 
 @st.cache_resource(show_spinner=False)
 def changes() -> Changes:
-    """The one counter of this process."""
+    """The counter of this process."""
     return Changes()
 
 
 def state() -> tuple[int, int]:
-    """Something else after people have changed."""
+    """A value that differs after the people have changed."""
     return changes().count, len(database())
 
 
 def opened(data: bytes, name: str) -> np.ndarray:
-    """The photo in what somebody sent, (H, W, 3) uint8, upright, in a size that is quickly looked at.
+    """The photo in an uploaded file, (H, W, 3) uint8, upright, small enough to be searched quickly.
 
     Args:
-        data: The bytes of a file; what it is called and what it says of itself do not count.
-        name: What to call it in an error.
+        data: The bytes of the file; its name and its claimed type do not count.
+        name: What an error calls it.
 
     Raises:
-        UnreadableImage: If it is no picture, or one that is refused.
+        UnreadableImage: If it is not a picture that can be opened, or is too large.
     """
     stream = io.BytesIO(data)
     stream.name = one_line(name)
@@ -168,44 +166,26 @@ def opened(data: bytes, name: str) -> np.ndarray:
 
 
 def one_line(name: str) -> str:
-    """A name that comes from anybody, in one line that can be seen, of at most 80 letters."""
+    """An untrusted name as one visible line of at most 80 letters."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name))
     return (shown if len(shown) <= 80 else f"{shown[:79]}…") or "a file without a name"
 
 
 @contextmanager
 def watch() -> Iterator[Callable[[], float]]:
-    """Lend a stopwatch: it says how many seconds have passed, and stops where the block ends."""
+    """A stopwatch: called, it gives the seconds since the block began; it stops when the block ends."""
     began, ended = time.perf_counter(), None
     yield lambda: (ended or time.perf_counter()) - began
     ended = time.perf_counter()
 
 
-def smaller(photo: np.ndarray, side: int) -> np.ndarray:
-    """A photo of at most this longest side, in pixels."""
-    import cv2
-
-    scale = side / max(photo.shape[:2])
-    if scale >= 1:
-        return photo
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-
-
-@contextmanager
-def turn() -> Iterator[None]:
-    """Wait until no more than one other picture is being looked at."""
-    with TURNS:
-        yield
-
-
 def threshold() -> float:
-    """What the slider says; the network's own at first."""
+    """The slider's threshold; at first the network's own."""
     return float(st.session_state.get("threshold", model().facenet.threshold))
 
 
 def end_live() -> None:
-    """Let go of whatever the page of the camera holds."""
+    """Release what the Live page holds."""
     recogniser = st.session_state.pop("live_recogniser", None)
     st.session_state.pop("live_answer", None)
     if recogniser is not None:

@@ -1,14 +1,12 @@
-"""How things look: cards, verdicts, pictures with boxes. Names are data: they are written as they were typed.
+"""How things look: notices, verdicts, figures and scales, as HTML.
 
-Everything here goes through ``html.escape``; nothing of a user's ever becomes markdown or markup.
+All text goes through ``html.escape``, so that names appear exactly as typed: no input ever becomes markup or markdown.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import html
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,27 +15,25 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from apps.streamlit.shared import smaller
+from apps.pictures import data_url
 from facerec.errors import FaceError
-from facerec.live.drawing import draw_corners
 
-#: The colours of boxes in pictures: seen on light and on dark.
-FOUND, LINE = (255, 214, 0), (16, 16, 16)
+END = 1.4  # the scale of distances ends here: two faces are hardly ever farther apart
 
 
 def esc(text: object) -> str:
-    """A text as HTML shows it: just as it is."""
+    """A text as HTML that shows it exactly."""
     return html.escape(str(text), quote=True)
 
 
 def icon(kind: str) -> str:
-    """A little drawing of ``style.css``; what it says is said in words beside it."""
+    """A small drawing from ``style.css``; words beside it say the same."""
     return f'<span class="icon {kind}" aria-hidden="true"></span>'
 
 
 @contextmanager
 def friendly() -> Iterator[None]:
-    """Say what a user got wrong, in a sentence; what is our fault goes to the log, and the page says that it does."""
+    """Show a user's error as a sentence; an error of ours goes to the log, and the page says so."""
     try:
         yield
     except FaceError as error:
@@ -46,32 +42,32 @@ def friendly() -> Iterator[None]:
         if type(error).__module__.startswith("streamlit"):  # how Streamlit stops or starts a page again
             raise
         logging.getLogger(__name__).exception("a page failed")
-        notice("Something went wrong here. It was written to the log; please try again.", "bad")
+        notice("Something went wrong. The error is in the log; please try again.", "bad")
 
 
 def title(text: str, about: str) -> None:
-    """The heading of a page, and a sentence on what it is for."""
+    """The heading of a page, and a sentence about its purpose."""
     st.html(f'<header class="page"><h1>{esc(text)}</h1><p>{esc(about)}</p></header>')
 
 
 def heading(text: str) -> None:
-    """The heading of a part."""
+    """The heading of a part of a page."""
     st.html(f'<h2 class="part">{esc(text)}</h2>')
 
 
 def notice(text: str, kind: str = "info") -> None:
-    """A sentence with a sign; "bad" and "warn" are read out at once."""
+    """A sentence with an icon; a screen reader announces "bad" and "warn" at once."""
     role = "alert" if kind in ("bad", "warn") else "status"
     st.html(f'<div class="notice {kind}" role="{role}">{icon(kind)}<span>{esc(text)}</span></div>')
 
 
 def note(text: str) -> None:
-    """A sentence in small letters."""
+    """A sentence in small print."""
     st.html(f'<p class="small">{esc(text)}</p>')
 
 
 def verdict(words: str, detail: str, good: bool) -> None:
-    """The answer, so that nobody can miss it: in words, with a sign and a colour."""
+    """The answer, impossible to miss: in words, with an icon and a colour."""
     kind = "good" if good else "bad"
     st.html(
         f'<div class="verdict {kind}" role="status">{icon(kind)}'
@@ -80,7 +76,7 @@ def verdict(words: str, detail: str, good: bool) -> None:
 
 
 def tiles(entries: Sequence[tuple[str, str, str]]) -> None:
-    """Numbers: what it is, how much, and a remark."""
+    """Numbers as tiles: the name, the number, and a remark."""
     cells = "".join(
         f"<div><dt>{esc(name)}</dt><dd>{esc(number)}</dd><dd class='small'>{esc(remark)}</dd></div>"
         for name, number, remark in entries
@@ -89,13 +85,13 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> None:
 
 
 def per_cent(share: float) -> str:
-    """A probability in words that don't promise more than anybody knows."""
+    """A probability in words that never claim certainty."""
     return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 @functools.cache
 def sign() -> Image.Image:
-    """What stands beside the title in the browser: a face in a box."""
+    """The icon of the browser's tab: a face in a box."""
     picture = Image.new("RGBA", (64, 64))
     draw = ImageDraw.Draw(picture)
     draw.rounded_rectangle((0, 0, 63, 63), 14, fill="#00629B")
@@ -104,54 +100,31 @@ def sign() -> Image.Image:
     return picture
 
 
-def jpeg(photo: np.ndarray, side: int = 720, quality: int = 85) -> bytes:
-    """A photo (H, W, 3) as JPEG of at most this longest side."""
-    stream = io.BytesIO()
-    Image.fromarray(smaller(photo, side)).save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
-
-
-def address(data: bytes) -> str:
-    """A JPEG as an address that a page can show without asking anybody."""
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-
-
-def boxed(photo: np.ndarray, box: Sequence[int]) -> np.ndarray:
-    """A copy of a photo with the corners of a box in it."""
-    picture, width = photo.copy(), max(2, max(photo.shape[:2]) // 160)
-    draw_corners(picture, tuple(box), LINE, width + 2)
-    draw_corners(picture, tuple(box), FOUND, width)
-    return picture
-
-
 def figure(data: bytes, caption: str, alt: str, kind: str = "") -> str:
-    """A picture with what it shows under it."""
+    """A JPEG with its caption, as HTML."""
     return (
-        f'<figure class="{kind}"><img src="{address(data)}" alt="{esc(alt)}">'
+        f'<figure class="{kind}"><img src="{data_url(data)}" alt="{esc(alt)}">'
         f"<figcaption>{esc(caption)}</figcaption></figure>"
     )
 
 
 def figures(*each: str) -> None:
-    """Pictures side by side, or below each other where there is no room."""
+    """Pictures side by side, or one below the other on a narrow screen."""
     st.html(f'<div class="figures">{"".join(each)}</div>')
 
 
-END = 1.4  # hardly any two faces are farther apart
-
-
 def scale(distance: float, threshold: float) -> None:
-    """A distance on a line from "the same picture" to "nothing in common", with the threshold."""
+    """A distance on a line, with the threshold."""
     st.html(line(distance, threshold, END, "one person", "two people", "distance"))
 
 
 def score_scale(score: float, threshold: float) -> None:
-    """The twins' score on a line; here more is nearer."""
+    """The twins' score on a line, with the threshold; a higher score is more alike."""
     st.html(line(score, threshold, 1.0, "two people", "one person", "score", turned=True))
 
 
 def line(value: float, threshold: float, end: float, left: str, right: str, what: str, turned: bool = False) -> str:
-    """The line as HTML: two colours with words in them, the threshold between, and a pin where the value is."""
+    """The line as HTML: two coloured parts with a label each, the threshold between them, and a pin at the value."""
     at, edge = (100 * float(np.clip(number / end, 0, 1)) for number in (value, threshold))
     first, second = ("no", "yes") if turned else ("yes", "no")
     words = f"{what} {value:.2f} on a line from 0 to {end:g}; the threshold is {threshold:.2f}"

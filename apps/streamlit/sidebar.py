@@ -1,4 +1,4 @@
-"""What stands beside every page: the threshold with what it costs, and the login."""
+"""The sidebar of every page: the threshold with its error rates, and the login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from facerec.evaluation import errors_at
 
 
 def draw() -> None:
-    """The threshold, and the login."""
+    """Draw the threshold and the login."""
     with st.sidebar:
         _threshold()
         show.heading("Login")
@@ -20,12 +20,12 @@ def _threshold() -> None:
     own = shared.model().facenet.threshold
     st.session_state.setdefault("threshold", own)
     show.heading("Threshold")
-    st.slider("Faces nearer than this are one person", 0.3, 1.2, step=0.01, key="threshold")
+    st.slider("Distances below this count as one person", 0.3, 1.2, step=0.01, key="threshold")
     show.note(meaning(shared.threshold()))
     if (people := len(shared.database())) > 1:
         show.note(among(people))
     if abs(shared.threshold() - own) > 1e-9:
-        st.button(f"Back to {own:.2f}", on_click=_back, args=(own,), icon=":material/undo:", width="stretch")
+        st.button(f"Reset to {own:.2f}", on_click=_back, args=(own,), icon=":material/undo:", width="stretch")
 
 
 def _back(own: float) -> None:
@@ -33,28 +33,28 @@ def _back(own: float) -> None:
 
 
 def meaning(threshold: float) -> str:
-    """What a threshold costs, in words."""
+    """The error rates at a threshold, in words."""
     table = shared.rates(shared.network_path())
     if table is None:
-        return "Nobody has measured what a threshold of this network costs."
+        return "The error rates of this network have not been measured."
     accepts, rejects = errors_at(table, threshold)
     return (
-        f"At {threshold:.2f}: people let in who are somebody else, {percent(accepts)}; people kept out although it is "
-        f"them, {percent(rejects)}. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} million pairs of photos of "
-        "public figures (LFW); with your people and your camera it differs."
+        f"At {threshold:.2f}: false accepts (the wrong person is let in) {percent(accepts)}, false rejects (the right "
+        f"person is kept out) {percent(rejects)}. Measured on {table.different_pairs.iloc[0] / 1e6:.1f} million pairs "
+        "of photos of public figures (LFW); your people and your camera will differ."
     )
 
 
 def among(people: int) -> str:
-    """What it costs to compare with everybody: at most the sum of what each comparison costs."""
+    """What it means to compare with everyone: the false accepts of all comparisons add up, at most."""
     return (
-        f"So much for one claim. Recognise compares a face with all {people:,} people: a stranger is given a name "
-        f"up to {people:,} times as often."
+        f"These rates are for one comparison. Recognise compares a face with all {people:,} people, so a stranger gets "
+        f"a name up to {people:,} times as often."
     )
 
 
 def percent(rate: float) -> str:
-    """A rate of errors, so that a small one is not taken for none.
+    """An error rate in words that never turn a small one into zero.
 
     Example:
         >>> percent(0.0097), percent(0.704), percent(0.00001)

@@ -1,1 +1,1 @@
-"""Cameras and films: frames, tracks, names, and the windows that show them."""
+"""Cameras and films: frames, tracks, names, and what shows them in a window or a notebook."""

@@ -1,8 +1,15 @@
-"""TODO facerec.live.collect."""
+"""Collects the faces of one person, as pictures to train with.
+
+frame ──Collector.look──► FaceInFrame ──Collector.save──► <person>/anchor_0001.jpg, positive_0001.jpg, …
+
+``collect_from`` saves sharp and different faces of a video or folder by itself; a ``Session`` lets keys decide, in a
+window (``facerec.live.window``). A saved picture is 250×250 pixels with the face in its middle, as in LFW.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
@@ -16,22 +23,19 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from facerec._files import ROOT
 from facerec.detection import detect_faces, pick_face, warp
 from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
-from facerec.live.drawing import draw_corners
+from facerec.live.drawing import KNOWN, draw_box
 from facerec.live.frames import Frames
 from facerec.live.tracking import Box
 from facerec.photos import load_image, save_picture
 
-#: The side of a collected picture, in pixels, and how much larger than the face it is.
-COLLECTED_SIDE, MARGIN = 250, 2.2
-
+#: Where collected people are, relative to the working directory: a folder each.
+COLLECTED = Path("datasets/collected")
 
 KINDS = ("anchor", "positive")
-
-
-COLLECTED = Path("datasets/collected")
+SIDE = 250  # pixels along each side of a collected picture
+MARGIN = 2.2  # how much larger than the face it is
 
 
 def find_with_mtcnn(frame: np.ndarray) -> Box | None:
@@ -41,17 +45,16 @@ def find_with_mtcnn(frame: np.ndarray) -> Box | None:
 
 
 def find_with_haar(frame: np.ndarray) -> Box | None:
-    """The largest face of a frame, found by OpenCV's Haar cascade: quicker, and wrong more often."""
+    """The largest face of a frame, found by OpenCV's Haar cascade: faster, and wrong more often."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     smallest = max(40, min(grey.shape) // 8)
     boxes = _cascade().detectMultiScale(grey, 1.1, 6, minSize=(smallest, smallest))
     return tuple(int(n) for n in max(boxes, key=lambda box: box[2] * box[3])) if len(boxes) else None
 
 
+@functools.cache
 def _cascade() -> cv2.CascadeClassifier:
-    if not hasattr(_cascade, "loaded"):
-        _cascade.loaded = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml")
-    return _cascade.loaded
+    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml")
 
 
 DETECTORS = {"mtcnn": find_with_mtcnn, "haar": find_with_haar}
@@ -59,14 +62,14 @@ DETECTORS = {"mtcnn": find_with_mtcnn, "haar": find_with_haar}
 
 @dataclass
 class FaceInFrame:
-    """What a collector thinks of a frame.
+    """A frame and its largest face, if it has one.
 
     Attributes:
         frame: (H, W, 3) uint8 RGB.
         box: The largest face, or None.
         crop: The picture to save, (250, 250, 3), or None.
-        small: The face in 16×16 grey pixels with the light taken out, to compare it with others.
-        sharpness: The variance of the face's Laplacian; below ``Collector.sharp_enough`` it is blurred.
+        small: The face in 16×16 grey pixels, its lighting normalised, to compare it with others.
+        sharpness: The variance of the face's Laplacian; below ``Collector.sharp_enough`` the face counts as blurred.
     """
 
     frame: np.ndarray
@@ -78,15 +81,18 @@ class FaceInFrame:
 
 @dataclass
 class Collector:
-    """Saves faces of one person, and never over a picture that is there.
+    """Saves faces of one person, and never replaces a picture.
 
     Attributes:
         folder: The person's folder; it is created with the first picture.
         detector: A key of :data:`DETECTORS`.
         sharp_enough: Automatic capture skips faces less sharp than this.
-        different_enough: And faces nearer than this to one of the last ``memory`` saved ones, those that the folder
-            held before among them: mean absolute difference of 16×16 grey pixels, in units of their standard deviation.
-        memory: How many saved faces are remembered.
+        different_enough: Automatic capture skips faces that differ less than this from a remembered one: the mean
+            absolute difference of 16×16 grey pixels, in units of their standard deviation.
+        memory: How many of the faces that were saved last are remembered, also those saved on other days.
+
+    Raises:
+        BadArgument: If there is no such detector.
     """
 
     folder: Path
@@ -105,35 +111,42 @@ class Collector:
                 self._saved.append(small_of(inner_part(load_image(path))))
 
     def look(self, frame: np.ndarray) -> FaceInFrame:
-        """Find the largest face of a frame (H, W, 3) and cut it out."""
+        """Find the largest face of a frame, (H, W, 3) uint8 RGB, and cut it out."""
         box = DETECTORS[self.detector](frame)
         if box is None:
             return FaceInFrame(frame, None)
         face = cv2.cvtColor(crop_around(frame, box, 1.0, 128), cv2.COLOR_RGB2GRAY)
         sharpness = float(cv2.Laplacian(face, cv2.CV_64F).var())
-        return FaceInFrame(frame, box, crop_around(frame, box, MARGIN, COLLECTED_SIDE), small_of(face), sharpness)
+        return FaceInFrame(frame, box, crop_around(frame, box, MARGIN, SIDE), small_of(face), sharpness)
 
     def objection(self, seen: FaceInFrame) -> str:
-        """Why automatic capture would not save this; nothing if it would."""
+        """Why automatic capture does not save this face; an empty string if it does."""
         if seen.box is None:
             return "no face"
         if seen.sharpness < self.sharp_enough:
             return "blurred"
         if any(np.abs(seen.small - other).mean() < self.different_enough for other in self._saved):
-            return "like one that is saved"
+            return "like a saved one"
         return ""
 
     def save(self, seen: FaceInFrame, kind: str) -> Path:
-        """Write the face as the next ``anchor_…`` or ``positive_…``; returns its path.
+        """Save the face as the next ``anchor_0001.jpg`` or ``positive_0001.jpg``.
+
+        Args:
+            seen: Of ``look``.
+            kind: One of :data:`KINDS`.
+
+        Returns:
+            The path of the new picture.
 
         Raises:
-            BadArgument: If the kind is another one.
+            BadArgument: If there is no such kind.
             NoFaceFound: If there is no face in the frame.
         """
         if kind not in KINDS:
             raise BadArgument(f"kind={kind!r}: one of {', '.join(KINDS)}")
         if seen.crop is None:
-            raise NoFaceFound("there is no face in this frame to save")
+            raise NoFaceFound("no face in this frame, so nothing to save")
         path = write_new(self.folder, kind, seen.crop)
         self._saved.append(seen.small)
         return path
@@ -144,26 +157,33 @@ class Collector:
         return Counter(name.partition("_")[0] for name in names if name.partition("_")[0] in KINDS)
 
     def next_kind(self) -> str:
-        """What automatic capture saves next: the kind of which there are fewer."""
+        """The kind that automatic capture saves next: the one with fewer pictures."""
         counts = self.counts()
         return min(KINDS, key=lambda kind: (counts[kind], kind))
 
 
 def small_of(face: np.ndarray) -> np.ndarray:
-    """A face (H, W) in grey, or (H, W, 3), as 16×16 grey pixels with the light taken out."""
+    """A face, (H, W) grey or (H, W, 3), as 16×16 grey pixels with mean 0 and a standard deviation near 1."""
     grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
     return (small - small.mean()) / (small.std() + 1.0)
 
 
 def inner_part(picture: np.ndarray) -> np.ndarray:
-    """The face in the middle of a collected picture: what its box held, without the margin."""
+    """The face in the middle of a collected picture, without the margin around it."""
     edge = round(len(picture) * (1 - 1 / MARGIN) / 2)
     return picture[edge:-edge, edge:-edge]
 
 
 def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.ndarray:
-    """A square around a box, ``margin`` times as large as its longer side, as (side, side, 3); edges are repeated."""
+    """A square around a box, scaled to (side, side, 3); beyond the frame its edge is repeated.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        box: (x, y, width, height) in pixels.
+        margin: The square's side as a multiple of the box's longer side.
+        side: Its side in the result, in pixels.
+    """
     x, y, width, height = box
     length = margin * max(width, height)
     scale = side / length
@@ -173,31 +193,30 @@ def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.nda
 
 
 def write_new(folder: Path, kind: str, picture: np.ndarray) -> Path:
-    """Write a picture under the next free number, in one move: nobody's file is ever replaced or half written."""
+    """Write a picture under the next free number, completely or not at all, without replacing any file."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = [int(m[1]) for path in folder.glob(f"{kind}_*.jpg") if (m := re.fullmatch(rf"{kind}_(\d+)", path.stem))]
     number = max(numbers, default=0) + 1
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished_") as workshop:
-        written = Path(workshop) / "picture.jpg"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished_") as unfinished:
+        written = Path(unfinished) / "picture.jpg"
         save_picture(written, picture)
         while True:
             path = folder / f"{kind}_{number:04d}.jpg"
             try:
-                os.link(written, path)  # fails if another process was quicker
+                os.link(written, path)  # fails if another process took the number
                 return path
-            except FileExistsError:
-                number += 1
-            except OSError:  # a memory card or network folder without links
-                if not path.exists():
+            except OSError as error:  # FileExistsError, or a memory card or network folder without links
+                if not isinstance(error, FileExistsError) and not path.exists():
                     return written.replace(path)
+                number += 1
 
 
 def collect_from(frames: Frames, collector: Collector, progress: bool = True) -> Counter:
-    """Automatic capture of a video or a folder, without a window: anchor and positive in turn.
+    """Save the sharp and different faces of a video or a folder, anchors and positives in turn.
 
     Args:
-        frames: Where to look.
-        collector: Who saves.
+        frames: The video or folder.
+        collector: Where faces are saved.
         progress: True for a progress bar.
 
     Returns:
@@ -228,19 +247,19 @@ KEYS = {
 
 @dataclass
 class Session:
-    """What the collecting window does, without the window: keys, automatic capture, the picture to show.
+    """What the collecting window shows and does: the film, keys, automatic capture.
 
-    Faces are looked for in a second thread, so that the film stays fluent; what a key saves is the last frame that
-    was looked at, a tenth of a second ago or so.
+    A second thread searches for faces, so that the film runs smoothly. A key saves the last frame that was searched,
+    about a tenth of a second old.
 
     Attributes:
-        collector: Who saves.
-        rate: At most so many automatic pictures per second.
+        collector: Where faces are saved.
+        rate: The most automatic pictures per second.
         automatic: Whether automatic capture is on.
         message: What happened last, in words.
         last: The last saved picture, (250, 250, 3), or None.
         ended: Whether q was pressed.
-        seen: The last frame that was looked at, or None.
+        seen: The last frame that was searched, or None.
     """
 
     collector: Collector
@@ -257,7 +276,12 @@ class Session:
         self._thread = ThreadPoolExecutor(1)
 
     def show(self, frame: np.ndarray, now: float) -> np.ndarray:
-        """Take the next frame, (H, W, 3), at a time in seconds; gives the picture to show, mirrored, with the box."""
+        """The picture to show for the next frame: mirrored, with a box around the face.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            now: The time in seconds, of any clock that does not go back.
+        """
         if self._looking is not None and self._looking.done():
             self.seen, self._looking = self._looking.result(), None
             if self.automatic and now >= self._not_before:
@@ -267,15 +291,15 @@ class Session:
         return np.ascontiguousarray(self._with_box(frame)[:, ::-1])
 
     def _with_box(self, frame: np.ndarray) -> np.ndarray:
-        """A copy of the frame with a box around the face: full where it is sharp, only its corners where it is not."""
+        """A copy of the frame with a box around the face: complete if the face is sharp, only its corners if not."""
         shown = frame.copy()
         if self.seen is None or self.seen.box is None:
             return shown
         x, y, width, height = self.seen.box
-        colour, thickness = (255, 214, 0), max(2, frame.shape[0] // 160)
+        thickness = max(2, frame.shape[0] // 160)
         if self.seen.sharpness >= self.collector.sharp_enough:
-            return cv2.rectangle(shown, (x, y), (x + width, y + height), colour, thickness)
-        draw_corners(shown, self.seen.box, colour, thickness)
+            return cv2.rectangle(shown, (x, y), (x + width, y + height), KNOWN, thickness)
+        draw_box(shown, self.seen.box, KNOWN, thickness)
         return shown
 
     def _capture(self, now: float) -> None:
@@ -290,10 +314,10 @@ class Session:
         self.last, self.message = self.seen.crop, f"saved {path.name}"
 
     def press(self, key: str) -> None:
-        """Do what one of :data:`KEYS` stands for; other keys do nothing."""
+        """Do what one of :data:`KEYS` says; other keys do nothing."""
         if key in ("a", "p"):
             if self.seen is None or self.seen.crop is None:
-                self.message = "not saved: no face to be seen"
+                self.message = "not saved: no face found"
             else:
                 self._save("anchor" if key == "a" else "positive")
         elif key == "c":
@@ -307,23 +331,29 @@ class Session:
 
     @property
     def title(self) -> str:
-        """What stands over the window."""
+        """The window's title."""
         return f"collecting faces: {self.collector.folder.name}"
 
     @property
     def keys(self) -> Mapping[str, str]:
-        """What its keys do."""
+        """What each key does."""
         return KEYS
 
     def pause(self) -> int:
-        """How many milliseconds the window waits for the next frame: none to speak of, the camera sets the pace."""
+        """Milliseconds until the next frame is due: as few as possible, since the camera sets the pace."""
         return 1
 
     def status(self) -> str:
-        """Counts and settings, in words."""
+        """How many pictures there are, and whether automatic capture is on."""
         counts = self.collector.counts()
         state = f"on, {self.rate:g} per second" if self.automatic else "off"
         return f"{counts['anchor']} anchor, {counts['positive']} positive\nautomatic: {state}"
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Wait until the second thread is done."""

@@ -1,9 +1,11 @@
-"""TODO facerec.live.frames."""
+"""The frames of a camera, a video or a folder of pictures, all read alike.
+
+camera 0, film.mp4, pictures/ ──Frames──► (H, W, 3) uint8 RGB, one after the other
+"""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,30 +15,22 @@ import numpy as np
 from facerec.errors import BadArgument, FaceError, NoCamera, UnreadableImage
 from facerec.photos import PICTURE_ENDINGS, load_image
 
-#: What the demo can write.
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv")
-
-
-#: The width and height of a video of pictures.
-PICTURE_SIZE = (1280, 720)
-
 
 class Frames:
     """The frames of a camera, a video file or a folder of pictures, one after the other.
 
     Args:
         source: The number of a webcam (0 is the first), the path of a video, or a folder of pictures.
-        per_second: At most so many frames of a second of video; the others are passed over. None gives all.
+        per_second: The most frames to take from a second of video; the others are skipped. None takes all.
 
     Attributes:
         is_live: Whether it is a webcam, which never ends.
-        seconds: How much of the video has been seen, in its own time; 0 for pictures.
         problems: (name, reason) of every picture of a folder that could not be opened.
 
     Raises:
         NoCamera: If there is no webcam of that number, or it gives no picture.
         UnreadableImage: If the video can't be read.
-        BadArgument: If there is no such file, or the folder holds no pictures.
+        BadArgument: If there is no such file, the folder holds no pictures, or ``per_second`` is not positive.
 
     Example:
         >>> with Frames("images") as frames:
@@ -48,13 +42,15 @@ class Frames:
         if per_second is not None and not per_second > 0:
             raise BadArgument(f"per_second={per_second}: frames per second, more than 0")
         self.is_live = isinstance(source, int) or str(source).isdecimal()
-        self.per_second, self.seconds, self.problems = per_second, 0.0, []
+        self.per_second, self.problems = per_second, []
         self._capture, self._pictures = None, []
         path = Path(source) if not self.is_live else None
         if self.is_live:
             self._capture = cv2.VideoCapture(int(source))
             if not self._capture.isOpened():
-                raise NoCamera(f"there is no camera {source}, or another program is using it, or it is not allowed")
+                raise NoCamera(
+                    f"there is no camera {source}, or another program is using it, or this one is not allowed to"
+                )
         elif path.is_dir():
             self._pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_ENDINGS)
             if not self._pictures:
@@ -62,13 +58,13 @@ class Frames:
         elif path.is_file():
             self._capture = cv2.VideoCapture(str(path))
             if not self._capture.isOpened() or not self._capture.grab():
-                raise UnreadableImage(f"{path} is no video that can be read")
+                raise UnreadableImage(f"{path} is not a video that can be read")
             self._capture = cv2.VideoCapture(str(path))  # from its first frame
         else:
             raise BadArgument(f"{path} does not exist: give a video, a folder of pictures, or a camera's number")
 
     def __len__(self) -> int:
-        """How many frames there are to come; 0 if nobody knows."""
+        """How many frames there are; 0 if that is not known."""
         if self._capture is None:
             return len(self._pictures)
         return 0 if self.is_live else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -80,7 +76,7 @@ class Frames:
 
     @property
     def rate(self) -> float:
-        """Frames per second, as the video says, or 30 if it says nothing; pictures are shown one a second."""
+        """Frames per second: 1 for pictures, else what the video or camera reports, or 30 if it reports nothing."""
         rate = 1.0 if self.is_folder else self._capture.get(cv2.CAP_PROP_FPS)
         return rate if 0 < rate < 1000 else 30.0
 
@@ -91,7 +87,7 @@ class Frames:
         self.close()
 
     def close(self) -> None:
-        """Give the camera back."""
+        """Release the camera or the file."""
         if self._capture is not None:
             self._capture.release()
 
@@ -111,7 +107,6 @@ class Frames:
         step = 1.0 if self.per_second is None else max(1.0, rate / self.per_second)
         number, wanted = 0, 0.0
         while self._capture.grab():
-            self.seconds = time.monotonic() if self.is_live else number / rate
             if self.is_live or number >= wanted:
                 ok, frame = self._capture.retrieve()
                 if ok:
@@ -119,5 +114,7 @@ class Frames:
                 wanted += step
             number += 1
         if self.is_live:
-            said = "no more pictures: was it unplugged?" if number else "no picture: may this program use it?"
-            raise NoCamera(f"the camera gives {said}")
+            problem = (
+                "no more pictures: was it unplugged?" if number else "no picture: is this program allowed to use it?"
+            )
+            raise NoCamera(f"the camera gives {problem}")

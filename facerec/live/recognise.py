@@ -1,4 +1,7 @@
-"""Who is in a film: every frame's faces, followed and named."""
+"""Names the faces of a film, frame by frame.
+
+frame ──LiveRecogniser.see──► [Track(box, identity, distance), …]
+"""
 
 from __future__ import annotations
 
@@ -19,39 +22,42 @@ with quietly():
     import keras
 
 
-#: A face in a film counts if the detector is at least so sure of it (0..1): a ghost would stay for several frames.
+#: How sure (0..1) the detector must be of a face in a film: a false one would stay for several frames.
 SURE = 0.9
 
-
-#: The first look decides unless its distance differs from the threshold by less than this part of it.
+#: The first look decides, unless its distance is nearer to the threshold than this fraction of it.
 DOUBT = 0.15
 
 
 class LiveRecogniser:
-    """Says of every frame of a film where the faces are and who they are, quickly and without flicker.
+    """Finds and names the faces of every frame of a film, fast and without flicker.
 
-    Every n-th frame is searched for faces, and what is found is encoded; in between, boxes follow the pixels
-    (``tracking``). A name is decided from the last eight encodings of a track together: the root mean square of their
-    distances counts, so that strangers don't come nearer than in single photos. And it takes several looks in a row to
-    replace a name once it stands.
+    Every n-th frame is searched, and each face in it is encoded; between searches, boxes follow the pixels
+    (``facerec.live.tracking``). A name is decided by the last eight encodings of a track together, by the root mean
+    square of their distances: the mean encoding would bring strangers nearer than single photos do. Once a track has a
+    name, only several looks in a row that agree on another one replace it.
 
     Args:
         model: The network that made the database's encodings.
-        database: Identity → encoding, K of them.
-        threshold: Whoever is not nearer than this is unknown. None takes the network's own (0.7).
-        every: Search every n-th frame; besides, at once when a face can't be followed.
-        search_side: Search in a copy of this longest side, in pixels: smaller is quicker, and misses small faces.
-        looks: A face whose distance is near the threshold is named after so many looks, any other at once; and so many
-            looks in a row must agree before a name changes.
+        database: Identity → encoding, K of them. A dict is read once; people added to or removed from a
+            ``FaceDatabase`` count from the next search on, even if none are left.
+        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7).
+        every: Search every n-th frame, and besides as soon as a face can't be followed.
+        search_side: Search a copy of this longest side, in pixels: smaller is faster, but misses small faces.
+        looks: How many looks it takes to name a face whose distance is near the threshold (others are named at the
+            first), and how many in a row must agree to change a name.
         background: True searches in a second thread, so that ``see`` never waits: for a camera. What is seen then
-            depends on how quick the machine is; with False, the same film gives the same tracks.
+            depends on the speed of the machine; with False, the same film gives the same tracks.
 
     Raises:
-        EmptyDatabase: If there is nobody to compare with.
-        BadArgument: If a number makes no sense.
+        EmptyDatabase: If the database is empty.
+        OtherNetwork: If another network made its encodings.
+        BadArgument: If a number makes no sense, or the database is not a mapping to encodings.
 
     Example:
         >>> from facerec.encoding import img_to_encoding
+        >>> from facerec.networks import load_facenet
+        >>> from facerec.photos import load_image
         >>> model = load_facenet("weights/resnet")
         >>> lena = load_image("images/lena.jpg")
         >>> with LiveRecogniser(model, {"lena": img_to_encoding(lena, model)}) as recogniser:
@@ -74,36 +80,36 @@ class LiveRecogniser:
                 raise BadArgument(f"{name}={value!r}: a whole number, at least 1")
         self.model, self.every, self.search_side, self.looks = model, every, search_side, looks
         self.threshold = threshold_for(model, threshold)
-        self._gallery = open_gallery(database, model)
+        self._gallery = open_gallery(database, model).ready()
         self._info, self._tracker = info_of(model), Tracker()
         self._thread = ThreadPoolExecutor(1) if background else None
         self._looking: tuple[np.ndarray, Future] | None = None
-        self._since: int | None = None  # the last search: None if it is time for another one
+        self._since: int | None = None  # frames since the last search; None if one is due
 
     def see(self, frame: np.ndarray) -> list[Track]:
         """Take the next frame, (H, W, 3) uint8 RGB.
 
         Returns:
-            The faces that are in it, the oldest track first; a copy of each track, which will not change any more.
+            A track per face in it, the oldest first; later frames do not change them.
 
         Raises:
-            BadArgument: If the frame is no (H, W, 3) array of uint8.
+            BadArgument: If the frame is not an (H, W, 3) array of uint8.
         """
         before = [track for track in self._tracker.tracks if not track.lost]
         self._tracker.follow(check_photo(frame))
-        lost = any(track.lost for track in before) or not self._tracker.tracks and before
+        lost = any(track.lost for track in before) or (before and not self._tracker.tracks)
         self._since = None if lost or self._since is None or self._since + 1 >= self.every else self._since + 1
         self._search(frame) if self._thread is None else self._search_meanwhile(frame)
         return [track.copy() for track in self._tracker.tracks if not track.lost]
 
     def _search(self, frame: np.ndarray) -> None:
-        """Search this frame, if it is time to."""
+        """Search this frame, if a search is due."""
         if self._since is None:
             self._learn(*self._look(frame))
             self._since = 0
 
     def _search_meanwhile(self, frame: np.ndarray) -> None:
-        """Take what the other thread found in an earlier frame, and give it this one if it is time to."""
+        """Take what the second thread found in an earlier frame, and give it this one if a search is due."""
         if self._looking is not None and self._looking[1].done():
             grey, (boxes, encodings) = self._looking[0], self._looking[1].result()
             self._looking = None
@@ -123,12 +129,12 @@ class LiveRecogniser:
         return [face["box"] for face in found], encodings
 
     def _learn(self, boxes: list[Box], encodings: np.ndarray) -> None:
-        """Correct the tracks by what was found, and decide anew who they are."""
+        """Correct the tracks by what was found, and name them again."""
         for track in self._tracker.correct(boxes, encodings, self.threshold):
             self._name(track)
 
     def _name(self, track: Track) -> None:
-        """Compare what a track remembers with everybody."""
+        """Compare the encodings of a track with the database."""
         encodings = np.stack(track.encodings)  # (k, D)
         nearest, distance = self._gallery.nearest_to_track(encodings)
         clear = abs(distance - self.threshold) > DOUBT * self.threshold
@@ -141,7 +147,7 @@ class LiveRecogniser:
                 track.identity = None
 
     def forget(self) -> None:
-        """Begin a new film: the next frame has nothing to do with the last."""
+        """Start a new film: all tracks are dropped."""
         self._tracker, self._looking, self._since = Tracker(), None, None
 
     def __enter__(self) -> LiveRecogniser:

@@ -1,14 +1,13 @@
-"""Faces followed through a film: from frame to frame by their pixels, from search to search by place and looks.
+"""Follows faces through a film: between frames by their pixels, between searches by their place and encoding.
 
-To search a frame for faces takes many times as long as to see where a face that was there a moment ago went. So a film
-is searched now and then, and in between each box moves as the pixels in it move::
+Searching a frame for faces takes many times as long as following a face that was there a moment ago. So a film is
+searched now and then, and in between each box moves as the pixels in it move::
 
     frame ──Tracker.follow──► the boxes of the last frame, moved
-    faces, encodings ──Tracker.correct──► which track each face belongs to
-    frame, tracks ──annotate──► the frame with boxes, names and distances drawn on it
+    boxes, encodings ──Tracker.correct──► the track that each face belongs to
 
-A track is one face for as long as it is followed; it remembers its last encodings. Who it is, is decided elsewhere
-(``LiveRecogniser``): nothing here knows of networks.
+A track is one face for as long as it is followed; it remembers its last encodings. ``LiveRecogniser`` decides who it
+is: nothing here needs a network.
 """
 
 from __future__ import annotations
@@ -20,33 +19,20 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-Box = tuple[int, int, int, int]
-
+Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 #: How many of its last encodings a track remembers.
 MEMORY = 8
 
-
 #: Frames are compared in grey copies of at most this longest side, in pixels.
 FLOW_SIDE = 640
 
-
 GRID = 9  # points along each side of the grid that is laid over a box
-
-
-INNER = 0.7  # how much of a box the grid covers: its edges show what is behind the face
-
-
-ROUND_TRIP = 1.0  # a point that, followed there and back, ends farther than this from its start, in pixels, is wrong
-
-
-ENOUGH = 0.2  # of the points must come back, or the face is lost
-
-
-VISIBLE = 0.4  # of a box must lie in the frame, or the face has left
-
-
-OVERLAP = 0.3  # a found face belongs to a track if their boxes overlap by so much (intersection over union)
+INNER = 0.7  # the part of a box that the grid covers: its edges show what is behind the face
+ROUND_TRIP = 1.0  # a point followed there and back must end within this many pixels of its start
+ENOUGH = 0.2  # the share of points that must come back, or the face is lost
+VISIBLE = 0.4  # the share of a box that must lie in the frame, or the face has left
+OVERLAP = 0.3  # the intersection over union at which a found face and a track are one
 
 
 @dataclass
@@ -56,12 +42,12 @@ class Track:
     Attributes:
         id: Its number, from 1; no number is used twice.
         place: Its box (x, y, width, height) in pixels, (4,) float64; ``box`` is the same in whole pixels.
-        identity: Who it is, or None.
-        distance: To that identity or, if it is nobody known, to the nearest one; NaN before the first look.
-        recognised: Whether it has been decided who it is, or that it is nobody known.
-        age: How many frames ago it was seen first.
+        identity: The person, or None if undecided or unknown.
+        distance: To that person or, if unknown, to the nearest one; NaN before the first look.
+        recognised: Whether it has been decided who it is, or that the person is unknown.
+        age: How many frames ago it was first seen.
         missed: How many searches in a row did not find it.
-        lost: Whether it can't be followed: it waits, unseen, for a search to find it again.
+        lost: Whether it can't be followed; a search may find it again.
         encodings: The last ones, at most :data:`MEMORY`, each (D,).
     """
 
@@ -84,20 +70,20 @@ class Track:
 
     @property
     def label(self) -> str:
-        """What to call it: its identity, ``unknown``, or ``looking …`` before that is decided."""
+        """Its identity, ``unknown``, or ``looking …`` before that is decided."""
         return (self.identity or "unknown") if self.recognised else "looking …"
 
     def copy(self) -> Track:
-        """The track as it is now; what the film brings next does not change it."""
+        """The track as it is now; later frames do not change it."""
         return replace(self, place=self.place.copy(), encodings=deque(self.encodings, MEMORY))
 
     def consider(self, identity: str | None, is_clear: bool, looks: int) -> None:
-        """Take note of who it seems to be, so that a single bad look changes no name.
+        """Note the result of one look; a single bad look does not change a name.
 
         Args:
-            identity: Who, or None for nobody known.
-            is_clear: The first decision is made at once if it is clear, and otherwise when there are ``looks``.
-            looks: How many looks in a row must say the same before it takes the place of what was decided.
+            identity: The person it looks like, or None for unknown.
+            is_clear: True decides a first name at once; False waits until there were ``looks`` of them.
+            looks: How many looks in a row must agree before they replace an earlier decision.
         """
         if not self.recognised:
             if is_clear or len(self.encodings) >= looks:
@@ -119,10 +105,11 @@ class Tracker:
     """The tracks of one film.
 
     Args:
-        patience: A track that so many searches in a row did not find is dropped with the next.
+        patience: How many searches in a row may miss a track; the next one drops it.
 
     Attributes:
-        tracks: All of them, also those that are lost and wait.
+        tracks: All of them, including those that are lost for now.
+        grey: The grey copy of the last frame.
 
     Example:
         >>> tracker = Tracker()
@@ -157,11 +144,14 @@ class Tracker:
             track.age += 1
 
     def carry(self, grey: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray | None]:
-        """Where boxes that were found in an earlier frame are in the last one; None for those that went away.
+        """Where the boxes of an earlier frame are in the last one.
 
         Args:
             grey: What ``grey`` was at that frame.
-            boxes: (x, y, width, height) each, in that frame's pixels.
+            boxes: n of them, (x, y, width, height) in that frame's pixels.
+
+        Returns:
+            n boxes (4,), each None if it was lost on the way.
         """
         if self.grey is None or grey.shape != self.grey.shape:
             return [None] * len(boxes)
@@ -175,18 +165,18 @@ class Tracker:
         return [None if place is None else place / self._scale for place in moved]
 
     def correct(self, boxes: Sequence, encodings: np.ndarray, similar: float) -> list[Track]:
-        """Tell the tracker which faces a search found in the last frame.
+        """Match the faces that a search found in the last frame to the tracks.
 
-        A face belongs to the track that is followed where it was found, or to one that looks like it, wherever that
-        was seen; where several could be meant, the better match in place and looks together wins.
+        A face belongs to the track that was followed to its place, or to one with a similar encoding, wherever that
+        was seen. If several fit, the best match in place and encoding together wins.
 
         Args:
             boxes: n of them, (x, y, width, height) in pixels.
             encodings: (n, D).
-            similar: Encodings nearer than this look like one person.
+            similar: Encodings nearer than this distance count as one person.
 
         Returns:
-            The n tracks, a new one for each face that belongs to none.
+            The n tracks, a new one for each face that no track fits.
         """
         faces = list(zip(boxes, encodings, strict=True))
         scores = np.array([[_score(track, *face, similar) for track in self.tracks] for face in faces])
@@ -216,14 +206,14 @@ def _grey(frame: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _score(track: Track, box: Box, encoding: np.ndarray, similar: float) -> float:
-    """How well a found face fits a track; -inf if it can't be it."""
+    """How well a found face fits a track; -inf if they can't be one."""
     overlap, distance = iou(track.place, box), track.distance_to(encoding)
     possible = (overlap >= OVERLAP and not track.lost) or distance < similar
     return overlap - distance / 2 if possible else -np.inf
 
 
 def best_matches(scores: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs (row, column) of a table of scores, the best first, no row and no column twice; -inf is no pair.
+    """The pairs (row, column) of a table of scores, best first, each row and column once at most; -inf is never paired.
 
     Example:
         >>> best_matches(np.array([[0.9, 0.8], [0.7, -np.inf]]))
@@ -258,7 +248,7 @@ def overlap_of(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def follow_boxes(before: np.ndarray, after: np.ndarray, boxes: np.ndarray) -> list[np.ndarray | None]:
-    """Where boxes went between two frames, by the median shift and the median growth of a grid of points in each.
+    """Where boxes went between two frames: the median shift and growth of a grid of points in each.
 
     Args:
         before: A frame, (H, W) uint8.
@@ -306,9 +296,3 @@ def _moved(box: np.ndarray, here: np.ndarray, there: np.ndarray, good: np.ndarra
     growth = np.median(np.linalg.norm(there[i] - there[j], axis=1) / np.linalg.norm(here[i] - here[j], axis=1))
     middle = (box[:2] + box[2:] / 2) * growth + np.median(there - growth * here, axis=0)
     return np.concatenate([middle - growth * box[2:] / 2, growth * box[2:]])
-
-
-KNOWN, UNKNOWN, LOOKING = (255, 214, 0), (255, 128, 96), (220, 220, 220)
-
-
-QUIET, DARK = (225, 225, 225), (16, 16, 16, 190)

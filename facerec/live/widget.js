@@ -1,21 +1,11 @@
-// The browser's half of camera.CameraWidget: shows the camera of whoever looks at the page, wherever Python runs.
+// The browser's half of CameraWidget (widget.py): shows the reader's camera, on whichever machine Python runs.
 //
-// To Python goes {kind: "picture", name, number} with the bytes of a JPEG, and {kind: "camera", problem} when the camera
-// was started: with nothing, or with the reason why it does not start. From Python comes
-// {kind: "seen", number, text}: what it thinks of the picture. Nothing is kept in the notebook.
+// It sends Python {kind: "picture", name, number} with the bytes of a JPEG, and {kind: "camera", problem} when the
+// camera was asked to start: the reason why it did not, or "". Python answers a picture with
+// {kind: "seen", number, text}: a sentence about it. Nothing is stored in the notebook.
 
 const LARGEST = 2000; // pixels of the longer side that are sent
 const PERIOD = 1000; // milliseconds between two automatic pictures
-
-const REASONS = {
-  NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then start again.",
-  NotFoundError: "This device has no camera.",
-  NotReadableError: "The camera is in use by another program.",
-  OverconstrainedError: "This device has no such camera.",
-  NotSupportedError:
-    "The browser gives its camera only to pages of this computer (localhost) or from https. " +
-    "Open Jupyter that way, for instance through an SSH tunnel.",
-};
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -42,7 +32,7 @@ function render({ model, el }) {
     element("label", { className: "camera-file" }, "or choose a picture: ", file),
   );
   el.classList.add("camera-widget");
-  el.dataset.lmSuppressShortcuts = "true"; // the space bar belongs to the camera, not to the notebook
+  el.dataset.lmSuppressShortcuts = "true"; // the space bar is the camera's, not the notebook's
   el.tabIndex = 0;
   el.setAttribute("role", "group");
   el.setAttribute("aria-label", "camera");
@@ -51,7 +41,7 @@ function render({ model, el }) {
   let stream = null;
   let timer = null;
   let number = 0;
-  let answered = 0; // the number of the last picture that Python has answered
+  let answered = 0; // the number of the last picture that Python answered
   let gone = false; // whether the cell has been run again or closed
 
   function say(text, isProblem = false) {
@@ -76,14 +66,13 @@ function render({ model, el }) {
     start.disabled = true;
     say("Waiting for the camera …");
     try {
-      if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
-      const film = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
+      const film = await openCamera(640); // of camera.js, which the widget puts before this file
       if (gone) {
-        for (const track of film.getTracks()) track.stop(); // allowed too late: nobody is there to switch it off
+        for (const track of film.getTracks()) track.stop(); // allowed too late: the widget, with its stop button, is gone
         return;
       }
       stream = film;
-      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera has gone: was it unplugged?"));
+      stream.getVideoTracks()[0].addEventListener("ended", () => stop("The camera is gone: was it unplugged?"));
       video.srcObject = stream;
       await video.play();
       video.hidden = false;
@@ -94,7 +83,7 @@ function render({ model, el }) {
       model.send({ kind: "camera", problem: "" });
     } catch (error) {
       stop();
-      const problem = REASONS[error.name] ?? `The camera does not start: ${error.message || error.name}.`;
+      const problem = whyNoCamera(error);
       say(`${problem} You can choose a picture instead.`, true);
       model.send({ kind: "camera", problem });
     } finally {
@@ -102,7 +91,7 @@ function render({ model, el }) {
     }
   }
 
-  // Draws a video or a decoded picture, as large as it is or smaller, and sends it.
+  // Sends the picture of a video or of a decoded file, scaled down if it is large.
   async function send(source, width, height, name) {
     const scale = Math.min(1, LARGEST / Math.max(width, height));
     const canvas = element("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
@@ -112,22 +101,22 @@ function render({ model, el }) {
     last.src = URL.createObjectURL(blob);
     last.hidden = false;
     number += 1;
-    say(`Picture ${number} is on its way to Python …`);
+    say(`Sending picture ${number} to Python …`);
     model.send({ kind: "picture", name, number }, undefined, [await blob.arrayBuffer()]);
   }
 
   const shoot = () =>
-    send(video, video.videoWidth, video.videoHeight, "camera").catch(() => say("That picture did not work.", true));
+    send(video, video.videoWidth, video.videoHeight, "camera").catch(() => say("This picture could not be taken.", true));
 
   start.addEventListener("click", () => (stream ? stop() : begin()));
   take.addEventListener("click", shoot);
   repeat.addEventListener("change", () => {
     clearInterval(timer);
-    timer = repeat.checked ? setInterval(() => answered === number && shoot(), PERIOD) : null; // no queue builds up
+    timer = repeat.checked ? setInterval(() => answered === number && shoot(), PERIOD) : null; // so no queue builds up
   });
   el.addEventListener("keydown", (event) => {
     if (event.key !== " " || take.disabled || event.target === file || event.target === repeat) return;
-    if (event.target === start || event.target === take) return; // there the space bar presses the button
+    if (event.target === start || event.target === take) return; // there, the space bar presses the button
     event.preventDefault();
     if (!event.repeat) shoot();
   });
@@ -135,10 +124,10 @@ function render({ model, el }) {
     const [chosen] = file.files;
     if (!chosen) return;
     try {
-      const picture = await createImageBitmap(chosen); // turned as the camera was held
+      const picture = await createImageBitmap(chosen); // upright, however the camera was held
       await send(picture, picture.width, picture.height, chosen.name);
     } catch {
-      say(`${chosen.name} is no picture that this browser can open: save it as JPEG or PNG.`, true);
+      say(`${chosen.name} is not a picture that this browser can open: save it as JPEG or PNG.`, true);
     }
     file.value = "";
   });

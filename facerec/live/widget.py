@@ -1,4 +1,7 @@
-"""The camera of the person who looks at a notebook, live in a cell."""
+"""The camera of the person who reads a notebook, live in a cell.
+
+browser: camera.js, widget.js ──a JPEG──► CameraWidget ──load_image──► photo, and a sentence back to the page
+"""
 
 from __future__ import annotations
 
@@ -16,32 +19,33 @@ HERE = Path(__file__).resolve().parent
 
 
 def describe_photo(photo: np.ndarray) -> str:
-    """What a person at the camera wants to know of a photo (H, W, 3): its size, and whether a face was found."""
+    """A photo (H, W, 3) in words: its size, and how many faces were found in it."""
     faces = len(detect_faces(photo))
     found = {0: "no face found: come closer, or use more light", 1: "one face"}.get(faces, f"{faces} faces")
     return f"{photo.shape[1]}×{photo.shape[0]} pixels, {found}"
 
 
 class CameraWidget(anywidget.AnyWidget):
-    """The camera of whoever looks at the notebook, live in a cell; it works wherever Python runs.
+    """Shows the reader's camera in a notebook's cell, on whichever machine Python runs.
 
-    A button or the space bar takes a picture; where there is no camera, or it is not allowed, the page says so and a
-    file can be chosen instead. Pictures stay in Python's memory: nothing is written to the notebook or the disk.
+    A button or the space bar takes a picture. Without a camera, or without permission to use it, the page says why,
+    and the reader can choose a file instead. Pictures stay in Python's memory: nothing is written to the notebook or
+    the disk.
 
     Args:
-        on_photo: Called with each photo; what it returns is shown under the camera, and what is wrong with the
-            photo (a ``FaceError``) too. By default ``describe_photo``.
+        on_photo: Called with each photo; its result, or the ``FaceError`` it raises, is shown below the camera. By
+            default ``describe_photo``.
 
     Attributes:
         photo: The last photo, (H, W, 3) uint8 RGB, not mirrored; None before the first one.
-        photos: All of them.
-        problem: Why the camera does not start, in words; empty if it does, or was not started yet.
+        photos: All photos so far.
+        problem: Why the camera did not start, in words; empty if it did, or was not asked to.
 
     Example:
-        In one cell ``me = CameraWidget(); me``, and after a press of the space bar, in the next, ``me.photo.shape``.
+        ``me = CameraWidget(); me`` in one cell; after a press of the space bar, ``me.photo.shape`` in the next.
     """
 
-    _esm = HERE / "widget.js"
+    _esm = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("camera.js", "widget.js"))
     _css = HERE / "widget.css"
 
     def __init__(self, on_photo: Callable[[np.ndarray], str | None] = describe_photo):
@@ -53,11 +57,11 @@ class CameraWidget(anywidget.AnyWidget):
 
     @property
     def photo(self) -> np.ndarray | None:
-        """The last photo, or None."""
+        """The last photo, or None before the first one."""
         return self.photos[-1] if self.photos else None
 
     def _hear(self, message: dict, buffers: list) -> None:
-        """What the browser sends: whether the camera started, or a picture."""
+        """Handle a message of the browser: whether the camera started, or a picture."""
         if message["kind"] == "camera":
             self.problem = message["problem"]
             return
@@ -68,7 +72,7 @@ class CameraWidget(anywidget.AnyWidget):
             text = self.on_photo(photo) or "Python has it"
         except FaceError as error:
             text = str(error)
-        except Exception as error:  # the reader's own function went wrong: say so where they look, and in the log
+        except Exception as error:  # the reader's own function failed: report it in the page and in the log
             text = f"{type(error).__name__}: {error}"
             raise
         finally:

@@ -1,4 +1,4 @@
-"""The container: its files are linted, and an image of them would hold what the apps need. (No engine runs here.)"""
+"""The container: its files are linted, and its image would hold what the apps need. (No container engine runs here.)"""
 
 import fnmatch
 import http.server
@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from facerec._files import ROOT
 from tests.chromium import free_port
 
 DOCKERFILE = (ROOT / "apps" / "Dockerfile").read_text(encoding="utf-8")
+IGNORED = (ROOT / "apps" / "Dockerfile.dockerignore").read_text(encoding="utf-8")
 SERVICES = yaml.safe_load((ROOT / "apps" / "compose.yaml").read_text(encoding="utf-8"))["services"]
 
 
@@ -28,9 +31,9 @@ def tool(*command: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("check_jsonschema") is None, reason="check-jsonschema not installed")
-def test_compose_is_what_its_schema_says():
+def test_compose_file_fits_its_schema():
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = tool(*check, "apps/compose.yaml")
+    done = tool(*check, "apps/compose.yaml")  # the schema comes with the package: nothing is downloaded
     assert done.returncode == 0, done.stdout
 
 
@@ -38,24 +41,29 @@ HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or sh
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint not installed (there is a wheel for Linux on Intel)")
-def test_hadolint_has_nothing_to_say():
+def test_dockerfile_passes_hadolint():
     done = tool(HADOLINT, "apps/Dockerfile")
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_services_run_as_nobody_in_particular_and_can_write_nothing_but_the_database():
+def test_services_run_unprivileged_and_write_only_the_database():
     user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert user and int(user[1]) > 0 and DOCKERFILE.rindex("USER") < DOCKERFILE.rindex("CMD")
     assert set(SERVICES) == {"compare", "people"}
     for service in SERVICES.values():
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and not service.get("privileged")
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), "open to this computer only"
-    assert "volumes" not in SERVICES["compare"], "the app that keeps nothing has nowhere to keep it"
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), "must be open to this computer only"
+    assert "volumes" not in SERVICES["compare"], "the app that keeps nothing needs no volume"
     assert "people:/data" in SERVICES["people"]["volumes"] and "FACES_DATABASE=/data/people.db" in DOCKERFILE
 
 
-def test_both_commands_name_what_is_there():
-    assert (ROOT / "apps" / "flask" / "__main__.py").is_file()
+def test_services_are_built_in_the_projects_folder():
+    for service in SERVICES.values():
+        context = (ROOT / "apps" / service["build"]["context"]).resolve()
+        assert context == ROOT and (context / service["build"]["dockerfile"]).is_file()
+
+
+def test_commands_and_copied_files_exist():
     for service in SERVICES.values():
         command = service["command"]
         named = [word for word in command if word.endswith(".py")] or [command[2].replace(".", "/") + "/__main__.py"]
@@ -64,11 +72,28 @@ def test_both_commands_name_what_is_there():
         assert all((ROOT / name).exists() for name in line.split()[:-1])
 
 
+def test_packages_are_installed_from_their_own_layer(tmp_path):
+    """The files that are copied first are enough to build the project, so code changes keep the packages cached."""
+    pytest.importorskip("hatchling")
+    first = re.search(r"^COPY (.*) \./$", DOCKERFILE, re.MULTILINE)[1].split()
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert named["project"]["readme"] in first and "apps" in named["project"]["optional-dependencies"]
+    for name in first:
+        shutil.copy(ROOT / name, tmp_path)
+    backend = "from hatchling.build import build_editable; print(build_editable('wheels'))"
+    (tmp_path / "wheels").mkdir()
+    done = subprocess.run([sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "wheels" / done.stdout.strip()) as wheel:
+        (path,) = (wheel.read(name).decode().strip() for name in wheel.namelist() if name.endswith(".pth"))
+    assert Path(path).resolve() == tmp_path.resolve()
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:
-    """A copy of what COPY . . takes: what git keeps, without what .dockerignore names."""
+    """A copy of the files that COPY . . takes: those in git, without the ignored ones."""
     folder = tmp_path_factory.mktemp("image")
-    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    ignored = [line for line in IGNORED.splitlines() if line and line[0] != "#"]
     listed = tool("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
     for name in listed:
         parents = [name, *map(str, Path(name).parents)]
@@ -78,20 +103,24 @@ def image(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_image_leaves_out_what_is_private_or_large(image):
-    assert not [name for name in (".git", ".venv", "tests", "datasets", "data", "secrets") if (image / name).exists()]
+def test_image_leaves_out_private_and_large_files(image):
+    assert not [name for name in (".git", ".venv", "tests", "datasets", "data") if (image / name).exists()]
     assert not list(image.glob("*.ipynb")) and not list(image.glob(".streamlit/secrets*"))
     assert sum(path.stat().st_size for path in image.rglob("*")) < 150_000_000
 
 
-def test_the_image_holds_what_the_apps_need(image):
+def test_image_holds_what_the_apps_need(image):
     code = (
-        "from apps.flask import create_app\ncreate_app()\n"
+        "import os, facerec\nassert facerec.__file__.startswith(os.getcwd())\n"
+        "from apps.comparison import Comparer\nfrom apps.flask import create_app\n"
+        "create_app({'COMPARER': Comparer()})\n"
         "from streamlit.testing.v1 import AppTest\n"
         "app = AppTest.from_file('apps/streamlit/app.py', default_timeout=120).run()\n"
         "print(len(app.exception), 'exceptions')"
     )
-    here = {"FACES_DATABASE": str(image / "data" / "people.db"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    (image / "people.db").touch()  # a database that the first start does not have to fill
+    here = {"FACES_DATABASE": str(image / "people.db"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    assert {path.name for path in (ROOT / "images").iterdir()} == {path.name for path in (image / "images").iterdir()}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=image, env=os.environ | here, capture_output=True, text=True, check=False
     )
@@ -99,7 +128,7 @@ def test_the_image_holds_what_the_apps_need(image):
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    """Well at one address, ill at any other."""
+    """Status 200 at one address, 503 at any other."""
 
     def do_GET(self) -> None:
         body = json.dumps({}).encode()
@@ -112,7 +141,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_the_health_check_tells_well_from_ill_and_from_nobody():
+def test_health_check_accepts_only_status_200():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{server.server_port}"

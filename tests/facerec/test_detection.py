@@ -1,9 +1,10 @@
-"""Where the faces are, and that an aligned face has its eyes and mouth where the template says."""
+"""Boxes are in the photo's own pixels, and an aligned face has its keypoints where the template has them."""
 
 from __future__ import annotations
 
 import functools
 import io
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facerec import detection as face_detection
+from facerec import detection
 from facerec.detection import (
     KEYPOINTS,
     SEARCH_SIDE,
@@ -74,7 +75,7 @@ def test_similarity_transform_recovers_a_known_transform(scale, degrees):
 
 
 def test_similarity_transform_never_mirrors():
-    """A mirrored face is brought as near as turning and scaling can: the determinant stays positive."""
+    """A mirrored face is only turned and scaled: the determinant stays positive."""
     mirrored = TARGET * [-1, 1]
     matrix = similarity_transform(mirrored, TARGET)
     assert np.linalg.det(matrix[:, :2]) > 0
@@ -168,30 +169,37 @@ def test_shrinking_averages_the_pixels():
 
 
 @pytest.mark.parametrize("place", [(300, 260), (1500, 900), (-200, 100), (2700, 1700)], ids=str)
-def test_of_a_large_photo_only_the_face_matters(place):
+def test_warp_of_a_large_photo_equals_averaging_the_whole_photo(place):
     """A small part of a large photo is averaged; the crop is what averaging the whole photo would give."""
     rng = np.random.default_rng(0)
     photo = resized(rng.integers(0, 256, (90, 150, 3), dtype=np.uint8), 3000, 1800)
     matrix = similarity_transform(move(similarity(6, 15, place), TARGET), TARGET)
-    face = face_detection.warp(photo, matrix, 150)
+    face = detection.warp(photo, matrix, 150)
     whole = np.array(Image.fromarray(photo).resize((1000, 600), Image.Resampling.BOX))
     to_whole = matrix @ np.array([[3, 0, 1], [0, 3, 1], [0, 0, 1]])  # the centre of a pixel of 3×3 is at 3x + 1
     expected = cv2.warpAffine(whole, to_whole, (150, 150), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     assert np.abs(face.astype(int) - expected).mean() < 0.8  # half a pixel of the photo aside it would be over 1
 
 
-def test_the_detector_is_loaded_once_however_many_ask(monkeypatch):
-    """Several threads of an app meet their first photo at the same time."""
-    loaded = []
+def test_detector_is_loaded_once_by_several_threads(monkeypatch):
+    """While the first thread loads it, seven others ask for it."""
+    loaded, asked = [], threading.Barrier(8)
 
-    def slow_start():
+    def load():
         loaded.append(1)
-        time.sleep(0.05)
+        if len(loaded) == 1:
+            asked.wait(240)
+            time.sleep(0.1)  # time for the others to get in, if nothing stops them
         return "the detector"
 
-    monkeypatch.setattr(face_detection, "_load_detector", functools.cache(slow_start))
+    def ask(number):
+        if number:
+            asked.wait(240)
+        return detection._detector()
+
+    monkeypatch.setattr(detection, "_load_detector", functools.cache(load))
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: face_detection._detector(), range(8)))
+        answers = list(pool.map(ask, range(8)))
     assert answers == ["the detector"] * 8 and len(loaded) == 1
 
 
@@ -208,18 +216,18 @@ def test_resize_face_is_an_average_when_it_shrinks_by_a_whole_number():
     np.testing.assert_allclose(resize_face(photo, 20), expected, atol=0.51)
     np.testing.assert_array_equal(resize_face(photo, 60), photo)
     assert resize_face(photo[:50], 33).shape == (33, 33, 3)
-    with pytest.raises(BadArgument, match="60×10 is no aligned face"):
+    with pytest.raises(BadArgument, match="60×10 is not an aligned face"):
         resize_face(photo[:10], 33)
 
 
 # ---------------------------------------------------------------------------------------------- detection
-def test_every_picture_shows_its_faces(detections, answers):
+def test_detect_faces_finds_every_face_of_the_pictures(detections, answers):
     assert len(detections["video_call"]) == len(answers["video_call.jpg"]) == 6
     counts = {name: len(faces) for name, faces in detections.items() if name != "video_call"}
     assert counts == dict.fromkeys(counts, 1) and len(counts) == 33
 
 
-def test_detections_make_sense(detections, photos):
+def test_boxes_and_keypoints_are_plausible(detections, photos):
     """Boxes lie in the photo, largest first; the points lie in the box, the eyes above the mouth."""
     for name, faces in detections.items():
         height, width = photos[name].shape[:2]
@@ -235,7 +243,7 @@ def test_detections_make_sense(detections, photos):
             assert 0.9 <= face["confidence"] <= 1, name
 
 
-def test_a_batch_finds_what_one_by_one_finds(photos):
+def test_batch_finds_the_same_faces_as_single_photos(photos):
     """Photos of several sizes, two without a face among them: the results keep the photos' order."""
     blank = np.full((320, 320, 3), 90, np.uint8)
     several = [photos["lena"], blank, photos["video_call"], blank[:100], photos["otto"], photos["video_call"][:430]]
@@ -247,11 +255,11 @@ def test_a_batch_finds_what_one_by_one_finds(photos):
             np.testing.assert_allclose(list(ours["keypoints"].values()), list(alone["keypoints"].values()), atol=1)
 
 
-def test_no_photos_no_results():
+def test_empty_batch_gives_an_empty_list():
     assert detect_faces_batch([]) == []
 
 
-def test_the_detector_is_the_package_itself(photos, detections):
+def test_compiled_detector_finds_what_the_package_finds(photos, detections):
     """Compiling the three networks must not change what the package mtcnn finds."""
     from mtcnn import MTCNN
 
@@ -262,7 +270,7 @@ def test_the_detector_is_the_package_itself(photos, detections):
         np.testing.assert_allclose(ours["keypoints"][name], point, atol=1)
 
 
-def test_a_large_photo_gives_boxes_in_its_own_pixels(photos, detections):
+def test_boxes_of_a_large_photo_are_in_its_own_pixels(photos, detections):
     """The group photo enlarged to 4,000 pixels: the same six faces, everything 3.125 times as large."""
     factor = 4000 / 1280
     faces = detect_faces(resized(photos["video_call"], 4000, round(860 * factor)))
@@ -291,7 +299,7 @@ class FakeDetector:
 
     def __init__(self, monkeypatch, box=(0, 0, 1, 1), confidence=0.99):
         self.sizes, self.box, self.confidence = [], box, confidence
-        monkeypatch.setattr(face_detection, "_search", self.search)
+        monkeypatch.setattr(detection, "_search", self.search)
 
     def search(self, photos):
         self.sizes += [photo.shape[:2] for photo in photos]
@@ -313,27 +321,27 @@ class FakeDetector:
     ],
     ids=str,
 )
-def test_photos_are_searched_at_a_sensible_size(monkeypatch, size, searched):
+def test_photos_are_searched_in_a_copy_of_limited_size(monkeypatch, size, searched):
     detector = FakeDetector(monkeypatch)
     detect_faces(np.zeros((*size, 3), np.uint8))
     assert detector.sizes == [searched] and SEARCH_SIDE == 1024
 
 
-def test_boxes_and_points_come_back_in_the_photos_pixels(monkeypatch):
+def test_boxes_and_keypoints_are_scaled_to_the_photo(monkeypatch):
     """A detector that says (100, 50, 60, 80) in a copy of a quarter of the size means (400, 200, 240, 320)."""
     FakeDetector(monkeypatch, box=(100, 50, 60, 80))
     (face,) = detect_faces(np.zeros((2048, 4096, 3), np.uint8))
     assert face["box"] == (400, 200, 240, 320) and face["keypoints"]["nose"] == (400.0, 200.0)
 
 
-def test_boxes_are_cut_at_the_border_and_points_are_not(monkeypatch):
+def test_boxes_are_cut_at_the_border_and_keypoints_are_not(monkeypatch):
     FakeDetector(monkeypatch, box=(-10, -20, 500, 45))
     (face,) = detect_faces(np.zeros((100, 200, 3), np.uint8))
     assert face["box"] == (0, 0, 200, 25) and face["keypoints"]["nose"] == (-10.0, -20.0)
 
 
 @pytest.mark.parametrize(("confidence", "wanted", "found"), [(0.95, 0.9, 1), (0.95, 0.96, 0), (0.6, 0.5, 1)])
-def test_faces_of_which_the_detector_is_unsure_are_left_out(monkeypatch, confidence, wanted, found):
+def test_faces_below_min_confidence_are_left_out(monkeypatch, confidence, wanted, found):
     FakeDetector(monkeypatch, confidence=confidence)
     assert len(detect_faces(np.zeros((60, 60, 3), np.uint8), min_confidence=wanted)) == found
 
@@ -349,7 +357,7 @@ def test_noise_has_no_face():
     assert detect_faces(np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)) == []
 
 
-def test_no_face_names_the_photo_and_its_size():
+def test_no_face_found_names_the_photo_and_its_size():
     blank = np.zeros((480, 640, 3), np.uint8)
     with pytest.raises(NoFaceFound, match=r"no face in images/door\.jpg \(640×480\)"):
         extract_face(blank, name="images/door.jpg")
@@ -386,30 +394,30 @@ BAD_PHOTOS = {
     ids=["check_photo", "detect_faces", "extract_face", "extract_faces", "aligned", "align_face", "batch"],
 )
 @pytest.mark.parametrize("photo", BAD_PHOTOS.values(), ids=BAD_PHOTOS.keys())
-def test_what_is_no_photo_is_refused(use, photo):
+def test_arrays_that_are_not_photos_are_refused(use, photo):
     with pytest.raises(BadArgument, match="^photo (must be an array|has no pixels)"):
         use(photo)
 
 
-def test_the_refusal_says_what_was_given():
-    with pytest.raises(BadArgument, match=r"not float32 \(50, 50, 3\); load_image makes one of any picture"):
+def test_bad_argument_names_what_was_given():
+    with pytest.raises(BadArgument, match=r"not float32 \(50, 50, 3\); load_image makes one from any picture"):
         check_photo(BAD_PHOTOS["floats"])
     with pytest.raises(BadArgument, match="not str"):
         check_photo(BAD_PHOTOS["a path"])
 
 
 # --------------------------------------------------------------------------------- from a photo to one face
-def test_extract_face_is_detection_and_alignment(photos, detections):
+def test_extract_face_detects_and_aligns(photos, detections):
     face = extract_face(photos["mei"], side=96)
     expected = align_face(photos["mei"], detections["mei"][0]["keypoints"], 96)
     np.testing.assert_array_equal(face, expected)
 
 
-def test_extract_faces_gives_all_of_them_largest_first(photos, detections):
+def test_extract_faces_returns_all_faces_largest_first(photos, detections):
     faces, found = extract_faces(photos["video_call"], side=150)
     assert faces.shape == (6, 150, 150, 3) and found == detections["video_call"]
-    for face, detection in zip(faces, found, strict=True):
-        np.testing.assert_array_equal(face, align_face(photos["video_call"], detection["keypoints"]))
+    for face, each in zip(faces, found, strict=True):
+        np.testing.assert_array_equal(face, align_face(photos["video_call"], each["keypoints"]))
 
 
 def side_by_side(photos, large: str, small: str, large_first: bool) -> np.ndarray:
@@ -421,7 +429,7 @@ def side_by_side(photos, large: str, small: str, large_first: bool) -> np.ndarra
 
 @pytest.mark.parametrize(("large", "small"), [("lena", "jun"), ("jun", "lena")])
 @pytest.mark.parametrize("large_first", [True, False])
-def test_of_several_faces_the_largest_counts(photos, network, database, large, small, large_first):
+def test_extract_face_takes_the_largest_of_several(photos, network, database, large, small, large_first):
     photo = side_by_side(photos, large, small, large_first)
     assert len(detect_faces(photo)) == 2
     encoding = img_to_encoding(extract_face(photo), network, aligned=True)
@@ -438,17 +446,17 @@ def test_pick_face_takes_the_largest_or_the_central_one():
         pick_face([left], photo, "leftmost")
 
 
-def test_aligned_pictures_are_only_resized(photos, monkeypatch):
+def test_aligned_picture_is_only_resized(photos, monkeypatch):
     def refuse(*_):
         raise AssertionError("the detector was asked about an aligned face")
 
-    monkeypatch.setattr(face_detection, "_search", refuse)
+    monkeypatch.setattr(detection, "_search", refuse)
     face = extract_face(photos["lena"], side=100, aligned=True)
     np.testing.assert_array_equal(face, resize_face(photos["lena"], 100))
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_a_turned_phone_photo_gives_the_upright_face(photos, network, database, orientation):
+def test_turned_phone_photo_gives_the_upright_face(photos, network, database, orientation):
     """A phone writes the pixels as its chip lies and notes how it was held; the face comes out upright."""
     stored = np.rot90(photos["lena"], {3: 2, 6: 1, 8: 3}[orientation])
     exif, file = Image.Exif(), io.BytesIO()
@@ -461,12 +469,12 @@ def test_a_turned_phone_photo_gives_the_upright_face(photos, network, database, 
 
 
 @pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
-def test_a_face_cut_by_the_border_is_still_that_face(photos, network, database, side):
+def test_face_cut_by_the_border_is_still_recognised(photos, network, database, side):
     """A fifth of the photo is gone, and part of the face with it; beyond the border its edge is repeated."""
     cut = {"left": np.s_[:, 60:], "right": np.s_[:, :-60], "top": np.s_[60:], "bottom": np.s_[:-60]}[side]
     photo = np.ascontiguousarray(photos["lena"][cut])
-    (detection,) = detect_faces(photo)
-    x, y, width, height = detection["box"]
+    (found,) = detect_faces(photo)
+    x, y, width, height = found["box"]
     assert 0 <= x < x + width <= photo.shape[1] and 0 <= y < y + height <= photo.shape[0]
     encoding = img_to_encoding(extract_face(photo), network, aligned=True)
     assert np.linalg.norm(encoding - database["lena"]) < 0.7

@@ -1,16 +1,10 @@
-// The compare page with a script: pictures by drag and drop or from the camera, the face of each at once, and the answer
-// without a new page. Without it the form is sent as it stands.
+// The compare page with JavaScript: drag and drop, the camera, each face as soon as it is found, and the answer without
+// a new page. Without it, the browser sends the form as usual.
+
+import { openCamera, whyNoCamera } from "./camera.js";
 
 const LARGEST = 2000; // pixels of the longer side that are sent
 const MOST = 10_000_000; // bytes of one picture
-
-const REASONS = {
-  NotAllowedError: "The camera was not allowed. Allow it in the browser (the sign beside the address), then try again.",
-  NotFoundError: "This device has no camera.",
-  NotReadableError: "The camera is in use by another program.",
-  OverconstrainedError: "This device has no such camera.",
-  NotSupportedError: "Browsers give their camera only to pages of this computer (localhost) or from https.",
-};
 
 const form = document.getElementById("pictures");
 const token = form.elements.csrf_token.value;
@@ -21,7 +15,7 @@ const heading = document.querySelector("h1");
 const lead = document.querySelector(".lead");
 
 document.documentElement.classList.add("js");
-form.noValidate = true; // the script says what is missing
+form.noValidate = true; // we say what is missing
 
 function say(element, text, kind = "") {
   element.textContent = text;
@@ -29,7 +23,7 @@ function say(element, text, kind = "") {
   element.classList.toggle("busy", kind === "busy");
 }
 
-// Shows an answer, or none; the heading and the title say so, as they do without a script.
+// Shows an answer, or removes it; the heading and the title follow, as on the page without JavaScript.
 function show(answer = "") {
   result.innerHTML = answer; // our own page, escaped there
   heading.textContent = answer ? "The answer" : "Two pictures";
@@ -38,7 +32,7 @@ function show(answer = "") {
   document.title = `${document.getElementById("verdict")?.textContent ?? "Two pictures"} · Two faces`;
 }
 
-// Sends a form; gives the answer, or throws an error that says in words what is wrong.
+// Sends a form; returns the answer, or throws an error with a sentence for people.
 async function send(address, fields, headers = {}) {
   const data = new FormData();
   for (const [name, blob] of Object.entries(fields)) data.append(name, blob, "picture"); // files keep their names
@@ -46,11 +40,11 @@ async function send(address, fields, headers = {}) {
   try {
     answer = await fetch(address, { method: "POST", body: data, headers: { "X-CSRFToken": token, ...headers } });
   } catch {
-    throw new Error("The server can't be reached. Is there a connection?");
+    throw new Error("The server can't be reached. Are you online?");
   }
   if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({ detail: "Something broke. Please try again." }));
-  if (problem.reason === "no-consent") location.assign("/?ended=1"); // elsewhere, or by itself
+  const problem = await answer.json().catch(() => ({ detail: "Something went wrong. Please try again." }));
+  if (problem.reason === "no-consent") location.assign("/?ended=1"); // it was ended in another tab, or ran out
   throw Object.assign(new Error(problem.detail), problem);
 }
 
@@ -58,12 +52,12 @@ function asJpeg(canvas) {
   return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
 }
 
-// A copy that is no larger than it must be, and says nothing of the place and the time; what the browser can't open
-// goes as it is.
+// A copy that is no larger than needed, without the place and the time; a file that the browser can't open stays as it
+// is.
 async function smaller(file) {
   let picture;
   try {
-    picture = await createImageBitmap(file); // turned as the camera was held
+    picture = await createImageBitmap(file); // upright
   } catch {
     return file;
   }
@@ -72,7 +66,7 @@ async function smaller(file) {
   canvas.width = Math.max(1, Math.round(picture.width * scale));
   canvas.height = Math.max(1, Math.round(picture.height * scale));
   const pen = canvas.getContext("2d");
-  pen.fillStyle = "white"; // where it is transparent
+  pen.fillStyle = "white"; // behind transparent pixels
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
   picture.close();
@@ -88,9 +82,9 @@ class Slot {
     this.input = this.find("input");
     this.video = this.find("video");
     this.picture = null; // what will be compared
-    this.looking = Promise.resolve(); // until the face was found, or not
+    this.looking = Promise.resolve(); // settled once the face is found, or not
     this.round = 0;
-    this.refused = null; // the address of a picture that did not work, while it is shown
+    this.refused = null; // the URL of a picture that did not work, while it is shown
     this.stream = null;
     const chosen = () => this.input.files[0] && this.give(this.input.files[0]);
     this.input.addEventListener("change", chosen);
@@ -108,7 +102,7 @@ class Slot {
       const [file] = event.dataTransfer.files;
       if (file) this.give(file);
     });
-    chosen(); // before this script was there
+    chosen(); // a file that was chosen before the script loaded
   }
 
   show(face, preview) {
@@ -128,14 +122,14 @@ class Slot {
     this.element.classList.toggle("filled", Boolean(face));
   }
 
-  // The picture stays to be seen, greyed, if the browser can show it.
+  // Keeps the picture visible, greyed, if the browser can show it.
   async refuse(picture) {
     const address = (this.refused = URL.createObjectURL(picture));
     const image = this.find(".preview");
     image.src = address;
     image.alt = "The picture that did not work";
     const isShown = await image.decode().then(() => true, () => false);
-    if (this.refused !== address) return; // another one came meanwhile
+    if (this.refused !== address) return; // another picture came meanwhile
     image.hidden = !isShown;
     this.element.classList.toggle("refused", isShown);
   }
@@ -148,23 +142,23 @@ class Slot {
   }
 
   async look(file) {
-    const round = ++this.round; // a picture given later wins
+    const round = ++this.round; // a later picture wins
     this.picture = null;
     this.show();
     show();
     if (working.classList.contains("problem")) say(working, "");
-    say(this.status, "Looking for the face …", "busy");
+    say(this.status, "Looking for a face …", "busy");
     let picture = file;
     try {
       picture = await smaller(file);
-      if (picture.size > MOST) throw new Error("This picture has more than 10 MB.");
+      if (picture.size > MOST) throw new Error("This picture is larger than 10 MB.");
       const seen = await (await send("/api/detect", { picture })).json();
       if (round !== this.round) return;
       this.picture = picture;
       this.show(seen.face, seen.preview);
       const [x, , width] = seen.box;
       this.find(".inset").classList.toggle("left", x + width / 2 > 0.55 * seen.size[0]);
-      const hints = seen.hints.map((hint) => ` A hint: ${hint}.`);
+      const hints = seen.hints.map((hint) => ` Hint: ${hint}.`);
       say(this.status, seen.says + hints.join(""));
     } catch (error) {
       if (round === this.round) {
@@ -188,11 +182,10 @@ class Slot {
     this.show();
     say(this.status, "Waiting for the camera …", "busy");
     try {
-      if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
-      const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, facingMode: "user" } });
+      const stream = await openCamera(1280);
       if (round !== this.round) return stream.getTracks().forEach((track) => track.stop());
       this.stream = stream;
-      stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("The camera has gone: was it unplugged?", true));
+      stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("The camera stopped. Was it unplugged?", true));
       this.video.srcObject = stream;
       await this.video.play();
       this.buttons(true);
@@ -201,8 +194,7 @@ class Slot {
     } catch (error) {
       if (round !== this.round) return; // a picture came meanwhile
       this.stop();
-      const problem = REASONS[error.name] ?? "The camera does not start.";
-      say(this.status, `${problem} You can choose a picture instead.`, "problem");
+      say(this.status, `${whyNoCamera(error)} You can choose a picture instead.`, "problem");
     }
   }
 
@@ -219,19 +211,19 @@ class Slot {
     const canvas = document.createElement("canvas");
     canvas.width = this.video.videoWidth;
     canvas.height = this.video.videoHeight;
-    canvas.getContext("2d").drawImage(this.video, 0, 0); // as it is, not mirrored
+    canvas.getContext("2d").drawImage(this.video, 0, 0); // not mirrored
     const picture = await asJpeg(canvas);
     this.stop("", true);
-    await this.give(picture, "Take it again");
+    await this.give(picture, "Take another");
   }
 }
 
 const slots = [...form.querySelectorAll(".slot")].map((element) => new Slot(element));
 
-// Which pictures are still needed, in words.
+// Says which pictures are still needed.
 function lack() {
-  if (slots.every((slot) => !slot.picture && !slot.refused)) return "Both pictures are still missing.";
-  const said = (slot) => (slot.refused ? "did not work: please choose it again, or another one." : "is still missing.");
+  if (slots.every((slot) => !slot.picture && !slot.refused)) return "Both pictures are missing.";
+  const said = (slot) => (slot.refused ? "did not work. Please choose another one." : "is missing.");
   return slots.filter((slot) => !slot.picture).map((slot) => `The ${slot.name} picture ${said(slot)}`).join(" ");
 }
 
@@ -246,7 +238,7 @@ async function compare() {
   const fields = Object.fromEntries(slots.map((slot) => [slot.name, slot.picture]));
   const answer = await (await send(form.action, fields, { "X-Part": "result" })).text();
   say(working, "");
-  if (slots.some((slot) => slot.picture !== fields[slot.name])) return; // it is about pictures that are gone
+  if (slots.some((slot) => slot.picture !== fields[slot.name])) return; // the answer is about replaced pictures
   show(answer);
   document.getElementById("verdict").focus({ preventScroll: true });
   result.scrollIntoView({ block: "start" });

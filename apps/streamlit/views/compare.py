@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import streamlit as st
 
-from apps.comparison import Comparison
+from apps.comparison import NAMES, Comparison
+from apps.pictures import jpeg
 from apps.streamlit import choose, shared, show
 
 
 def result(first: choose.Chosen, second: choose.Chosen) -> tuple[Comparison, float]:
-    """What both networks say, and how long it took; a page that is only drawn again does not ask again."""
+    """What both networks say, and the seconds it took; drawing the page again does not compute it again."""
     question = tuple(hashlib.sha256(each.data).digest() for each in (first, second))
     if st.session_state.get("compare_answer", (None,))[0] != (question, shared.threshold()):
         st.session_state.pop("compare_answer", None)
         compare = shared.comparer()
         with shared.watch() as took:
             photos = [shared.opened(each.data, each.name) for each in (first, second)]
-            with shared.turn():
+            with shared.TURNS:
                 found = replace(compare(*photos), threshold=shared.threshold())
         words = "the same person" if found.is_same else "two people"
         shared.decided("compare", None, found.distance, words, took())
@@ -35,7 +36,7 @@ def tell(found: Comparison, seconds: float) -> None:
         show.scale(found.distance, found.threshold)
         if found.probability == found.probability:
             sure = show.per_cent(found.probability)
-            show.note(f"The probability of one person is {sure}, if it was as likely as not beforehand.")
+            show.note(f"Starting from fifty-fifty, the probability that both show one person is now {sure}.")
     with right:
         show.heading("The twins: a score")
         show.score_scale(found.score, found.score_threshold)
@@ -43,17 +44,17 @@ def tell(found: Comparison, seconds: float) -> None:
     show.heading("What was compared")
     show.figures(
         *(
-            show.figure(show.jpeg(face), f"The face in {which}, as FaceNet sees it", f"The face in {which}", "crop")
-            for face, which in zip(found.faces, ("the first picture", "the second picture"), strict=True)
+            show.figure(jpeg(face), f"The face in {which}, as FaceNet sees it", f"The face in {which}", "crop")
+            for face, which in zip(found.faces, NAMES, strict=True)
         )
     )
-    for count, which in zip(found.counts, ("first", "second"), strict=True):
+    for count, which in zip(found.counts, NAMES, strict=True):
         if count > 1:
-            show.note(f"The {which} picture shows {count} faces: the largest was compared.")
+            show.note(f"{which.capitalize()} shows {count} faces; the largest one was compared.")
     show.note(f"It took {seconds * 1000:.0f} ms.")
 
 
-show.title("Compare", "Two pictures, two networks: do they show one person? Nobody has to be known for this.")
+show.title("Compare", "Do two pictures show the same person? Two networks answer, also about people who are not known.")
 columns = st.columns(2, gap="medium")
 with columns[0]:
     first = choose.picture("compare_1", "The first picture")
@@ -62,4 +63,4 @@ with columns[1]:
 if first and second:
     tell(*result(first, second))
 else:
-    show.notice("Choose two pictures, and the answer appears here.")
+    show.notice("Choose two pictures to see the answer.")

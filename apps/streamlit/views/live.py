@@ -1,34 +1,43 @@
-"""The camera as a stream: who is in front of it?
+"""The camera, live: who is in front of it?
 
-The browser shows its own camera and sends small pictures over the connection that the page has anyway, the next one
-when the last has been answered; what comes back are boxes and names, which the browser draws over its film. A peer
-connection (WebRTC) would need a server that both sides can reach, for a film that nobody watches on the other side. So
-the film stays smooth however slow the answers are, and no picture waits in a queue: 7 to 9 are answered each second
-on two cores that are busy with other work as well.
+    browser ──a small picture──► LiveRecogniser ──boxes and names──► drawn over the browser's own film ──► the next one
+
+Pictures travel over the connection that the page has anyway, each one after the last was answered. So the film stays
+smooth however slow the answers are, and no picture waits in a queue: two cores that are busy with other work as well
+answer 7 to 9 a second. A peer connection (WebRTC) would need a server that both sides can reach.
 """
 
 import base64
 import functools
+from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
+from apps.pictures import smaller
 from apps.streamlit import choose, login, shared, show
 from facerec.errors import FaceError, UnreadableImage
 from facerec.live.recognise import LiveRecogniser
 
-LARGEST = 700_000  # letters of a frame: 640 pixels in JPEG are a tenth of it
+LARGEST = 700_000  # letters of a frame in base64; a JPEG of 640 pixels has a tenth of that
 SIDE = 640
 
 
 @functools.cache
 def _component():
-    css, js = ((choose.HERE / f"live_camera.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    return st.components.v2.component("faces_live", css=css, js=js, html="<div class='live'></div>")
+    css, js = (choose.HERE / "live_camera.css", choose.HERE / "live_camera.js")
+    scripts = files("facerec.live") / "camera.js", js
+    return st.components.v2.component(
+        "faces_live",
+        css=css.read_text(encoding="utf-8"),
+        js="\n".join(script.read_text(encoding="utf-8") for script in scripts),
+        html="<div class='live'></div>",
+    )
 
 
 def recogniser() -> LiveRecogniser:
-    """This browser's own: it remembers who was in the last frames."""
+    """This session's recogniser, which remembers the last frames."""
     kept = st.session_state.get("live_recogniser")
     if kept is None or kept.threshold != shared.threshold():
         shared.end_live()
@@ -37,27 +46,31 @@ def recogniser() -> LiveRecogniser:
     return kept
 
 
-def frame_of(letters: Any):
-    """The frame (H, W, 3) in what the browser sent."""
+def frame_of(letters: Any) -> np.ndarray:
+    """The frame (H, W, 3) that the browser sent as base64.
+
+    Raises:
+        UnreadableImage: If it did not send a small picture.
+    """
     if not isinstance(letters, str) or len(letters) > LARGEST:
-        raise UnreadableImage("the browser sent something else than a small picture")
+        raise UnreadableImage("the browser did not send a small picture")
     try:
         data = base64.b64decode(letters, validate=True)
     except ValueError as error:
-        raise UnreadableImage("the browser sent something else than a picture") from error
-    return shared.smaller(shared.opened(data, "the frame"), SIDE)
+        raise UnreadableImage("the browser did not send a picture") from error
+    return smaller(shared.opened(data, "the frame"), SIDE)
 
 
 def answered(message: Any) -> dict:
-    """Boxes and names for one frame, and how many frames a second there are."""
+    """Boxes and names for one frame, or what is wrong with it."""
     number = message.get("number") if isinstance(message, dict) else None
     if not isinstance(number, int):
-        return {"number": 0, "faces": [], "problem": "the browser sent something else than a picture"}
+        return {"number": 0, "faces": [], "problem": "the browser did not send a picture"}
     if message.get("begins"):
         shared.end_live()
     try:
-        if not login.may_look():  # frames come without the page being drawn, and don't make a login last
-            raise login.NotLoggedIn("The login is over: log in again to go on.")
+        if not login.may_look():  # frames come without a click, so they do not extend a login
+            raise login.NotLoggedIn("Your login has ended. Log in again to continue.")
         frame = frame_of(message.get("jpeg"))
         tracks = recogniser().see(frame)
     except FaceError as error:
@@ -75,25 +88,23 @@ def answered(message: Any) -> dict:
 
 
 def see() -> None:
-    """Answer the frame that has just come; none, if the page was left while it came."""
+    """Answer the frame that has just arrived, unless the page was left meanwhile."""
     if "live" in st.session_state:
         st.session_state["live_answer"] = answered(st.session_state["live"].get("frame"))
 
 
 @st.fragment
 def stream() -> None:
-    """The camera; only this part of the page runs again for each frame."""
+    """The camera. Only this fragment runs again for each frame."""
     _component()(key="live", data=st.session_state.get("live_answer"), on_frame_change=see)
 
 
-show.title(
-    "Live", "The camera as it sees you: a box and a name for every face, and “unknown” for whoever is not known."
-)
+show.title("Live", "Your camera, live: a box and a name for every known face, and “unknown” for every other.")
 if len(shared.database()):
     stream()
     show.note(
-        "Pictures go to this app's computer while the camera is on, are looked at, and are not kept. A browser gives "
-        "its camera only to pages of its own computer (localhost) or from https."
+        "While the camera is on, its pictures go to the computer that runs this app; they are not kept. Browsers share "
+        "the camera only with pages from this computer (localhost) or over https."
     )
 else:
-    show.notice("Nobody is known yet: add somebody on the page People first.", "warn")
+    show.notice(choose.NO_ONE, "warn")

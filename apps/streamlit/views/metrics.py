@@ -1,4 +1,4 @@
-"""How it runs: the network, the people, the time it takes; and whether it was right."""
+"""How the app runs: the network, the people, the answer times, and how often the answers were right."""
 
 from dataclasses import replace
 
@@ -17,8 +17,8 @@ HIDDEN = "(hidden)"
 
 
 def mark(number: int, key: str) -> None:
-    """Take note of what somebody says about a decision."""
-    if key not in st.session_state or not may_mark(number):  # the page was left, or the login ended, meanwhile
+    """Mark a decision as the visitor says."""
+    if key not in st.session_state or not may_mark(number):  # meanwhile the page was left, or the login ended
         return
     said = st.session_state[key]
     try:
@@ -28,23 +28,23 @@ def mark(number: int, key: str) -> None:
 
 
 def may_mark(number: int) -> bool:
-    """Whether whoever is here may say if a decision was right: theirs, or any with a login."""
+    """Whether this visitor may mark a decision: they asked for it, or have logged in."""
     return shared.asked_here(number) or login.who() is not None
 
 
 def name_of(each: Decision) -> str | None:
-    """Who was claimed or found; who stood at the door is nobody's business but theirs who asked or have a login."""
+    """The name in a decision; hidden from visitors who neither asked for it nor have logged in."""
     return each.identity if each.identity is None or may_mark(each.number) else HIDDEN
 
 
 def table(recent: list[Decision]) -> pd.DataFrame:
-    """The decisions, with the names that may be seen here."""
+    """The decisions, with the names that this visitor may see."""
     return table_of([replace(each, identity=name_of(each)) for each in recent])
 
 
 def row(each: Decision) -> None:
-    """One decision, and whether it was right."""
-    key, who = f"mark_{each.number}", name_of(each) or ("–" if each.kind == "compare" else "nobody known")
+    """One decision, and its mark."""
+    key, who = f"mark_{each.number}", name_of(each) or ("–" if each.kind == "compare" else "unknown")
     st.session_state[key] = None if each.right is None else RIGHT if each.right else WRONG
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key=f"row_{each.number}"):
         st.html(
@@ -73,21 +73,17 @@ def numbers() -> None:
     info = info_of(model)
     show.tiles(
         [
-            ("Network", info.name, f"its weights are known by {(database.network or 'nothing')[:18]}… (fingerprint)"),
+            ("Network", info.name, f"fingerprint of its weights: {(database.network or 'none')[:18]}…"),
             ("Threshold", f"{shared.threshold():.2f}", f"the network's own: {info.threshold:.2f}"),
-            ("People", f"{len(database):,}", "who are known"),
-            ("Decisions", f"{len(log):,}", "since the start, 1,000 at most"),
-            (
-                "Half of the answers within",
-                f"{took[0] * 1000:.0f} ms" if took else "–",
-                "of the picture’s arrival (median, p50)",
-            ),
-            ("95 of 100 answers within", f"{took[1] * 1000:.0f} ms" if took else "–", "so that 5 take longer (p95)"),
-            ("Memory", f"{memory:,.0f} MB", "that the app takes now (resident set size, RSS)"),
+            ("People", f"{len(database):,}", "in the database"),
+            ("Decisions", f"{len(log):,}", "since the start, at most the last 1,000"),
+            ("Median answer time", f"{took[0] * 1000:.0f} ms" if took else "–", "from the picture’s arrival"),
+            ("95 % of answers within", f"{took[1] * 1000:.0f} ms" if took else "–", "the slowest 5 % take longer"),
+            ("Memory", f"{memory:,.0f} MB", "in use now (resident set size)"),
             (
                 "Right",
-                f"{right.value:.0%}" if right else "–",
-                f"of {marked} marked; of many it would be {right.low:.0%} to {right.high:.0%} (95 % interval)"
+                f"{100 * right.value:.0f} %" if right else "–",
+                f"of {marked} marked; 95 % interval: {100 * right.low:.0f} to {100 * right.high:.0f} %"
                 if right
                 else "mark some below",
             ),
@@ -95,16 +91,17 @@ def numbers() -> None:
     )
 
 
-show.title("Metrics", "What runs here, how long it takes, and how often it is right. No picture is kept for this.")
+show.title("Metrics", "What is running, how fast it answers, and how often it is right. No pictures are kept.")
 numbers()
-show.heading("The last decisions")
+show.heading("Recent decisions")
 if problem := st.session_state.pop("metrics_problem", ""):
     show.notice(problem, "warn")
 recent = shared.decisions().recent()
 if recent:
     show.note(
-        "Was it right? Say so, and the share above follows. Whoever asked, in the same window, and whoever has logged "
-        "in sees the name and can say so. Times are those of the app’s computer. All of this is gone when the app ends."
+        "Mark decisions as right or wrong, and the share above follows. You see and mark the decisions that you asked "
+        "for in this window, or all of them once you have logged in. Times are those of the app’s computer. "
+        "Everything here is gone when the app stops."
     )
     pages = -(-len(recent) // PER_PAGE)
     page = st.pagination(pages, key="metrics_page") if pages > 1 else 1
@@ -119,4 +116,4 @@ if recent:
         on_click="ignore",
     )
 else:
-    show.notice("Nothing has been decided yet: verify, recognise or compare somebody.")
+    show.notice("No decisions yet. Verify, recognise or compare someone first.")

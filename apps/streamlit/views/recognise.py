@@ -1,4 +1,4 @@
-"""Who is on these pictures?"""
+"""Who is in these pictures?"""
 
 import hashlib
 import io
@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
+from apps.pictures import jpeg, smaller
 from apps.streamlit import choose, shared, show
 from apps.streamlit.decisions import spreadsheet_csv
-from apps.streamlit.shared import smaller
 from facerec.errors import FaceError
 from facerec.live.drawing import annotate
 from facerec.live.tracking import Track
@@ -21,20 +21,20 @@ from fr_utils import identify
 MOST = 100  # pictures at once
 PER_PAGE = 6
 NEAREST = 5
-SIDE = 1000  # pixels of a picture on the page
-SURE = 0.8  # a name that is less probable gets a sign that says so
+SIDE = 1000  # pixels of the longer side of a picture on the page
+SURE = 0.8  # a less probable name gets a warning
 
 
 @dataclass(frozen=True)
 class Named:
-    """One picture and who is on it.
+    """One picture and the people in it.
 
     Attributes:
-        name: What its file is called.
-        picture: The picture, small, as JPEG; None if it can't be opened.
-        scale: How much smaller it is than what ``faces`` speaks of.
-        faces: What ``identify`` says, a row per face and rank; who is unknown depends on the threshold.
-        problem: Why there is no face named, or nothing.
+        name: The name of its file.
+        picture: The picture, scaled down, as a JPEG; None if it can't be opened.
+        faces: What ``identify`` returns, a row per face and rank; who is unknown depends on the threshold.
+        problem: Why no face is named; empty if there is one.
+        scale: The size of ``picture``, relative to the photo that the boxes in ``faces`` refer to.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Named:
     scale: float = 1.0
 
     def at(self, threshold: float) -> "Named":
-        """The same, for another threshold: nothing has to be looked at again for it."""
+        """The same picture at another threshold, without searching it again."""
         if not len(self.faces):
             return self
         unknown = ~(self.faces.distance < threshold)
@@ -54,12 +54,12 @@ class Named:
 
 
 def named(given: choose.Chosen) -> Named:
-    """Name the faces of one picture; whatever is wrong with it is said, and sinks no other."""
+    """Name the faces of one picture; if it can't be used, the result says why, and the others go on."""
     name, threshold = shared.one_line(given.name), shared.threshold()
     with shared.watch() as took:
         try:
             photo = shared.opened(given.data, name)
-            with shared.turn():
+            with shared.TURNS:
                 faces = identify(photo, shared.database(), shared.model(), threshold, top=NEAREST)
         except FaceError as error:
             return Named(name, None, pd.DataFrame(), str(error))
@@ -68,29 +68,29 @@ def named(given: choose.Chosen) -> Named:
         words = "unknown" if row.is_unknown else "known"
         shared.decided("recognise", row.identity, row.distance, words, took() / len(first))
     small = smaller(photo, SIDE)
-    problem, scale = "" if len(faces) else "no face was found in it", small.shape[1] / photo.shape[1]
-    return Named(name, show.jpeg(small, SIDE, 92), faces, problem, scale)
+    problem, scale = "" if len(faces) else "no face found", small.shape[1] / photo.shape[1]
+    return Named(name, jpeg(small, SIDE, 92), faces, problem, scale)
 
 
 def drawn(each: Named) -> bytes:
-    """The picture with boxes and names, as JPEG."""
+    """The picture with boxes and names, as a JPEG."""
     first = each.faces[each.faces["rank"] == 1] if len(each.faces) else each.faces
     tracks = [
         Track(row.face + 1, np.array(row.box, float) * each.scale, row.identity, row.distance, True)
         for row in first.itertuples()
     ]
-    return show.jpeg(annotate(np.asarray(Image.open(io.BytesIO(each.picture))), tracks), SIDE)
+    return jpeg(annotate(np.asarray(Image.open(io.BytesIO(each.picture))), tracks), SIDE)
 
 
 def results(pictures: list[choose.Chosen]) -> list[Named]:
-    """All of them, with a bar; what was found before is not looked for again, whatever the threshold is now."""
+    """The result of each picture, behind a progress bar; known results are reused, also at another threshold."""
     key = shared.state()
     if st.session_state.get("recognised_for") != key:
         st.session_state["recognised_for"], st.session_state["recognised"] = key, {}
     before, now = st.session_state["recognised"], {}
     digests = [(hashlib.sha256(each.data).digest(), each.name) for each in pictures]
     missing = sum(digest not in before for digest in digests)
-    bar = st.progress(0.0, "Looking at the pictures …") if missing > 1 else None
+    bar = st.progress(0.0, "Searching the pictures …") if missing > 1 else None
     for number, (digest, each) in enumerate(zip(digests, pictures, strict=True), 1):
         now[digest] = before[digest] if digest in before else named(each)
         if bar:
@@ -102,7 +102,7 @@ def results(pictures: list[choose.Chosen]) -> list[Named]:
 
 
 def table(found: list[Named]) -> pd.DataFrame:
-    """A row per face, and one for each picture in which there is none or that can't be opened."""
+    """A row per face, and one for each picture without a face or that can't be opened."""
     rows = []
     for each in found:
         for _, ranks in each.faces.groupby("face") if len(each.faces) else ():
@@ -117,7 +117,7 @@ def table(found: list[Named]) -> pd.DataFrame:
 
 
 def tell(each: Named) -> None:
-    """One picture, with a line per face."""
+    """One picture, with a line for each face."""
     with st.container(border=True):
         left, right = st.columns([3, 2], gap="medium")
         with left:
@@ -127,56 +127,56 @@ def tell(each: Named) -> None:
                 show.figures(show.figure(drawn(each), each.name, f"{each.name}, with boxes and names"))
         with right:
             if each.picture is not None and each.problem:
-                show.notice("No face was found in it. Is it upright, lit, and large enough to see?", "warn")
+                show.notice("No face found. Is it upright, well lit and large enough?", "warn")
             st.html("".join(line(ranks) for _, ranks in each.faces.groupby("face")) if len(each.faces) else "<p></p>")
 
 
 def line(ranks: pd.DataFrame) -> str:
-    """One face: who it is, how far, how sure, and who else is near."""
+    """One face as HTML: the name, how sure it is, and the nearest people."""
     top = ranks.iloc[0]
     who, kind = ("Unknown", "info") if top.is_unknown else (top.identity, "warn" if top.confidence < SURE else "good")
     others = "".join(f"<li>{show.esc(row.nearest)}<span>{row.distance:.2f}</span></li>" for row in ranks.itertuples())
     return (
         f'<div class="face {"good" if kind == "good" else "warn"}"><b>{show.icon(kind)}{show.esc(who)}</b>'
         f'<p class="small">{show.esc(how_sure(top))}</p>'
-        f"<details><summary>the nearest {len(ranks)}</summary><ol>{others}</ol></details></div>"
+        f"<details><summary>The nearest {len(ranks)}</summary><ol>{others}</ol></details></div>"
     )
 
 
 def how_sure(top: Any) -> str:
-    """How far the nearest is; and if that is who it is, how sure that is."""
+    """The distance of the nearest person and, for a known face, the confidence."""
     if top.is_unknown:
         return f"nearest: {top.nearest}, distance {top.distance:.2f}"
     if np.isnan(top.confidence):
         return f"distance {top.distance:.2f}"
-    doubt = ": have a look yourself" if top.confidence < SURE else ""
+    doubt = "; please check" if top.confidence < SURE else ""
     return f"distance {top.distance:.2f}, {show.per_cent(top.confidence)} sure that it is {top.nearest}{doubt}"
 
 
 def pictures() -> list[choose.Chosen]:
-    """The pictures that were given, in one way or another."""
+    """Ask for pictures: files, the camera, or an example."""
     source = st.segmented_control(
         "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE], default="Files", required=True, key="recognise_source"
     )
     if source == "Files":
         files = st.file_uploader(
-            "Pictures: drop one or many here",
+            "Pictures: drop one or more here",
             shared.ENDINGS,
             accept_multiple_files=True,
             key="recognise_files",
             label_visibility="collapsed",
         )
         if len(files) > MOST:
-            show.notice(f"{len(files)} pictures are many: the first {MOST} are looked at.", "warn")
+            show.notice(f"{len(files)} pictures are too many at once: only the first {MOST} are used.", "warn")
         return [choose.Chosen(file.name, file.getvalue()) for file in files[:MOST]]
     given = choose.one("recognise", "Picture", source, "Files")
     return [given] if given else []
 
 
-show.title("Recognise", "One picture or many, one face or many in each: who is it? Somebody, or somebody unknown.")
+show.title("Recognise", "Name every face in one picture or in many. A face that matches no one is marked as unknown.")
 given = pictures()
 if not len(shared.database()):
-    show.notice("Nobody is known yet: add somebody on the page People first.", "warn")
+    show.notice(choose.NO_ONE, "warn")
 elif given:
     found = results(given)
     whole = table(found)
@@ -187,7 +187,7 @@ elif given:
             (
                 "Pictures",
                 str(len(found)),
-                f"{problems} without a face, or unreadable" if problems else "all could be used",
+                f"{problems} unreadable or without a face" if problems else "all usable",
             ),
             ("Known faces", str(known), ""),
             ("Unknown faces", str(unknown), ""),
@@ -196,7 +196,7 @@ elif given:
     page = st.pagination(-(-len(found) // PER_PAGE), key="recognise_page") if len(found) > PER_PAGE else 1
     for each in found[(page - 1) * PER_PAGE : page * PER_PAGE]:
         tell(each)
-    show.heading("All of it as a table")
+    show.heading("Results as a table")
     st.dataframe(
         whole,
         hide_index=True,
@@ -214,4 +214,4 @@ elif given:
         on_click="ignore",
     )
 else:
-    show.notice("Choose a picture, and whoever is on it is named here.")
+    show.notice("Choose one or more pictures to see who is in them.")

@@ -7,24 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from apps.pictures import boxed, jpeg
 from apps.streamlit import choose, shared, show
-from apps.streamlit.looking import Verified, face_box, portrait_of, verified
+from apps.streamlit.looking import Look, distance_to, face_box, look, portrait_of
 from facerec.networks import confidence
 
 WELCOME, AWAY = "Welcome in", "Go away"
-NEAR = 0.1  # so little over the threshold is a near miss
+NEAR = 0.1  # a distance that is over the threshold by less is a near miss
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is shown of one verification.
+    """What the page shows of one verification.
 
     Attributes:
-        distance: How far the face is from whom it claims to be.
-        probability: That it is them, if it was as likely as not beforehand; NaN if nobody has measured it.
+        distance: From the face to the claimed person.
+        probability: That it is the claimed person, if before looking that was as likely as not; NaN for a network
+            that was never calibrated.
         count: How many faces the picture shows.
         seconds: From the picture to the answer.
-        figures: Both faces, as the page shows them.
+        figures: Both faces, as HTML.
     """
 
     distance: float
@@ -35,7 +37,7 @@ class Answer:
 
 
 def asked(identity: str, picture: choose.Chosen) -> Answer:
-    """The answer; a page that is only drawn again does not ask again."""
+    """The answer; drawing the page again does not compute it again."""
     known = hashlib.sha256(shared.database()[identity].tobytes()).digest()
     question = (identity, hashlib.sha256(picture.data).digest(), known, shared.threshold())
     if st.session_state.get("verify_answer", (None,))[0] != question:
@@ -45,64 +47,62 @@ def asked(identity: str, picture: choose.Chosen) -> Answer:
 
 
 def answer(identity: str, picture: choose.Chosen) -> Answer:
-    """Look, measure, decide, and take note of it."""
+    """Look, measure, decide, and note the decision."""
     with shared.watch() as took:
         photo = shared.opened(picture.data, picture.name)
-        with shared.turn():
-            found = verified(photo, identity, shared.database(), shared.model())
-    words = WELCOME if found.distance < shared.threshold() else AWAY
-    shared.decided("verify", identity, found.distance, words, took())
-    probability = float(confidence(found.distance, shared.model()))
-    shown = tuple(figures(identity, picture, found))
-    return Answer(found.distance, probability, found.look.count, took(), shown)
+        with shared.TURNS:
+            seen = look(photo, shared.model())
+            distance = distance_to(identity, seen, shared.database(), shared.model())
+    words = WELCOME if distance < shared.threshold() else AWAY
+    shared.decided("verify", identity, distance, words, took())
+    probability = float(confidence(distance, shared.model()))
+    return Answer(distance, probability, seen.count, took(), tuple(figures(identity, picture, seen)))
 
 
-def figures(identity: str, picture: choose.Chosen, found: Verified) -> Iterator[str]:
-    """The face at the door and, if a photo is kept, the one that is known, each in its box."""
+def figures(identity: str, picture: choose.Chosen, seen: Look) -> Iterator[str]:
+    """The face at the door and, if a photo is kept, the known one, each in its box."""
     name = shared.one_line(picture.name)
-    door = show.jpeg(show.boxed(found.look.photo, found.look.detection["box"]))
+    door = jpeg(boxed(seen.photo, seen.detection["box"]))
     yield show.figure(door, f"At the door: {name}", "The picture, with a box around the face")
     known = portrait_of(identity, shared.database())
     if known is not None:
         box = known_box(known)
-        known = show.jpeg(known if box is None else show.boxed(known, box))
-        yield show.figure(known, f"{identity}, as known here", f"The photo of {identity}, with a box around the face")
+        known = jpeg(known if box is None else boxed(known, box))
+        yield show.figure(known, f"{identity} in the database", f"The photo of {identity}, with a box around the face")
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def known_box(photo: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Where the face of a kept photo is; looked for once, since the same people come again and again."""
+    """Where the face of a kept photo is; searched once, since the same people come again and again."""
     return face_box(photo)
 
 
 def comfort(over: float) -> str:
-    """A friendly word for whoever is sent away, by how far they were over the threshold."""
+    """A friendly word for a visitor who is sent away, by how far the distance is over the threshold."""
     if over < NEAR:
-        return "That was close: if it is you, try another picture, from the front and in good light."
-    return "No offence: to the network this is somebody else’s face."
+        return "That was close. If it is you, try another picture: from the front, in good light."
+    return "No offence: to the network, this is someone else’s face."
 
 
 def tell(identity: str, found: Answer) -> None:
-    """The verdict, the line and the two faces."""
+    """The verdict, the scale and the two faces."""
     distance, threshold = found.distance, shared.threshold()
     welcome = distance < threshold
-    than = "less" if welcome else "not less"
-    detail = f"The distance from {identity} is {distance:.2f}, and that is {than} than {threshold:.2f}."
+    side = "below" if welcome else "not below"
+    detail = f"The distance from {identity} is {distance:.2f}, {side} the threshold of {threshold:.2f}."
     if not welcome:
         detail += f" {comfort(distance - threshold)}"
     show.verdict(WELCOME if welcome else AWAY, detail, welcome)
     show.scale(distance, threshold)
     show.figures(*found.figures)
-    several = (
-        f"The picture shows {found.count} faces: the largest, in the box, was compared. " if found.count > 1 else ""
-    )
     if found.probability == found.probability:
         sure = show.per_cent(found.probability)
-        show.note(f"The probability that this is {identity} is {sure}, if it was as likely as not beforehand.")
+        show.note(f"Starting from fifty-fifty, the probability that this is {identity} is now {sure}.")
+    several = f"The picture shows {found.count} faces; the largest one was compared. " if found.count > 1 else ""
     show.note(f"{several}It took {found.seconds * 1000:.0f} ms.")
 
 
-show.title("Verify", "Somebody is at the door and says who they are. Is it true?")
+show.title("Verify", "Someone is at the door and gives a name. Is it really them?")
 left, right = st.columns([1, 2], gap="medium")
 with left:
     claimed = choose.person("verify_claimed", "Who do they say they are?")
@@ -112,4 +112,4 @@ if claimed and given:
     tell(claimed, asked(claimed, given))
 else:
     missing = " and ".join(what for what, there in (("a name", claimed), ("a picture", given)) if not there)
-    show.notice(f"Choose {missing}, and the answer appears here.")
+    show.notice(f"Choose {missing} to see the answer.")

@@ -1,0 +1,48 @@
+"""Pictures as both apps show them: smaller, with a box around the face, and as a JPEG inside the page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from facerec.live.drawing import KNOWN, draw_box
+
+
+def smaller(photo: np.ndarray, side: int) -> np.ndarray:
+    """A photo (H, W, 3), scaled down so that its longer side has at most so many pixels."""
+    scale = side / max(photo.shape[:2])
+    if scale >= 1:
+        return photo
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+
+
+def boxed(photo: np.ndarray, box: Sequence[int], side: int | None = None) -> np.ndarray:
+    """A copy of a photo with a box around the face.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        box: The face's x, y, width and height in the photo's pixels.
+        side: The longer side of the copy, in pixels; None keeps the photo's size.
+
+    Returns:
+        The copy, (h, w, 3) uint8.
+    """
+    copy = smaller(photo, side).copy() if side else photo.copy()
+    scale, width = copy.shape[1] / photo.shape[1], max(2, max(copy.shape[:2]) // 160)
+    draw_box(copy, tuple(round(n * scale) for n in box), KNOWN, width)
+    return copy
+
+
+def jpeg(photo: np.ndarray, side: int = 720, quality: int = 88) -> bytes:
+    """A photo (H, W, 3) as a JPEG whose longer side has at most so many pixels."""
+    _, data = cv2.imencode(".jpg", smaller(photo, side)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def data_url(data: bytes) -> str:
+    """A JPEG as a ``data:`` URL, which a page shows without another request."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
