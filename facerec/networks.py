@@ -22,12 +22,14 @@ from facerec._files import ROOT, in_project, sha256_of
 from facerec._quiet import quietly
 from facerec.detection import TEMPLATE, Point
 from facerec.errors import BadArgument, BadNetwork
-from facerec.evaluation import Probability, check_share
+from facerec.evaluation.probability import Probability
+from facerec.evaluation.rates import check_share
 from facerec.photos import reason_of
-from inception_blocks_v2 import InceptionResNetV1
 
 with quietly():
     import keras
+
+    from inception_blocks_v2 import InceptionResNetV1
 
 #: The network that notebooks, apps and tools load by default.
 DEFAULT_NETWORK = "weights/resnet"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from facerec.detection import extract_face
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
 from facerec.networks import confidence, load_facenet
-from fr_utils import identify, verify, who_is_it
+from fr_utils import distance_to, identify, verify, who_is_it
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
 
@@ -49,6 +51,16 @@ def test_who_is_it_takes_the_nearest_identity(images, network, database):
     distance, identity = who_is_it(images / "camera_1.jpg", database, network)
     assert identity == min(distances, key=distances.get)
     assert distance == pytest.approx(min(distances.values()), abs=1e-5)
+
+
+def test_distance_to_is_the_distance_of_verify_and_says_nothing(images, network, database, capsys):
+    for name in ("lena", "otto"):
+        distance = distance_to(images / "camera_0.jpg", name, database, network)
+        assert capsys.readouterr().out == ""
+        assert distance == verify(images / "camera_0.jpg", name, database, network)[0]
+        capsys.readouterr()
+    encoding = img_to_encoding(images / "camera_0.jpg", network)
+    assert distance == pytest.approx(np.sqrt(np.square(encoding - database["otto"]).sum()), abs=1e-5)
 
 
 def test_verify_accepts_the_right_person(images, network, database, capsys):
@@ -170,3 +182,19 @@ def test_default_threshold_is_the_networks_own(images, database, capsys):
     strict.facenet = dataclasses.replace(strict.facenet, threshold=0.2)
     assert who_is_it(images / "camera_0.jpg", database, strict)[1] is None
     assert who_is_it(images / "camera_0.jpg", database, strict, threshold=0.7)[1] == "lena"
+
+
+def test_import_loads_no_engine_no_training_and_no_app():
+    code = "import sys, fr_utils; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    not_needed = (
+        "facerec.database.sqlite",
+        "facerec.database.milvus",
+        "facerec.learning",
+        "facerec.live",
+        "apps",
+        "tools",
+    )
+    extras = ("pymilvus", "faiss", "sklearn", "streamlit", "flask", "tests")
+    assert "facerec.gallery" in loaded
+    assert not [module for module in loaded if module.startswith((*not_needed, *extras))]

@@ -2,9 +2,9 @@
 
     manifest.json    who: name, how many encodings, times, and a checksum of everything
     encodings.npy    (n, D) float32, all encodings one below the other
-    photos/1.jpg …   numbered: nobody's name is a file's
+    photos/1.jpg …   numbered: no file is called after a person
 
-A file that is read may come from anybody: it is refused whole, or taken in whole.
+A file that is read need not be trusted: it is refused whole, or taken in whole.
 """
 
 from __future__ import annotations
@@ -28,45 +28,21 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from facerec._files import whole
-from facerec.database.entries import (
-    OtherNetwork,
-    Picture,
-    check_encodings,
-    check_name,
-    is_fingerprint,
-    other_network,
-    pack,
-    short,
-)
+from facerec.database.engine import Engine
+from facerec.database.entries import OtherNetwork, check_encodings, is_fingerprint, other_network, short
+from facerec.database.names import check_name
+from facerec.database.pictures import Picture, pack
 from facerec.errors import BadArgument, UnreadableImage
 
 FORMAT, VERSION = "face-database", 1
-
-
 MAX_PEOPLE = 5_000_000
-
-
 MAX_MANIFEST = 200_000_000  # bytes, or half the file where that is more: a million people need as much
-
-
 MAX_ARRAY = 20_000_000_000  # bytes
-
-
 MAX_HEADER = 1000  # bytes before the numbers of the array
-
-
 MAX_RATIO = 30  # how far a member may be compressed; JSON of names and digests comes nowhere near
-
-
 MAX_JPEG = 20_000_000  # bytes
-
-
 IN_MEMORY = 100_000_000  # bytes of packed pictures; more lie in a temporary file without a name
-
-
-KINDS = {str: "a text", int: "a whole number", float | int: "a number", list: "a list"}
-
-
+KINDS = {str: "text", int: "a whole number", float | int: "a number", list: "a list"}
 ENTRIES = {
     "identity": str,
     "encodings": int,
@@ -75,35 +51,34 @@ ENTRIES = {
     "changed": float | int,
     "photos": list,
 }
-
-
+DAMAGED = (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError, UnicodeError)
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
 
-def write_archive(engine: Any, path: Path) -> None:
-    """As ``FaceDatabase.export_to``."""
+def write_archive(engine: Engine, path: Path) -> None:
+    """Write everyone in an engine into an archive, whole or not at all.
+
+    Args:
+        engine: Whose people they are; all are read from one state.
+        path: The file; its folder is made, and a file that is there is replaced.
+
+    Raises:
+        OSError: If it can't be written.
+    """
     with engine.at_rest(), _private(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         people, rows = _write_encodings(engine, archive)
         numbers = itertools.count(1)
         for person in people:
-            person["photos"] = [
-                _write_photo(archive, next(numbers), jpeg) for jpeg, _ in engine.pictures(person["identity"])
-            ]
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "network": engine.network,
-            "dimension": engine.dimension,
-            "encodings": rows,
-            "people": people,
-        }
-        text = json.dumps(manifest, ensure_ascii=False, indent=0)
+            pictures = engine.pictures(person["identity"])
+            person["photos"] = [_write_photo(archive, next(numbers), jpeg) for jpeg, _ in pictures]
+        head = {"format": FORMAT, "version": VERSION, "network": engine.network, "dimension": engine.dimension}
+        text = json.dumps({**head, "encodings": rows, "people": people}, ensure_ascii=False, indent=0)
         archive.writestr("manifest.json", text.encode(), zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def _private(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, whole or not at all, that nobody but its owner may read; one that was there keeps its mode."""
+    """A file to write, whole or not at all, that only its owner may read; one that was there keeps its mode."""
     before = path.stat().st_mode & 0o777 if path.exists() else None
     with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
         if os.name == "posix":
@@ -114,8 +89,8 @@ def _private(path: Path) -> Iterator[BinaryIO]:
             path.chmod(before)
 
 
-def _write_encodings(engine: Any, archive: zipfile.ZipFile) -> tuple[list[dict], int]:
-    """Write all encodings as one array; who has how many of its rows, and how many there are."""
+def _write_encodings(engine: Engine, archive: zipfile.ZipFile) -> tuple[list[dict], int]:
+    """Write all encodings as one array. Returns a manifest entry per person, and how many rows there are."""
     total = sum(len(encodings) for _, encodings, _, _ in engine.entries())
     header = io.BytesIO()
     shape = (total, engine.dimension or 0)
@@ -126,16 +101,8 @@ def _write_encodings(engine: Any, archive: zipfile.ZipFile) -> tuple[list[dict],
         for identity, encodings, added, changed in engine.entries():
             data = encodings.astype("<f4").tobytes()
             stream.write(data)
-            sha256 = hashlib.sha256(data).hexdigest()
-            people.append(
-                {
-                    "identity": identity,
-                    "encodings": len(encodings),
-                    "sha256": sha256,
-                    "added": added,
-                    "changed": changed,
-                }
-            )
+            person = {"identity": identity, "encodings": len(encodings), "sha256": hashlib.sha256(data).hexdigest()}
+            people.append({**person, "added": added, "changed": changed})
     return people, total
 
 
@@ -145,8 +112,21 @@ def _write_photo(archive: zipfile.ZipFile, number: int, jpeg: bytes) -> dict[str
     return {"file": name, "sha256": hashlib.sha256(jpeg).hexdigest()}
 
 
-def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
-    """As ``FaceDatabase.import_from``."""
+def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
+    """Take in the people of an archive, all at once.
+
+    Args:
+        engine: What takes them in.
+        path: The file, which need not be trusted.
+        on_conflict: What to do with a name that is known: "refuse" the file, "skip" or "replace" the person.
+
+    Returns:
+        How many people were taken in.
+
+    Raises:
+        BadArgument: If it is not such an archive, or damaged.
+        OtherNetwork: If its encodings are another network's.
+    """
     try:
         if not path.is_file():
             what = "is a folder; a file is needed" if path.is_dir() else "is not there"
@@ -157,19 +137,11 @@ def read_archive(engine: Any, path: Path, on_conflict: str) -> int:
             return _take_in(engine, archive, on_conflict)
     except MemoryError as error:
         raise BadArgument(f"{path} needs more memory than there is; nothing was taken in") from error
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        EOFError,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        UnicodeError,
-    ) as error:
-        raise BadArgument(f"{path} is damaged, no ZIP file, or can't be read: {error}") from error
+    except DAMAGED as error:
+        raise BadArgument(f"{path} is damaged, not a ZIP file, or can't be read: {error}") from error
 
 
-def _take_in(engine: Any, archive: _Archive, on_conflict: str) -> int:
+def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
     count = 0
     with engine.change() as change:
         archive.check_network(engine)
@@ -201,7 +173,7 @@ class _Person:
 
 
 class _Archive:
-    """A file of ``export_to`` from anybody: nothing in it is believed before it is checked, and nothing is unpacked.
+    """An archive that is not trusted: everything is checked before it is believed, and nothing is unpacked to disk.
 
     Members are read by number, never written anywhere; sizes are checked before anything is unpacked, and again by what
     comes out; arrays are read as plain numbers. Pictures are packed while they are checked, before the database is
@@ -220,7 +192,7 @@ class _Archive:
         return BadArgument(f"{self.path}: {what}; nothing was taken in")
 
     def check(self) -> None:
-        """Check all of it."""
+        """Check all of it; raises ``BadArgument``."""
         self._check_members()
         manifest = self._manifest()
         self._read_people(manifest["people"])
@@ -233,21 +205,24 @@ class _Archive:
             for photo in person.photos:
                 self._pack(photo)
 
-    def check_network(self, engine: Any) -> None:
+    def check_network(self, engine: Engine) -> None:
         """Refuse encodings of another network, or of another size."""
         if engine.network and self.people and self.network is None:
             raise OtherNetwork(
-                f"{self.path}: nobody said whose its encodings are, and {engine.where} holds those of "
+                f"{self.path} does not say which network made its encodings, and {engine.where} holds those of "
                 f"{short(engine.network)}"
             )
         if engine.network and self.people and self.network != engine.network:
             raise other_network(engine.where, engine.network, self.network)
         if engine.network is None and self.network and self.people and engine.count():
             raise self.error(
-                f"its encodings are of {short(self.network)}, and nobody said whose the database's are (label() does)"
+                f"its encodings are of {short(self.network)}, and the database does not say which network made its own "
+                f"(label() notes it)"
             )
         if engine.dimension and self.people and engine.dimension != self.array.shape[1]:
-            raise self.error(f"encodings of {self.array.shape[1]} numbers; the database has such of {engine.dimension}")
+            raise self.error(
+                f"its encodings have {self.array.shape[1]} numbers; those in the database have {engine.dimension}"
+            )
 
     # -------------------------------------------------------------------------------------------- members
     def _check_members(self) -> None:
@@ -255,7 +230,7 @@ class _Archive:
         for member in self.file.infolist():
             name = member.orig_filename
             if name not in ("manifest.json", "encodings.npy") and not PHOTO_NAME.fullmatch(name):
-                raise self.error(f"a member is called {name!r:.80}, which none of such a file is")
+                raise self.error(f"it has a member {name!r:.80}, which such an archive never has")
             if name in self.members:
                 raise self.error(f"{name} is in it twice")
             self._check_member(member, size)
@@ -292,14 +267,14 @@ class _Archive:
         try:
             manifest = json.loads(self.read("manifest.json").decode(), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise self.error(f"manifest.json is no JSON: {error}") from error
+            raise self.error(f"manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise self.error(f"manifest.json does not say that its format is {FORMAT!r}")
         if manifest.get("version") != VERSION:
             raise self.error(f"it is of version {manifest.get('version')!r:.20}; this project reads {VERSION}")
         network, people = manifest.get("network"), manifest.get("people")
         if not (network is None or is_fingerprint(network)):
-            raise self.error(f"manifest.json: network={network!r:.80} is no fingerprint")
+            raise self.error(f"manifest.json: network={network!r:.80} is not a fingerprint")
         if not isinstance(people, list) or len(people) > MAX_PEOPLE:
             raise self.error(f"manifest.json: people must be a list of at most {MAX_PEOPLE:,}")
         self.network = network
@@ -325,7 +300,7 @@ class _Archive:
         if not 1 <= entry["encodings"] <= MAX_PEOPLE:
             raise self.error(f"{where}: encodings={entry['encodings']!r:.40}, how many there are, must be 1 or more")
         if not all(0 <= entry[key] < 1e11 for key in ("added", "changed")):  # seconds, until the year 5138
-            raise self.error(f"{where}: added or changed is no time")
+            raise self.error(f"{where}: added or changed is not a time")
         for photo in entry["photos"]:
             if not isinstance(photo, dict) or not all(isinstance(photo.get(key), str) for key in ("file", "sha256")):
                 raise self.error(f"{where}: a photo without file or sha256")
@@ -355,7 +330,7 @@ class _Archive:
                 raise ValueError("another version of the format")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
         except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-            raise self.error(f"encodings.npy is no array of NumPy: {error}") from error
+            raise self.error(f"encodings.npy is not a NumPy array: {error}") from error
         if dtype.str != "<f4" or fortran or len(shape) != 2:
             raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
         if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != dimension:
@@ -366,7 +341,7 @@ class _Archive:
         self.array = np.frombuffer(data, "<f4").reshape(shape)
 
     def encodings_of(self, person: _Person) -> np.ndarray:
-        """A person's encodings (n, D): the bytes are those of their checksum, and brought to unit length if need be."""
+        """A person's encodings (n, D), checked against their SHA-256, and brought to unit length if need be."""
         encodings = self.array[person.start : person.stop]
         if hashlib.sha256(encodings.tobytes()).hexdigest() != person.sha256:
             raise self.error(f"the encodings of {person.identity!r} are damaged (wrong SHA-256)")
@@ -381,14 +356,14 @@ class _Archive:
         return jpeg, self.spool.read(thumbnail_bytes)
 
     def _photo(self, photo: Mapping[str, str]) -> bytes:
-        """The bytes of its checksum."""
+        """The bytes of a photo, checked against their SHA-256."""
         data = self.read(photo["file"])
         if hashlib.sha256(data).hexdigest() != photo["sha256"]:
             raise self.error(f"{photo['file']} is damaged (wrong SHA-256)")
         return data
 
     def _pack(self, photo: Mapping[str, str]) -> None:
-        """Make sure that it is a picture, and keep what can't be read from the archive again as it is."""
+        """Make sure that it is a photo, and keep in ``spool`` what the archive does not hold as it will be kept."""
         data = self._photo(photo)
         try:
             jpeg, thumbnail = pack(data, name=photo["file"])
@@ -400,4 +375,4 @@ class _Archive:
 
 
 def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")

@@ -5,7 +5,7 @@
     Index       finds candidates among very many; they are compared exactly
     IndexFile   rows and index in a file, to open a million at once
 
-Nothing here is the truth: all of it can be made again from the database.
+All of it can be made again from the database.
 """
 
 from __future__ import annotations
@@ -25,14 +25,10 @@ import numpy as np
 
 from facerec._files import whole
 
-#: What rounding can add to or take from a product of two encodings: whoever is within it may be the nearest.
+#: Rounding of a product of two encodings: all rows within it of the best one may be the nearest.
 ROUNDING = 1e-5
-
-
 #: So many candidates of the index are ranked exactly: among a million crowded faces the index alone is too coarse.
 DEPTH = 2048
-
-
 #: At most so many products are held at once (16 MB): what is still in the processor's cache is searched quickest.
 AT_ONCE = 4_000_000
 
@@ -60,7 +56,7 @@ class View:
     index: Index | None
 
     def search(self, probes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest people of each probe: their numbers (0 for nobody) and distances, both (m, k)."""
+        """The k nearest people of each probe: their numbers (0 for none) and distances, both (m, k)."""
         people, distances = np.zeros((len(probes), k), np.int64), np.full((len(probes), k), np.inf, np.float32)
         depth = max(DEPTH, 16 * k * self.most)
         by_index = self.index is not None and depth <= len(self.base) // 8
@@ -93,7 +89,7 @@ class View:
             yield np.flatnonzero(row >= max(_at_most_the(needed, row) - ROUNDING, -4.0))
 
     def _by_index(self, probes: np.ndarray, k: int, depth: int) -> Iterator[np.ndarray]:
-        """For each probe the candidates of the index, and the best of the rows that it doesn't know."""
+        """For each probe the candidates of the index, and the best of the rows that it does not know."""
         tail = probes @ self.tail.T
         tail[:, self.gone[self.gone >= len(self.base)] - len(self.base)] = -np.inf
         found = zip(self.index.search(probes, depth), self._best(tail, k), strict=True)
@@ -118,7 +114,7 @@ class View:
 
 
 def _at_most_the(needed: int, row: np.ndarray) -> float:
-    """A number that so many of a row reach, near the greatest that they do; -inf if there are fewer."""
+    """A number that at least ``needed`` of a row reach, as great as can be found quickly; -inf if there are fewer."""
     if needed == 1 or len(row) < needed:
         return row.max(initial=-np.inf) if needed == 1 else -np.inf
     if needed <= len(row) // 1024:  # each of the best 64s has one that reaches the last of them: quicker than sorting
@@ -166,7 +162,7 @@ class Rows:
             self.most = max(self.most, int(np.unique(people, return_counts=True)[1].max()))
 
     def cross_out(self, people: np.ndarray) -> None:
-        """Rows of these people don't count any more."""
+        """Let the rows of these people count no more."""
         known = people[people <= self.last]
         if len(known):
             whose = self.people[: self.count]
@@ -220,14 +216,14 @@ class Index:
         return self.codes.search(probes, depth)[1]
 
     def to_bytes(self) -> bytes:
-        """For a file."""
+        """The index as bytes, for a file."""
         import faiss
 
         return faiss.serialize_index(self.codes).tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Index:
-        """From a file."""
+        """The index of ``to_bytes``."""
         import faiss
 
         return cls(faiss.deserialize_index(np.frombuffer(data, np.uint8)))
@@ -249,13 +245,13 @@ class IndexFile:
     """The encodings as one matrix, and their index, in a file beside the database: to open a million at once.
 
     A header of JSON, the matrix, the number of each row's person, the index. The header says of which database and
-    which state it is, and has a checksum of the rest. It is never needed: the database has it all.
+    which state it is, and has a checksum of the rest.
     """
 
     HEADER = 4096
 
     def __init__(self, path: Path, mode: int = 0o600) -> None:
-        self.path, self.mode = path, mode  # who may read it: by default its owner, or whoever may read the database
+        self.path, self.mode = path, mode  # by default only its owner may read it
 
     def write(self, view: View, stamp: Mapping[str, Any], stop: threading.Event, allowed: Callable) -> None:
         """Write it whole, unless ``allowed``, a context that keeps others from writing, says that it is out of date.
@@ -270,7 +266,7 @@ class IndexFile:
             Abandoned: If there is no file now.
         """
         with ExitStack() as until_named, whole(self.path) as unfinished:
-            unfinished.touch(0o600)  # whoever forgets somebody from now on removes it; who did so before is seen here
+            unfinished.touch(0o600)  # who forgets a person from now on removes it; who did before is seen below
             unfinished.chmod(self.mode)
             with allowed() as up_to_date:
                 if not up_to_date:
@@ -342,8 +338,3 @@ def _counted(stream: BinaryIO, data: bytes) -> bytes:
     """Write, and hand back what was written."""
     stream.write(data)
     return data
-
-
-def nobody(m: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is found where nobody is known: no names (m, k), at infinite distances."""
-    return np.full((m, k), None, object), np.full((m, k), np.inf, np.float32)

@@ -126,9 +126,9 @@ def test_database_without_a_network_is_rejected_until_it_is_labelled(images, net
     with FaceDatabase(tmp_path / "door.db") as lasting:
         lasting["lena"] = database["lena"]
         for ask in (who_is_it, identify, lambda *args: verify(args[0], "lena", *args[1:])):
-            with pytest.raises(OtherNetwork, match="nobody said"):
+            with pytest.raises(OtherNetwork, match="does not say which network"):
                 ask(images / "camera_0.jpg", lasting, network)
-        with pytest.raises(OtherNetwork, match="nobody said"):
+        with pytest.raises(OtherNetwork, match="does not say which network"):
             build_database(images, network, into=lasting)
     folder = portraits(tmp_path / "people", ("lena.jpg", images / "lena.jpg"))
     with FaceDatabase(tmp_path / "new.db") as lasting:

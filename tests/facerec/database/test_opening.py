@@ -1,0 +1,96 @@
+"""An address leads to its engine; other arguments, and missing packages, are clear errors."""
+
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from facerec.database import BadDatabase, FaceDatabase
+from facerec.errors import BadArgument
+from tests.facerec.database.helpers import unit
+
+
+@pytest.mark.parametrize("where", [None, {}, 5, "", "  ", "a\0b", "milvus:", b"people.db", io.BytesIO()])
+def test_bad_address_is_rejected_and_no_file_appears(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadArgument, match="^where"):
+        FaceDatabase(where)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_in_the_wrong_order_are_rejected(tmp_path, monkeypatch, small_network):
+    monkeypatch.chdir(tmp_path)
+    for swapped in ((small_network,), (small_network, "people.db")):
+        with pytest.raises(BadArgument, match=r"^where must be a path, .*; it is a Functional: FaceDatabase\(where"):
+            FaceDatabase(*swapped)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["", "milvus:"])
+def test_folders_are_made_and_tilde_is_the_home_folder(tmp_path, monkeypatch, kind):
+    if kind:
+        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with FaceDatabase(f"{kind}~/faces/here/people.db") as database:
+        assert database.where == f"{kind}{tmp_path / 'faces' / 'here' / 'people.db'}"
+        assert (tmp_path / "faces" / "here" / "people.db").exists()
+        database["lena"] = unit(1)[0]
+        database.export_to("~/elsewhere/people.zip")
+        assert (tmp_path / "elsewhere" / "people.zip").exists()
+        assert database.import_from(Path("~/elsewhere/people.zip"), on_conflict="replace") == 1
+
+
+HEAVY = {"faiss", "keras", "milvus_lite", "pandas", "pymilvus", "tensorflow", "tqdm", "facerec.database.milvus"}
+USES = {
+    "import": ("import facerec.database", set()),
+    "search among few": (
+        "d = facerec.database.FaceDatabase(':memory:'); d['lena'] = np.eye(8)[0]; d.nearest(np.eye(8)[0])",
+        set(),
+    ),
+    "table": ("facerec.database.FaceDatabase(':memory:').people()", {"pandas"}),
+    "search among many": (
+        "from facerec.database.sqlite import memory; memory.INDEX_FROM = 20; d = facerec.database.FaceDatabase(':memory:');"
+        "d.update((str(i), e) for i, e in enumerate(np.eye(32))); d.settle()",
+        {"faiss"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("use", "loads"), USES.values(), ids=USES)
+def test_heavy_packages_are_imported_only_when_they_are_needed(use, loads):
+    code = f"import sys, numpy as np, facerec.database; {use}; print(*{HEAVY} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, {*done.stdout.split()}) == (0, loads), done.stderr
+
+
+@pytest.mark.parametrize("where", ["milvus:people.db", "http://localhost:19530"])
+def test_milvus_address_without_pymilvus_says_what_to_install(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)  # as if it were not installed
+    with pytest.raises(BadArgument, match=r'is Milvus, which needs: pip install "face-recognition-course\[scale\]"'):
+        FaceDatabase(where)
+
+
+def test_arguments_for_milvus_are_rejected_elsewhere():
+    with pytest.raises(BadArgument, match="token: for Milvus only"):
+        FaceDatabase(":memory:", token="x")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_unreachable_milvus_is_reported_in_our_words(unused_port):
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed")
+    where = f"http://127.0.0.1:{unused_port}"
+    with pytest.raises(BadDatabase, match=f"^no Milvus answers at {where}: is it running, and is that its address[?]$"):
+        FaceDatabase(where, timeout=0.5)
