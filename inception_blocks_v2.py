@@ -1,37 +1,36 @@
-"""The Inception networks, block by block: architecture only.
+"""The Inception networks, block by block: architecture only, in standard Keras layers.
 
-Two FaceNets are built here out of Inception blocks, from standard Keras layers alone:
+* :func:`faceRecoModel`, the small FaceNet: 96×96 pixels, 3.7 million parameters, after OpenFace's nn4.small2.
+* :func:`InceptionResNetV1`, the later and larger one: 160×160 pixels, 22.8 million parameters, with the layer names
+  of the network whose weights many courses hand out.
 
-* :func:`faceRecoModel`, the small one: 96×96 pixels, 3.7 million parameters, after OpenFace's nn4.small2.
-* :func:`InceptionResNetV1`, the later and larger one: 160×160 pixels, 22.8 million parameters, with the layer
-  names of the network whose weights many courses hand out.
+An Inception block looks at the same picture through several windows at once and stacks the results in the channels:
 
-An Inception block looks at the same picture through several windows at once (1×1, 3×3, 5×5 pixels and a
-pooling), and stacks what they see in the channels. A 1×1 convolution in front of each wide window reduces
-the channels first, because that is where the arithmetic would go.
+          ┌─ 1×1 ─► 3×3 ──┐
+    x ────┼─ 1×1 ─► 5×5 ──┼─► concatenate
+          ├─ pool ─► 1×1 ─┤
+          └─ 1×1 ─────────┘
+
+The 1×1 convolution in front of a wide window reduces the channels first, which saves most of the arithmetic.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from facerec._quiet import quietly
-from facerec.errors import BadArgument
-
-with quietly():
-    import keras
-    from keras import layers
+import keras
+from keras import layers
 
 
 class Inception(NamedTuple):
-    """What one Inception block is made of; a branch with 0 filters is left out.
+    """The branches of one Inception block; a branch with 0 filters is left out.
 
     Args:
         one: Filters of the 1×1 branch.
         three: Filters of the 3×3 branch: of the 1×1 reduction, then of the 3×3 convolution.
         five: The same for the 5×5 branch.
         pool: ``"max"`` or ``"average"``: the kind of pooling over 3×3 pixels.
-        pool_filters: Filters of the 1×1 convolution behind the pooling; 0 passes the pooled channels on.
+        pool_filters: Filters of the 1×1 convolution after the pooling; 0 passes the pooled channels on.
         strides: 2 halves the picture.
     """
 
@@ -43,7 +42,7 @@ class Inception(NamedTuple):
     strides: int = 1
 
 
-#: The small network's blocks, from input to output. Behind each: the shape it returns for 96×96 faces.
+#: The small network's blocks, from input to output. Beside each: its output shape for 96×96 faces.
 BLOCKS = {
     "3a": Inception(64, (96, 128), (16, 32), "max", 32),  #                   (m, 12, 12, 256)
     "3b": Inception(64, (96, 128), (32, 64), "average", 64),  #               (m, 12, 12, 320)
@@ -53,7 +52,6 @@ BLOCKS = {
     "5a": Inception(256, (96, 384), (0, 0), "average", 96),  #                (m, 3, 3, 736)
     "5b": Inception(256, (96, 384), (0, 0), "max", 96),  #                    (m, 3, 3, 736)
 }
-
 
 POOLINGS = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
 
@@ -74,8 +72,8 @@ def inception_block(x, block: Inception, name: str):
 
     Args:
         x: (m, H, W, C).
-        block: The branches, a row of :data:`BLOCKS`.
-        name: The prefix of all layer names, such as ``"inception_3a"``.
+        block: The branches: a row of :data:`BLOCKS`.
+        name: The prefix of all layer names, for example ``"inception_3a"``.
 
     Returns:
         (m, H, W, C') or, with strides 2, (m, H/2, W/2, C').
@@ -100,29 +98,28 @@ def inception_block(x, block: Inception, name: str):
 
 
 def faceRecoModel(input_shape: tuple[int, int, int] = (96, 96, 3), dimension: int = 128) -> keras.Model:
-    """The small Inception FaceNet: a face becomes 128 numbers of unit length.
+    """Build the small Inception FaceNet: a face becomes 128 numbers of unit length.
 
     Args:
-        input_shape: (S, S, 3); the faces are RGB with values from 0 to 255. The network scales them itself.
+        input_shape: (S, S, 3) with S of at least 32. Faces are RGB in 0..255; the network scales them itself.
         dimension: How many numbers an encoding has.
 
     Returns:
-        A ``keras.Model``, (m, S, S, 3) → (m, dimension), with untrained weights.
+        A ``keras.Model`` (m, S, S, 3) → (m, dimension), with untrained weights.
 
     Raises:
-        BadArgument: if ``input_shape`` is not (S, S, 3) with S of at least 32.
+        ValueError: If ``input_shape`` is not (S, S, 3) with S of at least 32.
 
     Example:
         >>> faceRecoModel(input_shape=(96, 96, 3)).output_shape
         (None, 128)
 
     Source:
-        Schroff et al., "FaceNet", 2015 (NN4), in the size of OpenFace's nn4.small2. Instead of its L2 pooling
-        and local response normalisation there are average pooling and batch normalisation, and each padding is
-        "same".
+        Schroff et al., "FaceNet", 2015 (NN4), in the size of OpenFace's nn4.small2. Average pooling replaces its L2
+        pooling, batch normalisation its local response normalisation, and each padding is "same".
     """
     if len(input_shape) != 3 or min(input_shape[:2]) < 32 or input_shape[2] != 3:
-        raise BadArgument(f"input_shape {input_shape!r}: expected (S, S, 3) with S of at least 32")
+        raise ValueError(f"input_shape {input_shape!r}: expected (S, S, 3) with S of at least 32")
     faces = keras.Input(input_shape, name="faces")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(faces)  #     (m, 96, 96, 3)   in -1..1
     x = conv_bn_relu(x, 64, 7, "stem", "1", strides=2)  #                      (m, 48, 48, 64)
@@ -139,7 +136,7 @@ def faceRecoModel(input_shape: tuple[int, int, int] = (96, 96, 3), dimension: in
 
 
 class Stage(NamedTuple):
-    """A stage of a network, for tables and diagrams: its name, output shape without m, and parameters."""
+    """One row of a table or diagram of a network: a stage's name, output shape without m, and parameters."""
 
     name: str
     shape: tuple[int, ...]
@@ -147,13 +144,13 @@ class Stage(NamedTuple):
 
 
 def stages_of(model: keras.Model) -> list[Stage]:
-    """The stages of ``faceRecoModel``, from the face to the encoding: what belongs together counts as one.
+    """List the stages of ``faceRecoModel``, from the face to the encoding; the layers of a block are one stage.
 
     Args:
-        model: A network of ``faceRecoModel``, with batch normalisation or folded.
+        model: A network of ``faceRecoModel``, with its batch normalisation or with it folded away.
 
     Returns:
-        A row per stage; their parameters add up to the network's.
+        A row per stage; the parameters add up to the network's.
 
     Example:
         >>> [stage.name for stage in stages_of(faceRecoModel())]
@@ -172,7 +169,7 @@ def stages_of(model: keras.Model) -> list[Stage]:
 
 
 class Conv(NamedTuple):
-    """One convolution of a branch: filters, kernel (rows, columns), strides; strides 2 come without padding."""
+    """One convolution of a branch: filters, kernel (rows, columns), strides; with strides 2 it has no padding."""
 
     filters: int
     kernel: tuple[int, int] = (1, 1)
@@ -190,7 +187,6 @@ RESNET_STEM = (
     ("Conv2d_4b_3x3", 256, 3, 2, "valid"),  #   (m, 17, 17, 256)
 )
 
-
 #: The residual blocks: their branches, each a row of convolutions.
 RESIDUAL = {
     "Block35": (
@@ -202,7 +198,6 @@ RESIDUAL = {
     "Block8": ((Conv(192),), (Conv(192), Conv(192, (1, 3)), Conv(192, (3, 1)))),
 }
 
-
 #: The blocks that halve the picture; a max-pooling is their last branch.
 REDUCTION = {
     "Mixed_6a": ((Conv(384, (3, 3), 2),), (Conv(192), Conv(192, (3, 3)), Conv(256, (3, 3), 2))),
@@ -213,8 +208,7 @@ REDUCTION = {
     ),
 }
 
-
-#: The stages behind the stem: (block, how many, scale of what is added to the input), or (reduction,).
+#: The stages after the stem: (block, how many, scale of its output before the addition), or (reduction,).
 RESNET_STAGES = (
     ("Block35", 5, 0.17),  #    (m, 17, 17, 256)
     ("Mixed_6a",),  #           (m, 8, 8, 896)
@@ -241,7 +235,7 @@ def name_of_conv(row: tuple[Conv, ...], index: int) -> str:
 
 
 def branches_of(x, rows: tuple[tuple[Conv, ...], ...], name: str) -> list:
-    """All branches of a block over the same input."""
+    """The outputs of a block's branches, which all look at the same input."""
     outputs = []
     for number, row in enumerate(rows):
         y = x
@@ -259,8 +253,8 @@ def residual_inception_block(x, kind: str, name: str, scale: float, activation: 
     Args:
         x: (m, H, W, C).
         kind: A key of :data:`RESIDUAL`.
-        name: The prefix of all layer names, such as ``"Block35_1"``.
-        scale: What the block adds is multiplied by this first.
+        name: The prefix of all layer names, for example ``"Block35_1"``.
+        scale: The branches' output is multiplied by this before it is added.
         activation: Applied to the sum; None leaves it linear.
 
     Returns:
@@ -288,29 +282,28 @@ def reduction_block(x, name: str):
 def InceptionResNetV1(
     input_shape: tuple[int, int, int] = (160, 160, 3), dimension: int = 128, dropout: float = 0.2
 ) -> keras.Model:
-    """FaceNet's later form, with the layer names of the courses' ``keras-facenet-h5/model.json``.
+    """Build the later FaceNet, with the layer names of the courses' ``keras-facenet-h5/model.json``.
 
-    Weights in the legacy ``.h5`` layout load into it with ``load_weights(path, by_name=True)``. The courses'
-    file scales inside a residual block with a Lambda layer; here ``Rescaling`` and ``Add`` do the same.
+    Weights in the legacy ``.h5`` layout load into it with ``load_weights(path, by_name=True)``. Inside a residual
+    block the courses' file scales with a Lambda layer; here ``Rescaling`` and ``Add`` do the same.
 
     Args:
-        input_shape: (S, S, 3) with S of at least 75. The network scales nothing: it wants what it was
-            trained on.
-        dimension: How many numbers an encoding has: 128 or 512 in the weights that are about.
+        input_shape: (S, S, 3) with S of at least 75. The network does not scale its input: give it what its weights
+            were trained on.
+        dimension: How many numbers an encoding has: 128 or 512 in published weights.
         dropout: The share of features that is dropped in training.
 
     Returns:
-        A ``keras.Model``, (m, S, S, 3) → (m, dimension), with untrained weights. The output is not yet of
-        unit length.
+        A ``keras.Model`` (m, S, S, 3) → (m, dimension), with untrained weights. Its output is not of unit length yet.
 
     Raises:
-        BadArgument: if ``input_shape`` is not (S, S, 3) with S of at least 75.
+        ValueError: If ``input_shape`` is not (S, S, 3) with S of at least 75.
 
     Source:
         Szegedy et al., 2016 (Inception-ResNet-v1).
     """
     if len(input_shape) != 3 or min(input_shape[:2]) < 75 or input_shape[2] != 3:
-        raise BadArgument(f"input_shape {input_shape!r}: expected (S, S, 3) with S of at least 75")
+        raise ValueError(f"input_shape {input_shape!r}: expected (S, S, 3) with S of at least 75")
     faces = keras.Input(input_shape, name="input_1")
     x = faces
     for name, *conv in RESNET_STEM:

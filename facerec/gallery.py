@@ -48,7 +48,8 @@ def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gall
         model: The network that made the encodings.
 
     Returns:
-        The gallery. A dict's entries are read at the first search, or by ``ready``; a ``FaceDatabase`` may change meanwhile.
+        The gallery. A dict's entries are read at the first search, or by ``ready``; a ``FaceDatabase`` may change
+        meanwhile.
 
     Raises:
         BadArgument: If the database is not a mapping.

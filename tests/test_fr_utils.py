@@ -195,6 +195,6 @@ def test_import_loads_no_engine_no_training_and_no_app():
         "apps",
         "tools",
     )
-    extras = ("pymilvus", "faiss", "sklearn", "streamlit", "flask", "tests")
+    extras = ("pymilvus", "faiss", "streamlit", "flask", "tests")
     assert "facerec.gallery" in loaded
     assert not [module for module in loaded if module.startswith((*not_needed, *extras))]

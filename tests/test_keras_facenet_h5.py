@@ -10,7 +10,8 @@ import pytest
 from facerec._files import ROOT
 from facerec.encoding import faces_to_encodings, img_to_encoding, photos_to_encodings
 from facerec.enrol import build_database
-from facerec.networks import fold_batch_norm, load_facenet
+from facerec.learning.folding import fold_batch_norm
+from facerec.networks import load_facenet
 from inception_blocks_v2 import faceRecoModel, stages_of
 
 CARD = (ROOT / "keras-facenet-h5" / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def inception():
     return load_facenet("keras-facenet-h5")
 
 
-def test_it_is_face_reco_model_with_batch_normalisation_folded(inception):
+def test_shipped_network_is_face_reco_model_folded(inception):
     ours = fold_batch_norm(faceRecoModel((96, 96, 3)))
     assert [layer.name for layer in inception.layers] == [layer.name for layer in ours.layers]
     assert [w.shape for w in inception.get_weights()] == [w.shape for w in ours.get_weights()]
@@ -41,7 +42,7 @@ def test_it_is_face_reco_model_with_batch_normalisation_folded(inception):
     assert f"{(ROOT / 'keras-facenet-h5' / 'model.h5').stat().st_size / 1e6:.1f} MB" in CARD
 
 
-def test_its_distances_are_the_golden_ones(inception, images):
+def test_distances_are_the_golden_ones(inception, images):
     names = ["lena", "camera_0", "ines", "lookalike", "kofi"]
     encodings = np.stack([img_to_encoding(images / f"{name}.jpg", inception) for name in names])
     np.testing.assert_allclose(np.linalg.norm(encodings, axis=1), 1, atol=1e-5)
@@ -49,13 +50,13 @@ def test_its_distances_are_the_golden_ones(inception, images):
     np.testing.assert_allclose(distances, GOLDEN, atol=3e-3)
 
 
-def test_a_face_is_encoded_alike_alone_and_in_a_batch(inception):
+def test_face_has_the_same_encoding_alone_and_in_a_batch(inception):
     faces = np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3)).astype(np.uint8)
     alone = np.concatenate([faces_to_encodings(face[None], inception) for face in faces])
     np.testing.assert_allclose(faces_to_encodings(faces, inception), alone, atol=1e-4)
 
 
-def test_the_card_names_the_camera_pictures_that_it_gets_wrong(inception, images, answers):
+def test_card_names_the_camera_pictures_that_the_network_gets_wrong(inception, images, answers):
     database, _ = build_database(images, inception, progress=False)
     known = np.stack(list(database.values()))
     cameras = [name for name in answers if name.startswith("camera_")]
@@ -68,7 +69,7 @@ def test_the_card_names_the_camera_pictures_that_it_gets_wrong(inception, images
     assert sum(answers[camera] is not None for camera in cameras) == 16
 
 
-def test_the_card_quotes_its_curve_and_what_export_measured():
+def test_card_quotes_the_curve_and_the_exported_forms():
     rows = (ROOT / "docs" / "results" / "distill_log.csv").read_text().splitlines()[1:]
     steps, crops, *_, cosine, _ = rows[-1].split(",")
     assert f"| {int(crops):,} |" in CARD and f"{float(cosine):.3f}" in CARD and f"--steps {steps} " in CARD

@@ -1,11 +1,11 @@
-"""Run a notebook from top to bottom, say how far it is, and leave it as a page.
+"""Run a notebook from top to bottom, show its progress, and leave it as a page.
 
     python tools/run_notebook.py Face_Recognition.ipynb              # or: make run
     python tools/run_notebook.py Face_Recognition.ipynb --in-place   # for authors: keeps the outputs in the notebook
 
-Each section's heading is printed when it is reached. At the end come the output of the cell that is tagged
-``answers``, if there is one, and where the page lies: ``build/<name>.html``, with its pictures and formulas inside,
-to be read without a network. The notebook itself is not changed, unless by ``--in-place``.
+Each section's heading is printed when it is reached, and at the end the output of the cells tagged ``answers``. The
+page, ``build/<name>.html``, holds its pictures and formulas, so it needs no network. The notebook itself changes only
+with ``--in-place``.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ def headings(cell: NotebookNode) -> list[str]:
 
 
 def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
-    """Execute every code cell in place, one after the other, and print each section's heading when it is reached.
+    """Execute every code cell, and print each section's heading when it is reached.
 
     Args:
         notebook: The notebook; its outputs and execution counts are replaced.
-        folder: Where its code runs.
-        timeout: Seconds after which a cell is given up.
+        folder: The working directory of its code.
+        timeout: The most seconds that a cell may take.
 
     Returns:
-        The state of the widgets that it made, by their identifiers.
+        The state of its widgets, by their identifiers.
 
     Raises:
-        CellExecutionError: If a cell raises; ``.cell_number`` says which of the code cells it was, from 1.
-        CellTimeoutError: If a cell takes longer than ``timeout``; with ``.cell_number``, too.
-        DeadKernelError: If the kernel dies; with ``.cell_number``, too.
+        CellExecutionError: If a cell raises.
+        CellTimeoutError: If a cell takes longer than ``timeout``.
+        DeadKernelError: If the kernel dies. Each of the three has ``.cell_number``: which code cell it was, from 1.
     """
     start, reached = time.perf_counter(), []
 
@@ -85,8 +85,8 @@ def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
         extra_arguments=["--log-level=ERROR"],  # of the kernel itself
         on_cell_start=on_cell_start,
     )
-    # nbclient's own stand-in for Output widgets writes to the socket on which it waits for the kernel's answer, and
-    # then sometimes misses it, for ever. Without it, what a slider draws becomes an output like any other.
+    # nbclient's own replacement for Output widgets writes to the socket on which it waits for the kernel's answer, and
+    # then sometimes waits for it forever. Without it, what a slider draws becomes an output like any other.
     client.widget_registry = {}
     try:
         client.execute()
@@ -97,20 +97,20 @@ def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
 
 
 def explain(error: Exception, notebook: NotebookNode) -> str:
-    """What went wrong in which cell: the cell's code, and what Python said."""
+    """The number and the code of the cell that failed, and Python's error."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     cell = cells[error.cell_number - 1]
     code = "\n".join(f"  {i:3d}  {line}" for i, line in enumerate(cell.source.splitlines(), 1))
     traces = [output.traceback for output in cell.outputs if output.output_type == "error"]
-    said = "\n".join(traces[-1]) if traces else str(error)
+    message = "\n".join(traces[-1]) if traces else str(error)
     if not sys.stderr.isatty():
-        said = ANSI.sub("", said)
-    return f"\ncode cell {error.cell_number} of {len(cells)} failed:\n\n{code}\n\n{said}"
+        message = ANSI.sub("", message)
+    return f"\ncode cell {error.cell_number} of {len(cells)} failed:\n\n{code}\n\n{message}"
 
 
-# ------------------------------------------------------------------------- what is kept: no widgets, no times
+# ------------------------------------------------------------------ what is kept: no widgets, nothing of the moment
 def freeze_widgets(notebook: NotebookNode, state: dict) -> None:
-    """Replace what only lives while a kernel runs, progress bars and sliders, by a line of text."""
+    """Replace progress bars and sliders, which need a running kernel, with a line of text."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             view = output.get("data", {}).pop(WIDGET, None)
@@ -119,7 +119,7 @@ def freeze_widgets(notebook: NotebookNode, state: dict) -> None:
 
 
 def _as_text(view: dict, state: dict) -> str:
-    """A progress bar as it ended, or a word on any other widget."""
+    """A progress bar as it ended, or a note in place of any other widget."""
     widgets = list(_with_children(view["model_id"], state))
     bar = next((w for w in widgets if w.get("_model_name") == "FloatProgressModel"), None)
     if bar is None:
@@ -131,7 +131,7 @@ def _as_text(view: dict, state: dict) -> str:
 
 
 def _with_children(model_id: str, state: dict):
-    """A widget's state and, after it, those of the widgets inside it."""
+    """The state of a widget, then of the widgets inside it."""
     widget = state.get(model_id, {})
     yield widget
     for child in widget.get("children", []):
@@ -139,7 +139,7 @@ def _with_children(model_id: str, state: dict):
 
 
 def tidy(notebook: NotebookNode) -> None:
-    """Take away what depends on the machine and the moment, so that equal runs give equal files."""
+    """Remove what depends on the machine and the time, so that equal runs give equal files."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -162,13 +162,13 @@ def answers(notebook: NotebookNode) -> list[str]:
 
 # ---------------------------------------------------------------------------------------------- the page
 def mathml(formula: str, display: str = "inline") -> str:
-    """A LaTeX formula as MathML, which browsers draw by themselves, where nbconvert would load a library.
+    """A LaTeX formula as MathML, which browsers draw without a library.
 
     Example:
         >>> mathml("d < 1")[-52:]
         '<mi>d</mi><mo>&#x0003C;</mo><mn>1</mn></mrow></math>'
     """
-    # Browsers stretch and lower the bars of a norm that has an exponent, unless they are told not to.
+    # Otherwise browsers stretch and lower the bars of a norm that has an exponent.
     return latex_to_mathml(formula, display=display).replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
 
 
@@ -189,7 +189,7 @@ class MathMLRenderer(IPythonRenderer):
 
 
 class OfflineHTMLExporter(HTMLExporter):
-    """Makes a page that loads nothing: pictures and formulas are in it, scripts are not needed."""
+    """Makes a page that loads nothing: it holds its pictures and formulas and needs no scripts."""
 
     raw_template = """
     {%- extends 'lab/index.html.j2' -%}
@@ -199,7 +199,7 @@ class OfflineHTMLExporter(HTMLExporter):
     """
 
     def __init__(self, folder: Path):
-        """Args: folder: what the paths of pictures in the text start from."""
+        """Args: folder: the folder that the paths of pictures in the text start from."""
         super().__init__()
         self.embed_images = True
         self.folder = str(folder)
@@ -212,7 +212,7 @@ class OfflineHTMLExporter(HTMLExporter):
         return MarkdownWithMath(renderer=renderer).render(source)
 
     def default_filters(self):
-        """The usual filters, with this markdown in place of theirs."""
+        """The usual filters, but for Markdown ours."""
         yield from super().default_filters()
         yield "markdown2html", self.markdown2html
 
@@ -223,8 +223,8 @@ def write_page(notebook: NotebookNode, name: str, folder: Path, to: Path) -> Non
     Args:
         notebook: The executed notebook, without widgets.
         name: The page's title.
-        folder: What the paths of pictures in the text start from.
-        to: The file; its folder is made if need be.
+        folder: The folder that the paths of pictures in the text start from.
+        to: The file to write; its folder is created if it is missing.
     """
     resources = {"metadata": {"name": name, "path": str(folder)}}
     page, _ = OfflineHTMLExporter(folder).from_notebook_node(notebook, resources=resources)
@@ -234,14 +234,16 @@ def write_page(notebook: NotebookNode, name: str, folder: Path, to: Path) -> Non
 
 # ---------------------------------------------------------------------------------------------- the command
 def main(arguments: list[str] | None = None) -> int:
-    """Run the notebook, print the answers, write the page; 1 if a cell failed."""
+    """Run the notebook, print its answers and write its page. Returns 1 if a cell failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--in-place", action="store_true", help="write the outputs into the notebook, tidied")
-    parser.add_argument("--to", type=Path, help="the page; by default build/<name>.html")
-    parser.add_argument("--timeout", type=float, default=900, help="seconds after which a cell is given up")
+    parser.add_argument("--in-place", action="store_true", help="write the outputs into the notebook, too")
+    parser.add_argument("--to", type=Path, help="the page to write; by default build/<name>.html")
+    parser.add_argument(
+        "--timeout", type=float, default=900, help="the most seconds that a cell may take; by default %(default)g"
+    )
     args = parser.parse_args(arguments)
-    if sys.platform == "win32":  # the messages to the kernel need the other event loop there
+    if sys.platform == "win32":  # the messages to the kernel need this event loop
         asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
 
     start = time.perf_counter()
@@ -249,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, nbformat.reader.NotJSONError) as error:
-        print(f"{args.notebook} can't be read as a notebook: {error}", file=sys.stderr)
+        print(f"{args.notebook} can't be opened as a notebook: {error}", file=sys.stderr)
         return 1
     print(f"{path.name}: {sum(cell.cell_type == 'code' for cell in notebook.cells)} code cells", flush=True)
     try:
@@ -271,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
         nbformat.write(notebook, path)
         print(f"\n{path.name} now holds these outputs")
     shown = os.path.relpath(page) if page.is_relative_to(Path.cwd()) else page
-    print(f"\n{time.perf_counter() - start:.0f} seconds. The notebook as a page, to open in a browser: {shown}")
+    print(f"\n{time.perf_counter() - start:.0f} seconds. Open the notebook as a page in a browser: {shown}")
     return 0
 
 

@@ -1,1 +1,8 @@
-"""Networks that learn: pairs, twins, triplets, distillation."""
+"""Training: data sets of people, pairs and batches, Siamese twins, triplets, distillation, baselines.
+
+datasets ─► pairs ─┬─► siamese ─► siamese_training
+                   └─► triplets ─► triplet_training
+selection ─► prepare ─► clean          photos become faces to learn from
+crops ─► distillation ─► folding       a small network learns from a large one
+augmentation, checkpoints, baselines   shared by several of them
+"""

@@ -1,4 +1,7 @@
-"""TODO facerec.learning.augmentation."""
+"""Variations of aligned faces: nine named augmentations, and ``degrade``, which makes bad photographs of good ones.
+
+The augmentations take faces in 0..1 on any backend of Keras; ``degrade`` and its steps take uint8 faces one at a time.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,19 @@ def brightness(face, by: float):
 
 
 def contrast(face, by: float):
-    """Move a face's values away from its mean (``by`` over 1) or towards it."""
+    """Move a face's values away from their mean (``by`` above 1) or towards it (below 1)."""
     mean = ops.mean(face, axis=(-3, -2), keepdims=True)
     return ops.clip((face - mean) * by + mean, 0.0, 1.0)
 
 
 def saturation(face, by: float):
-    """Move a face's colours away from grey (``by`` over 1) or towards it."""
+    """Move a face's colours away from grey (``by`` above 1) or towards it (below 1)."""
     grey = ops.sum(face * np.array([0.299, 0.587, 0.114], np.float32), axis=-1, keepdims=True)  # Rec. 601
     return ops.clip((face - grey) * by + grey, 0.0, 1.0)
 
 
 def flip(face):
-    """Mirror a face."""
+    """Mirror a face left to right."""
     return ops.flip(face, axis=-2)
 
 
@@ -50,7 +53,14 @@ AUGMENTATIONS: dict[str, Callable] = {
 
 
 def augment(faces: np.ndarray) -> np.ndarray:
-    """Each face and its nine variations: (m, S, S, 3) in 0..1 → (10 m, S, S, 3), the variations behind the face."""
+    """Each face followed by its nine variations.
+
+    Args:
+        faces: (m, S, S, 3) in 0..1.
+
+    Returns:
+        (10 m, S, S, 3) float32 in 0..1.
+    """
     faces = np.asarray(faces, np.float32)
     varied = [faces, *(np.asarray(ops.convert_to_numpy(change(faces))) for change in AUGMENTATIONS.values())]
     return np.stack(varied, axis=1).reshape(-1, *faces.shape[1:])
@@ -61,8 +71,8 @@ def degrade(face: np.ndarray, rng: np.random.Generator, harsh: float = 1.0) -> n
 
     Args:
         face: (S, S, 3) uint8.
-        rng: Where the chances come from.
-        harsh: 0 leaves the face as it is; 1 is the usual harshness, more is harsher.
+        rng: The source of randomness.
+        harsh: The chance of every step is multiplied by this: 0 leaves the face unchanged, 1 is usual.
 
     Returns:
         (S, S, 3) uint8.
@@ -74,7 +84,7 @@ def degrade(face: np.ndarray, rng: np.random.Generator, harsh: float = 1.0) -> n
 
 
 def change_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, contrast, gamma and white balance, as one table of 256 values per colour."""
+    """Change exposure, contrast, gamma and white balance, with one table of 256 values per colour."""
     gain = rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, 3)  # exposure × white balance
     values = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.uniform(-0.45, 0.45)) * gain
     values = (values - 0.5) * rng.uniform(0.65, 1.25) + 0.5 + rng.uniform(-0.08, 0.08)
@@ -82,12 +92,12 @@ def change_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def lose_colour(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A grey picture."""
+    """Turn the picture grey."""
     return cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
 def add_side_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light that comes from one side."""
+    """Light the face from one side."""
     side = len(face)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.15, 0.5)
     across = np.linspace(-1, 1, side)
@@ -96,7 +106,7 @@ def add_side_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus, or moved while the picture was taken."""
+    """Blur the face as if out of focus, or as if the camera moved."""
     if rng.random() < 0.7:
         return cv2.GaussianBlur(face, (0, 0), rng.uniform(0.4, 2.0) * len(face) / 96)
     length = int(rng.integers(3, 8))
@@ -109,7 +119,7 @@ def blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def lose_pixels(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A face that had few pixels and was enlarged."""
+    """Shrink the face to few pixels and enlarge it again."""
     side = len(face)
     small = max(8, int(side * rng.uniform(0.3, 0.8)))
     shrunk = cv2.resize(face, (small, small), interpolation=cv2.INTER_AREA)
@@ -118,19 +128,19 @@ def lose_pixels(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_noise(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a small sensor adds in little light."""
+    """Add the noise of a small sensor in dim light."""
     noise = rng.standard_normal(face.shape, np.float32) * rng.uniform(2, 14)
     return (face + noise).clip(0, 255).astype(np.uint8)
 
 
 def compress(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Saved as a JPEG of low quality."""
+    """Save the face as a JPEG of low quality."""
     _, data = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def cover(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Something in front of the face: a patch of one colour, or of noise."""
+    """Cover a part of the face with a patch of one colour."""
     side = len(face)
     height, width = (rng.uniform(0.1, 0.35, 2) * side).astype(int) + 1
     y, x = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
@@ -139,7 +149,7 @@ def cover(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return face
 
 
-#: (chance at harshness 1, what happens), in the order in which it happens to a photograph.
+#: (chance at harshness 1, step), in the order in which a photograph suffers them.
 DEGRADATIONS = (
     (0.15, cover),
     (0.15, add_side_light),

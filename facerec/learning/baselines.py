@@ -1,7 +1,7 @@
-"""What any network has to beat: encodings that know nothing of faces, or only what directions faces vary in.
+"""Baselines that every network has to beat: plain pixels, and eigenfaces.
 
-Both are networks with the interface of a FaceNet, faces (m, 96, 96, 3) in 0..255 → encodings of unit length, so that
-everything that measures a FaceNet measures them too. A benchmark that they win says nothing about recognition.
+Both have the interface of a FaceNet, faces (m, 96, 96, 3) in 0..255 → encodings of unit length, so everything that
+measures a FaceNet can measure them. A benchmark on which they win says nothing about recognition.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ with quietly():
     import keras
     from keras import layers
 
-
 #: The side of the faces that the baselines take, in pixels.
 BASELINE_SIDE = 96
 
@@ -27,7 +26,7 @@ def _shrunk(pool: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
 
 
 def pixel_baseline() -> keras.Model:
-    """Plain pixels: 24×24 of them, without their mean, brought to unit length.
+    """Build the pixel baseline: 24×24 pixels, minus their mean, scaled to unit length.
 
     Returns:
         A ``keras.Model`` (m, 96, 96, 3) in 0..255 → (m, 1728).
@@ -38,27 +37,28 @@ def pixel_baseline() -> keras.Model:
 
 
 def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
-    """Eigenfaces: the directions in which faces vary most, each scaled to variance 1, brought to unit length.
+    """Fit eigenfaces: the directions in which faces vary most, each scaled to variance 1, then to unit length.
 
     Args:
-        faces: (n, 96, 96, 3) in 0..255 of the train people; nobody else's.
-        components: D, how many directions.
+        faces: (n, 96, 96, 3) in 0..255, of the train people only.
+        components: D, the number of directions.
 
     Returns:
         A ``keras.Model`` (m, 96, 96, 3) in 0..255 → (m, D).
 
     Raises:
-        BadArgument: If the faces have another shape, or are too few for so many directions.
+        BadArgument: If the faces have another shape, or are too few for that many directions.
 
-    Source: Turk and Pentland, "Eigenfaces for recognition", 1991; whitened as in Deng et al., "Transform-invariant
-    PCA", 2014, and compared by angle.
+    Source:
+        Turk and Pentland, "Eigenfaces for recognition", 1991; whitened as in Deng et al., "Transform-invariant PCA",
+        2014, and compared by angle.
     """
     from sklearn.decomposition import PCA
 
     if np.ndim(faces) != 4 or np.shape(faces)[1:] != (BASELINE_SIDE, BASELINE_SIDE, 3):
-        raise BadArgument(f"faces {np.shape(faces)}: (n, {BASELINE_SIDE}, {BASELINE_SIDE}, 3) are needed")
+        raise BadArgument(f"faces {np.shape(faces)}: expected (n, {BASELINE_SIDE}, {BASELINE_SIDE}, 3)")
     if not 1 <= components < len(faces):
-        raise BadArgument(f"components={components}: of {len(faces)} faces there are at most {len(faces) - 1}")
+        raise BadArgument(f"components={components}: {len(faces)} faces give at most {len(faces) - 1}")
     inputs, pixels = _shrunk(3)  # (m, 32 · 32 · 3)
     shrink = keras.Model(inputs, pixels)
     found = PCA(components, random_state=0).fit(shrink.predict(np.asarray(faces, np.float32), verbose=0))

@@ -1,4 +1,8 @@
-"""What every training here needs: to stop at any moment and go on as if nothing had happened, and to be quick."""
+"""Trainings that can stop at any moment and resume as if nothing had happened.
+
+``save_checkpoint`` and ``load_checkpoint`` keep everything that changes while a network learns; ``Epochs`` adds the
+learning curve, the best network and early stopping; ``precision`` makes trainings faster on processors that allow it.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +26,18 @@ with quietly():
     import keras
     from keras import ops
 
-
 FILE = "checkpoint.npz"
 
 
 @contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Layers that are made inside compute as the policy says: ``float32``, or ``mixed_bfloat16``.
+    """Set the dtype policy of the layers that are made in this block.
 
-    In the mixed one, weights keep four bytes per number and products are computed with two: quicker on processors that
-    can multiply such numbers (AVX512-BF16, AMX, GPUs), and much slower on others.
+    With ``mixed_bfloat16`` weights keep four bytes per number and products are computed with two: faster on processors
+    that can multiply such numbers (AVX512-BF16, AMX, GPUs), and much slower on others.
 
     Args:
-        policy: A dtype policy of Keras.
+        policy: A dtype policy of Keras, ``float32`` or ``mixed_bfloat16``.
 
     Raises:
         BadArgument: If Keras has no such policy.
@@ -51,18 +54,18 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def all_variables(model: keras.Model) -> list:
-    """Everything that changes in training: weights, batch statistics, dropout's seeds, the optimizer's state."""
+    """Everything that changes in training: weights, batch statistics, the seeds of dropout, the optimizer's state."""
     return [*model.variables, *model.optimizer.variables]
 
 
 def save_checkpoint(model: keras.Model, folder: Path, step: int, config: Mapping) -> None:
-    """Write the state after ``step`` steps (or epochs), in one piece.
+    """Write the state after ``step`` steps (or epochs), completely or not at all.
 
     Args:
-        model: Compiled, its optimizer built.
-        folder: Where to; the file is ``checkpoint.npz``.
-        step: How far the training has come.
-        config: All that the training depends on, as JSON can hold it.
+        model: A compiled model with its optimizer built.
+        folder: The folder of ``checkpoint.npz``.
+        step: The number of steps done.
+        config: Everything that the training depends on; must fit into JSON.
     """
     arrays = {f"v{i}": ops.convert_to_numpy(v) for i, v in enumerate(all_variables(model))}
     arrays |= {"step": np.array(step), "config": np.array(json.dumps(dict(config)))}
@@ -71,16 +74,16 @@ def save_checkpoint(model: keras.Model, folder: Path, step: int, config: Mapping
 
 
 def load_checkpoint(model: keras.Model, folder: Path, config: Mapping, may_differ: Sequence[str] = ()) -> int:
-    """Bring a model to the state of the checkpoint.
+    """Restore the state of a checkpoint, if there is one.
 
     Args:
-        model: As it was made for the training: compiled, its optimizer built.
-        folder: Where the checkpoint is, if there is one.
+        model: A compiled model with its optimizer built, made like the one that was saved.
+        folder: The folder of ``checkpoint.npz``.
         config: What the training depends on now.
-        may_differ: Entries of ``config`` that may have changed since, such as how long to train.
+        may_differ: Entries of ``config`` that may have changed since, for example how long to train.
 
     Returns:
-        The steps done; 0 if there is no checkpoint.
+        The number of steps done; 0 if there is no checkpoint.
 
     Raises:
         BadArgument: If the checkpoint was made with another configuration, or is damaged.
@@ -91,7 +94,7 @@ def load_checkpoint(model: keras.Model, folder: Path, config: Mapping, may_diffe
     differs = [key for key in asked if key not in may_differ and made_with.get(key) != asked[key]]
     if differs:
         what = ", ".join(f"{key} {made_with.get(key)!r}, not {asked[key]!r}" for key in differs)
-        raise BadArgument(f"{folder} was begun with {what:.300}; go on with that, or give another folder")
+        raise BadArgument(f"{folder} was begun with {what:.300}; continue with that, or choose another folder")
     with np.load(Path(folder) / FILE) as saved:
         for i, variable in enumerate(all_variables(model)):
             variable.assign(saved[f"v{i}"])
@@ -99,30 +102,34 @@ def load_checkpoint(model: keras.Model, folder: Path, config: Mapping, may_diffe
 
 
 def read_config(folder: Path) -> dict | None:
-    """What a training was begun with, or None if it has not begun."""
+    """The configuration that a training was begun with; None if it has not begun.
+
+    Raises:
+        BadArgument: If the checkpoint is damaged.
+    """
     if not (Path(folder) / FILE).exists():
         return None
     try:
         with np.load(Path(folder) / FILE) as saved:
             return json.loads(str(saved["config"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadArgument(f"{Path(folder) / FILE} is damaged ({error}); remove it to begin anew") from error
+        raise BadArgument(f"{Path(folder) / FILE} is damaged ({error}); remove it to start again") from error
 
 
 @dataclass
 class Log:
-    """A training's curve as a CSV file: a row each time the network is measured.
+    """A training's learning curve as a CSV file: a row each time the network is measured.
 
     Attributes:
-        file: Where it is kept.
-        columns: Of the table; the first one counts steps or epochs.
+        file: The CSV file.
+        columns: Its columns; the first one counts steps or epochs.
     """
 
     file: Path
     columns: Sequence[str]
 
     def cut_after(self, step: int) -> None:
-        """Forget rows behind the checkpoint from which the training goes on, and a last line that was cut off."""
+        """Remove rows that are newer than the checkpoint, and a last line that was cut off."""
         text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
         rows = list(csv.DictReader(line for line in text.splitlines(keepends=True) if line.endswith("\n")))
         kept = [row for row in rows if int(row[self.columns[0]]) <= step]
@@ -131,7 +138,7 @@ class Log:
                 self._write(unfinished, kept, "w")
 
     def add(self, **row) -> None:
-        """Add a row."""
+        """Append a row."""
         self._write(self.file, [row], "a")
 
     def _write(self, file: Path, rows: list[dict], mode: str) -> None:
@@ -149,22 +156,22 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 class Epochs:
-    """The epochs of one training, kept in a folder: begun anew or gone on with, and ended when nothing is gained.
+    """The epochs of one training in a folder: started or resumed, and stopped early when nothing more is gained.
 
-    The folder holds the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named network every
-    so many epochs (``epoch_010.keras``).
+    The folder holds the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and every so many epochs a
+    named network (``epoch_010.keras``).
 
     Args:
-        learner: The compiled model that learns; it is brought to where the folder's training was stopped.
-        folder: Where all of it is kept.
-        config: All that the training depends on, as JSON can hold it.
-        columns: Of the history; the first one is ``epoch``.
-        watched: The column that says which epoch was the best: the one with the lowest value.
-        may_differ: Entries of ``config`` that may have changed since it was begun.
+        learner: The compiled model that learns; its state is restored from the folder.
+        folder: The folder of the training.
+        config: Everything that the training depends on; must fit into JSON.
+        columns: The columns of the history; the first one is ``epoch``.
+        watched: The column by which the best epoch is chosen: the lowest value wins.
+        may_differ: Entries of ``config`` that may have changed since the training began.
 
     Attributes:
-        done: How many epochs are done.
-        history: A row per epoch that was finished.
+        done: The number of finished epochs.
+        history: A row per finished epoch.
 
     Raises:
         BadArgument: If the folder holds a training with another configuration, or a damaged checkpoint.
@@ -186,31 +193,31 @@ class Epochs:
         self.history = pd.read_csv(self._log.file)
 
     def left(self, epochs: int, patience: int) -> Iterator[int]:
-        """The numbers of the epochs to come, until ``patience`` of them in a row have gained nothing."""
+        """The numbers of the epochs to come, until ``patience`` of them in a row have improved nothing."""
         while self.done < epochs and self._since_best() < patience:
             yield self.done + 1
 
     def _since_best(self) -> int:
-        """How many epochs ago the best one was."""
+        """The number of epochs since the best one."""
         return 0 if self.history.empty else len(self.history) - 1 - int(self.history[self.watched].argmin())
 
     def finish(self, row: Mapping, kept: keras.Model, every: int) -> None:
-        """Keep what an epoch came to: the network if it is the best or has its turn, the curve, the checkpoint.
+        """Write the results of an epoch: the network if it is the best or has its turn, the row, the checkpoint.
 
         Args:
             row: The epoch's numbers, one for each column.
-            kept: The network to keep.
+            kept: The network to save.
             every: Epochs between two named networks.
 
         Raises:
-            TrainingFailed: If it can't be written, to a full disk, say; what was kept before is still there.
+            TrainingFailed: If something can't be written, for example to a full disk; earlier files are untouched.
         """
         try:
             self._keep(self.done + 1, row, kept, every)
         except OSError as error:
             raise TrainingFailed(
-                f"epoch {self.done + 1} can't be kept in {self.folder} ({error.strerror or error}): make room and run "
-                f"it again; it goes on after epoch {self.done}"
+                f"epoch {self.done + 1} can't be saved in {self.folder} ({error.strerror or error}): make room and run "
+                f"it again; it resumes after epoch {self.done}"
             ) from error
 
     def _keep(self, epoch: int, row: Mapping, kept: keras.Model, every: int) -> None:
@@ -219,7 +226,7 @@ class Epochs:
         if epoch % every == 0:
             save_model(kept, self.folder / f"epoch_{epoch:03d}.keras")
         self._log.add(epoch=epoch, **{key: round(float(value), 6) for key, value in row.items()})
-        save_checkpoint(self.learner, self.folder, epoch, self.config)  # a row too many is cut off at resume
+        save_checkpoint(self.learner, self.folder, epoch, self.config)  # last: a row without it is removed on resume
         self.history, self.done = pd.read_csv(self._log.file), epoch
 
     def best(self) -> keras.Model:
@@ -230,28 +237,28 @@ class Epochs:
 def one_epoch(
     learner: keras.Model, batches: Iterator, steps: int, bar, watch: Callable[[int, Mapping], None] | None = None
 ) -> dict[str, float]:
-    """Let a model learn from so many batches.
+    """Train a model for one epoch.
 
     Args:
-        learner: Compiled.
-        batches: What ``train_on_batch`` takes, endlessly.
-        steps: How many of them make an epoch.
-        bar: A tqdm bar, which is told the step.
+        learner: A compiled model.
+        batches: An endless iterator of the arguments of ``train_on_batch``.
+        steps: The number of batches in an epoch.
+        bar: A tqdm bar that shows the step.
         watch: Called after each step with its number and the step's own loss and metrics.
 
     Returns:
-        The mean of the loss and of every metric over the steps; ``seconds``; and ``waiting``, the share of them in
-        which the model waited for its next batch.
+        The mean loss and the mean of every metric over the steps; ``seconds``; and ``waiting``, the share of these
+        seconds spent waiting for the next batch.
 
     Raises:
-        TrainingFailed: If the loss is no number any more.
+        TrainingFailed: If the loss becomes NaN or infinite.
     """
     waited, start, results = 0.0, time.perf_counter(), []
     for step in range(1, steps + 1):
         before = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - before
-        results.append(learner.train_on_batch(*batch, return_dict=True))  # of this batch alone
+        results.append(learner.train_on_batch(*batch, return_dict=True))  # the numbers of this batch alone
         if not np.isfinite(results[-1]["loss"]):
             raise TrainingFailed(f"the loss of step {step} is {results[-1]['loss']}: try a smaller learning rate")
         if watch is not None:

@@ -1,4 +1,10 @@
-"""TODO facerec.learning.clean."""
+"""Clean the pictures to train with: find copies, and pictures that seem to show another person.
+
+    clean ─► a report and contact sheets ─► you delete rows of pictures to keep ─► apply (undo moves everything back)
+
+``clean`` moves nothing. People to validate or to test with are never cleaned: a test without its difficult pictures
+would be too easy.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +25,20 @@ from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.learning.datasets import find_people, read_picture
 from facerec.learning.pairs import load_faces
-from facerec.learning.prepare import PARTS, is_person_name, read_edited_table, reason_for
+from facerec.learning.prepare import reason_for
+from facerec.learning.selection import PARTS, is_person_name, read_edited_table
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
 from facerec.photos import save_picture
 
-CLEAN = ("picture", "reason", "distance", "copy_of")
+#: The columns of a report.
+CLEAN_COLUMNS = ("picture", "reason", "distance", "copy_of")
 
-
-#: The side of a picture on a contact sheet, in pixels, and the rows of a sheet.
+#: The side of a picture on a contact sheet, in pixels, and the rows on a sheet.
 TILE, ROWS = 128, 8
 
-#: Copies lie this near to each other for the network as well: saved again at quality 50, or moved by 1 %, a face of
-#: CelebA moved by at most 0.27 (1,018 faces). Of 4,069 faces the hashes of 143 pairs differ in 6 bits or fewer; the
-#: network confirms 67 of them.
+#: The encodings of copies are nearer than this. A face of CelebA that was saved again at quality 50, or moved by 1 %,
+#: moved by at most 0.27 (1,018 faces). Among 4,069 faces the hashes of 143 pairs differ in 6 bits or fewer; the network
+#: confirms 67 of them.
 NEAR = 0.3
 
 
@@ -41,27 +48,28 @@ def clean(
     bits: int = 6,
     limit: float = 3.5,
 ) -> pd.DataFrame:
-    """List the pictures of people to train with that are there twice, or seem to show somebody else; move nothing.
+    """List copies, and pictures that seem to show another person; nothing is moved.
 
-    A copy is a picture whose hash (``hash_of``) differs in few bits and whose encoding is nearer than ``NEAR``: of
-    copies of one person the first is not listed, of copies under two names both are. A picture seems to show somebody
-    else if its encoding lies nearer to another person's centre than to its own, or further from its own than ``limit``
-    times the usual spread from the usual distance. A centre is the median of a person's encodings.
+    Copies have hashes (``hash_of``) that differ in few bits and encodings nearer than ``NEAR``. The first of several
+    copies of one person is not listed; copies under two names are all listed. A picture seems to show another person
+    if its encoding is nearer to another person's centre than to its own, or unusually far from its own. A centre is the
+    median of a person's encodings.
 
     Args:
         faces: A folder of aligned faces with a folder per person, as ``preprocess`` writes it.
-        network: Whose encodings.
-        bits: Hashes of 64 bits may differ in so many.
-        limit: In spreads: the median absolute deviation of all distances, as of a normal distribution.
+        network: The network of the encodings.
+        bits: The number of bits, of 64, in which the hashes of copies may differ.
+        limit: How far from its own centre a picture may be: this many robust standard deviations (1.4826 times the
+            median absolute deviation) above the median distance.
 
     Returns:
-        The report, as in ``<faces>_removed/clean.csv``: ``picture`` (relative to ``faces``), ``reason``, ``distance``
-        (between encodings: to the copy, or to the person's centre) and ``copy_of``. Contact sheets lie beside it.
+        The report, also written to ``<faces>_removed/clean.csv`` beside its contact sheets: ``picture`` (relative to
+        ``faces``), ``reason``, ``distance`` (to the copy, or to the person's centre) and ``copy_of``.
 
     Raises:
-        BadArgument: If these are no people to train with.
+        BadArgument: If the people are not there to train with, or none of their pictures can be used.
     """
-    faces, removed = check_train(faces), removed_of(faces)
+    faces, removed = check_train(faces), removed_folder(faces)
     people = find_people(faces)
     names = [Path(picture).relative_to(faces).as_posix() for picture in people.picture]
     model = load_facenet(network)
@@ -74,7 +82,7 @@ def clean(
     strangers, distances = judge_strangers(encodings[good], who, list(persons), limit)
     found = {good[i]: reason for i, reason in (strangers | copies).items()}
     found |= {i: (f"can't be used: {problems[i]}", "", "") for i in np.flatnonzero(problems != "")}
-    report = pd.DataFrame([(names[i], *found[i]) for i in sorted(found)], columns=CLEAN)
+    report = pd.DataFrame([(names[i], *found[i]) for i in sorted(found)], columns=CLEAN_COLUMNS)
     typical = typical_of(people.identity.iloc[good], np.array(names)[good], distances, set(report.picture))
     draw_sheets(faces, report, typical, removed / "sheets")
     write_table(removed / "clean.csv", report)
@@ -83,42 +91,42 @@ def clean(
 
 
 def check_train(faces: Path) -> Path:
-    """The folder itself, if ``clean`` may work on it.
+    """The resolved folder, if ``clean`` may work on it.
 
     Raises:
-        BadArgument: If it is no folder, or holds parts, or people who are there to validate or to test.
+        BadArgument: If it is not a folder, or holds several parts, or people to validate or to test with.
     """
     faces = in_project(faces)
     if not faces.is_dir():
-        raise BadArgument(f"{faces} is no folder; clean moves pictures, which a zip file can't")
+        raise BadArgument(f"{faces} is not a folder; clean moves pictures, which is impossible in a zip file")
     faces = faces.resolve()
     if faces.name.casefold() in PARTS.keys() - {"train"}:
-        raise BadArgument(f"{faces.name}: only people to train with are cleaned; a test must show what is hard as well")
+        raise BadArgument(f"{faces.name}: only people to train with are cleaned; a test needs its difficult pictures")
     if (faces / "train").is_dir():
         raise BadArgument(f"{faces} holds the parts of a split; clean {faces / 'train'}")
     return faces
 
 
-def removed_of(faces: Path) -> Path:
-    """Where the report, the contact sheets and the pictures that were moved lie: beside the folder."""
+def removed_folder(faces: Path) -> Path:
+    """The folder of the report, the contact sheets and the moved pictures: beside ``faces``."""
     return faces.with_name(f"{faces.name}_removed")
 
 
 def hash_of(face: np.ndarray) -> np.uint64:
-    """A hash of 64 bits that hardly changes when a picture is saved again, resized or made brighter.
+    """A perceptual hash: 64 bits that hardly change when a picture is saved again, resized or made brighter.
 
-    Which of the 64 lowest frequencies of a small grey copy are above their median.
+    A bit says whether one of the 64 lowest frequencies of a small grey copy is above their median.
 
     Args:
-        face: (S, S, 3) uint8, RGB.
+        face: (S, S, 3) uint8 RGB.
 
     Example:
         >>> face = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8).repeat(12, 0).repeat(12, 1)
         >>> int(np.bitwise_count(hash_of(face) ^ hash_of(face // 2 + 60))) <= 2
         True
 
-    Source: the idea is that of the "pHash" library, Zauner, "Implementation and benchmarking of perceptual image hash
-    functions", 2010.
+    Source:
+        After the library pHash: Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010.
     """
     grey = cv2.resize(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
     low = cv2.dct(grey.astype(np.float32))[:8, :8].ravel()
@@ -126,16 +134,16 @@ def hash_of(face: np.ndarray) -> np.uint64:
 
 
 def look(pictures: list[str], model, memory: Path, chunk: int = 512) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read each picture once: its hash, its encoding, and what was wrong with it (or an empty text).
+    """Read each picture once: its hash, its encoding, and its problem, if any.
 
     Args:
         pictures: Paths of m aligned faces.
         model: A network of ``load_facenet``.
-        memory: A folder for what was done, so that a run that was killed goes on there.
+        memory: A folder for finished chunks, from which a run that was killed resumes.
         chunk: Pictures in memory at once.
 
     Returns:
-        Hashes (m,) uint64, encodings (m, D) float32 and problems (m,) text.
+        Hashes (m,) uint64, encodings (m, D) float32 and problems (m,) text, empty where there is none.
     """
     seen = []
     with tqdm(total=len(pictures), desc="encoding", unit="picture") as bar:
@@ -147,7 +155,7 @@ def look(pictures: list[str], model, memory: Path, chunk: int = 512) -> tuple[np
 
 
 def _remembered(file: Path, pictures: list[str], model) -> dict[str, np.ndarray]:
-    """What ``_look_at`` says of some pictures, or said before if they are still the same."""
+    """The result of ``_look_at``, read from ``file`` if the pictures have not changed."""
     key = np.array([info_of(model).name, *(f"{path} {os.stat(path).st_mtime_ns}" for path in pictures)])
     if file.is_file():
         with np.load(file) as kept:
@@ -171,9 +179,9 @@ def _look_at(pictures: list[str], model) -> dict[str, np.ndarray]:
 
 
 def find_copies(hashes: np.ndarray, encodings: np.ndarray, bits: int, block: int = 128) -> list[tuple[int, int, float]]:
-    """All pairs (i, j), i < j, whose hashes differ in at most ``bits`` and whose encodings are near; with the distance.
+    """All pairs (i, j, distance), i < j, whose hashes differ in at most ``bits`` and whose encodings are near.
 
-    Every picture is compared with every other one: 100,000 take about a minute, and the memory of a block.
+    Every picture is compared with every other: 100,000 take about a minute, and the memory of one block.
     """
     pairs = []
     for start in tqdm(range(0, len(hashes), block), desc="comparing", unit="block", leave=False):
@@ -188,7 +196,7 @@ def find_copies(hashes: np.ndarray, encodings: np.ndarray, bits: int, block: int
 def judge_copies(
     pairs: Iterable[tuple[int, int, float]], who: np.ndarray, names: Sequence[str]
 ) -> dict[int, tuple[str, str, str]]:
-    """Which pictures are copies, as number → (reason, distance, copy of)."""
+    """The pictures to remove as copies: number → (reason, distance, copy of)."""
     pairs = list(pairs)
     found: dict[int, tuple[str, str, str]] = {}
     for i, j, distance in pairs:
@@ -204,7 +212,7 @@ def judge_copies(
 def judge_strangers(
     encodings: np.ndarray, who: np.ndarray, persons: Sequence[str], limit: float, block: int = 1024
 ) -> tuple[dict[int, tuple[str, str, str]], np.ndarray]:
-    """Which pictures seem to show somebody else, as number → (reason, distance, ""), and all distances to a centre."""
+    """The pictures that seem to show another person: number → (reason, distance, ""); and all distances (m,)."""
     centres = np.stack([np.median(encodings[who == person], axis=0) for person in range(len(persons))])
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
     own, nearest, person = np.zeros(len(who)), np.zeros(len(who)), np.zeros(len(who), int)
@@ -216,8 +224,8 @@ def judge_strangers(
         distances[rows, who[part]] = np.inf
         nearest[part], person[part] = distances.min(axis=1), distances.argmin(axis=1)
     usual = np.median(own)
-    furthest = usual + limit * 1.4826 * np.median(np.abs(own - usual))  # as many sigmas of a normal distribution
-    found = {i: ("far from its person", f"{own[i]:.3f}", "") for i in np.flatnonzero(own > furthest)}
+    farthest = usual + limit * 1.4826 * np.median(np.abs(own - usual))  # 1.4826: as for a normal distribution
+    found = {i: ("far from its person", f"{own[i]:.3f}", "") for i in np.flatnonzero(own > farthest)}
     for i in np.flatnonzero(nearest < own):
         found[i] = (f"nearer to {persons[person[i]]} ({nearest[i]:.3f})", f"{own[i]:.3f}", "")
     return found, own
@@ -226,14 +234,14 @@ def judge_strangers(
 def typical_of(
     identities: pd.Series, names: Sequence[str], distances: np.ndarray, suspicious: set[str]
 ) -> dict[str, list[str]]:
-    """The three pictures of each person that lie nearest to their centre and are not suspicious."""
+    """The three unsuspicious pictures of each person that are nearest to their centre."""
     table = pd.DataFrame({"identity": identities.to_numpy(), "name": names, "distance": distances})
     table = table[~table.name.isin(suspicious)].sort_values("distance", kind="stable")
     return table.groupby("identity").name.apply(lambda pictures: pictures.head(3).tolist()).to_dict()
 
 
 def draw_sheets(faces: Path, report: pd.DataFrame, typical: Mapping[str, list[str]], to: Path) -> None:
-    """Pages of what the report lists, each picture beside its copy or beside typical pictures of its person."""
+    """Draw contact sheets: each picture of the report beside its copy, or beside typical pictures of its person."""
     rows = report.to_dict("records")
     with whole(to) as unfinished:
         unfinished.mkdir()
@@ -243,7 +251,7 @@ def draw_sheets(faces: Path, report: pd.DataFrame, typical: Mapping[str, list[st
 
 
 def draw_row(faces: Path, row: Mapping[str, str], typical: Mapping[str, list[str]]) -> np.ndarray:
-    """One picture of the report, and beside it what to compare it with; (H, W, 3) uint8."""
+    """Draw one picture of the report beside the pictures to compare it with; (H, W, 3) uint8."""
     person = row["picture"].split("/")[0]
     others = [row["copy_of"]] if row["copy_of"] else typical.get(person, [])
     sheet = Image.new("RGB", (4 * (TILE + 8) + 40, TILE + 44), "white")
@@ -259,7 +267,7 @@ def draw_row(faces: Path, row: Mapping[str, str], typical: Mapping[str, list[str
 
 
 def _tile(picture: Path) -> Image.Image:
-    """A picture as a square of the sheet; grey if it can't be opened."""
+    """A picture as a square tile; grey if it can't be opened."""
     try:
         return Image.fromarray(resize_face(read_picture(picture), TILE))
     except FaceError:
@@ -267,32 +275,38 @@ def _tile(picture: Path) -> Image.Image:
 
 
 def apply(faces: Path) -> int:
-    """Move what the report lists out of the folder, to ``<faces>_removed/pictures``; returns how many were moved.
+    """Move the pictures of the report to ``<faces>_removed/pictures``.
 
-    Rows that were deleted from the report are pictures that stay. What was moved already stays moved.
+    Delete a row of the report to keep its picture. Pictures that were moved before stay moved.
+
+    Returns:
+        The number of pictures that were moved.
 
     Raises:
-        BadArgument: If there is no report, it lists what is not there, or a picture would be written over.
+        BadArgument: If there is no report, it lists a missing picture, or a file would be overwritten.
     """
     faces = check_train(faces)
-    report = removed_of(faces) / "clean.csv"
+    report = removed_folder(faces) / "clean.csv"
     table = read_edited_table(report, ("picture",), "clean")
     for number, picture in enumerate(table.picture):
         person, _, name = picture.partition("/")
         there = is_person_name(person) and is_person_name(name)
-        if not there or not ((faces / picture).is_file() or (removed_of(faces) / "pictures" / picture).is_file()):
+        if not there or not ((faces / picture).is_file() or (removed_folder(faces) / "pictures" / picture).is_file()):
             raise BadArgument(f"{report}, line {number + 2}: there is no picture {picture!r} in {faces}")
-    return _move(table.picture, faces, removed_of(faces) / "pictures")
+    return _move(table.picture, faces, removed_folder(faces) / "pictures")
 
 
 def undo(faces: Path) -> int:
-    """Move everything back that ``apply`` moved; returns how many.
+    """Move everything back that ``apply`` moved.
+
+    Returns:
+        The number of pictures that were moved.
 
     Raises:
-        BadArgument: If a picture would be written over.
+        BadArgument: If a file would be overwritten.
     """
     faces = check_train(faces)
-    away = removed_of(faces) / "pictures"
+    away = removed_folder(faces) / "pictures"
     moved = _move(sorted(file.relative_to(away).as_posix() for file in away.glob("*/*")), away, faces)
     for folder in away.glob("*"):
         if not any(folder.iterdir()):
@@ -301,10 +315,10 @@ def undo(faces: Path) -> int:
 
 
 def _move(names: Iterable[str], source: Path, to: Path) -> int:
-    """Move files from one folder to another, each in one step, and none over another."""
+    """Move files from one folder to another, each in one step, and never over an existing file."""
     names = [name for name in dict.fromkeys(names) if (source / name).is_file()]
     if taken := [name for name in names if (to / name).exists()]:
-        raise BadArgument(f"{to / taken[0]} is there already and is not written over; nothing was moved")
+        raise BadArgument(f"{to / taken[0]} exists and is not overwritten; nothing was moved")
     for name in tqdm(names, desc=to.name, unit="picture"):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(source / name, to / name)

@@ -1,13 +1,11 @@
-"""People in folders: who is in which picture, splits by identity, pairs, the nine augmentations, batches.
+"""Data sets of people: who is in which picture, and splits that keep people apart.
 
-A data set of people is a table with a row per picture: ``identity`` (who it shows) and ``picture`` (its path, which
-may lead into a zip file: ``datasets/people.zip/p000/0.jpg``). Everything here takes such tables and returns such
-tables, so each step can be looked at.
+A data set is a table with a row per picture: ``identity`` (the person) and ``picture`` (its path, which may lead into
+a zip file: ``datasets/people.zip/p000/0.jpg``). Everything here takes such tables and returns such tables:
 
     people = find_people("datasets/people.zip")
-    train, validation, test = split_by_identity(people, (0.6, 0.2, 0.2))     # no person in two of them
-    pairs = make_pairs(train, 2000, seed=1)                                   # half same, half different
-    batches = pair_batches(pairs, side=100, augment=True)                     # ((m, S, S, 3), (m, S, S, 3)), (m,)
+    train, validation, test = split_by_identity(people, (0.6, 0.2, 0.2))      # no person is in two of them
+    pairs = facerec.learning.pairs.make_pairs(train, 2000, seed=1)            # half same, half different
 """
 
 from __future__ import annotations
@@ -28,22 +26,22 @@ from facerec._files import in_project
 from facerec.errors import BadArgument, UnreadableImage
 from facerec.photos import PICTURE_ENDINGS, load_image
 
-#: The people who do not exist that come with the project: 242 people, 8 aligned faces each.
+#: Invented people that come with the project: 242 people with 8 aligned faces each.
 SYNTHETIC_PEOPLE = "datasets/people.zip"
 
 
 def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFrame:
-    """List the pictures of a folder, or zip file, with a folder per person.
+    """List the pictures of a folder, or a zip file, with a folder per person.
 
     Args:
-        source: ``people/lena/1.jpg`` shows lena. Relative to where Python runs or to this project.
-        min_pictures: People with fewer are left out (a same pair takes two).
+        source: A path relative to the working directory or to this project; ``source/lena/1.jpg`` shows lena.
+        min_pictures: People with fewer pictures are left out (a same pair needs two).
 
     Returns:
-        A table with ``identity`` and ``picture``, in the order of their names (2 before 10).
+        A table with ``identity`` and ``picture``, sorted by path (2 before 10).
 
     Raises:
-        BadArgument: If there is no such folder or zip file, or no person with that many pictures in it.
+        BadArgument: If there is no such folder or zip file, or no person in it has that many pictures.
 
     Example:
         >>> people = find_people("datasets/people.zip")
@@ -56,35 +54,36 @@ def find_people(source: str | os.PathLike, min_pictures: int = 1) -> pd.DataFram
     people = pd.DataFrame(rows, columns=["identity", "picture"])
     people = people[people.groupby("identity").picture.transform("size") >= min_pictures].reset_index(drop=True)
     if people.empty:
-        raise BadArgument(f"{source} shows nobody in at least {min_pictures} picture(s); {_why_nobody(source, rows)}")
+        raise BadArgument(f"{source} has no person with at least {min_pictures} picture(s); {_why_none(source, rows)}")
     return people
 
 
-def _why_nobody(source: Path, rows: list) -> str:
-    """What may be wrong with a folder in which nobody has enough pictures."""
+def _why_none(source: Path, rows: list) -> str:
+    """A hint why no person in a folder has enough pictures."""
     if rows:
         most = pd.Series([name for name, _ in rows]).value_counts()
-        return f"the most that anybody has is {most.max()}, {most.idxmax()}"
+        return f"{most.idxmax()} has the most, {most.max()}"
     if source.is_dir() and any(_is_picture(file) for file in source.iterdir()):
-        return f"pictures lie directly in it: give the folder above, {source.resolve().parent}"
+        return f"it holds pictures directly: give the folder above it, {source.resolve().parent}"
     return "expected a folder per person, with pictures"
 
 
 def fetch_lfw(min_pictures: int = 1, data_home: str | os.PathLike | None = None, download: bool = True) -> pd.DataFrame:
-    """List the people of Labeled Faces in the Wild, the usual negatives; scikit-learn fetches them once (233 MB).
+    """List the people of Labeled Faces in the Wild, the usual strangers; scikit-learn downloads them once (233 MB).
 
     Args:
-        min_pictures: People with fewer are left out.
-        data_home: Where scikit-learn keeps its data sets; by default where it always does.
-        download: False to take only what is there.
+        min_pictures: People with fewer pictures are left out.
+        data_home: scikit-learn's data folder; None for its default.
+        download: False to use only what was downloaded before.
 
     Returns:
-        A table of ``find_people``: 250×250 photographs, the named person in the middle, not aligned.
+        A table like ``find_people``'s: photographs of 250×250 pixels with the person in the middle, not aligned.
 
     Raises:
-        BadArgument: If they are not there and can't be fetched.
+        BadArgument: If LFW is missing and can't be downloaded.
 
-    Source: Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
+    Source:
+        Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
     """
     from sklearn import datasets
 
@@ -92,18 +91,18 @@ def fetch_lfw(min_pictures: int = 1, data_home: str | os.PathLike | None = None,
     try:
         datasets.fetch_lfw_pairs(data_home=data_home, download_if_missing=download)
     except OSError as error:
-        raise BadArgument(f"LFW is not in {home} and can't be fetched: {error}") from error
+        raise BadArgument(f"LFW is not in {home} and can't be downloaded: {error}") from error
     return find_people(home / "lfw_funneled", min_pictures)
 
 
 def _files_of(source: Path) -> list[Path]:
-    """The files in the folders directly below a folder or zip file."""
+    """The files in the folders directly below a folder, or in those of a zip file."""
     if source.is_dir():
         return [file for folder in source.iterdir() if folder.is_dir() for file in folder.iterdir() if file.is_file()]
     if source.is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             return [source / name for name in archive.namelist() if name.count("/") == 1 and not name.endswith("/")]
-    raise BadArgument(f"{source} is no folder and no zip file")
+    raise BadArgument(f"{source} is neither a folder nor a zip file")
 
 
 def _is_picture(file: Path) -> bool:
@@ -121,7 +120,13 @@ def _archive(path: str, changed: float) -> zipfile.ZipFile:
 
 
 def read_picture(path: str | os.PathLike) -> np.ndarray:
-    """Open a picture of a table, in a folder or in a zip file: (H, W, 3) uint8 RGB.
+    """Open a picture of a table, from a folder or a zip file.
+
+    Args:
+        path: A path of a table of ``find_people``.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
         UnreadableImage: If it can't be opened.
@@ -143,18 +148,18 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
 def split_by_identity(
     people: pd.DataFrame, shares: Sequence[float | int] = (0.6, 0.2, 0.2), seed: int = 0
 ) -> tuple[pd.DataFrame, ...]:
-    """Divide people, not pictures: nobody is in two parts, so what a network learns it can't just remember.
+    """Divide people, not pictures: no person is in two parts, so a network can't pass by remembering people.
 
     Args:
         people: A table of ``find_people``.
         shares: Shares of the people that add up to 1, or numbers of people (ints).
-        seed: Who goes where.
+        seed: Seed of the division.
 
     Returns:
         A table per share.
 
     Raises:
-        BadArgument: If the shares make no sense, or a part would be empty.
+        BadArgument: If the shares do not add up, or a part would be empty.
 
     Example:
         >>> parts = split_by_identity(find_people("datasets/people.zip"), (0.6, 0.2, 0.2))
@@ -171,10 +176,10 @@ def split_by_identity(
 def split_within_identity(
     people: pd.DataFrame, shares: Sequence[float | int] = (0.6, 0.2, 0.2)
 ) -> tuple[pd.DataFrame, ...]:
-    """Divide each person's pictures in their order: the first ones to learn from, later ones to test.
+    """Divide each person's pictures in their order: the first to learn from, later ones to test.
 
-    For the one-person job, where the same person is learned and tested. In order and not at random, since
-    neighbouring pictures (of a video, say) are nearly copies of each other.
+    For tasks that learn and test the same person. The order matters: neighbouring pictures, for example of a video,
+    are nearly copies of each other.
 
     Args:
         people: A table of ``find_people``.
@@ -184,7 +189,7 @@ def split_within_identity(
         A table per share.
 
     Raises:
-        BadArgument: If the shares make no sense, or somebody has too few pictures for every part to get one.
+        BadArgument: If the shares do not add up, or a person has too few pictures for every part to get one.
     """
     parts: list[list[pd.DataFrame]] = [[] for _ in shares]
     for identity, pictures in people.groupby("identity", sort=False):
@@ -196,14 +201,14 @@ def split_within_identity(
 
 
 def _counts(shares: Sequence[float | int], total: int, of: str = "people") -> list[int]:
-    """Shares of a total, or numbers, as numbers of at least 1 that don't exceed the total."""
+    """Turn shares of a total into numbers; each must be at least 1, and all together at most the total."""
     if all(isinstance(share, int | np.integer) for share in shares):
         counts = [int(share) for share in shares]
     elif abs(sum(shares) - 1) < 1e-6:
         ends = np.round(np.cumsum([0, *shares]) * total).astype(int)
         counts = np.diff(ends).tolist()
     else:
-        raise BadArgument(f"shares {tuple(shares)}: they must add up to 1, or be numbers")
+        raise BadArgument(f"shares={tuple(shares)}: must add up to 1, or be whole numbers")
     if min(counts, default=0) < 1 or sum(counts) > total:
         raise BadArgument(f"{total} {of} can't be divided into {tuple(shares)}: a part would be empty")
     return counts
@@ -214,15 +219,16 @@ def _digest(picture: str) -> str:
 
 
 def drop_copies(people: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take out pictures that are there twice, byte by byte: all of them if under two names, else all but the first.
+    """Remove pictures with exactly the same pixels: all of them if under two names, else all but the first.
 
-    Real collections hold such: a photo of two people, filed under both, shows the same face under two names.
+    Real collections have them: a photo of two people, filed under both, can show the same face under two names.
 
     Args:
         people: A table of ``find_people``.
 
     Returns:
-        The people without them, and the table of what was taken out.
+        kept: The table without them.
+        removed: The table of the removed pictures.
     """
     digests = people.picture.map(_digest)
     names = people.identity.groupby(digests).transform("nunique")
@@ -231,10 +237,13 @@ def drop_copies(people: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def check_disjoint(*parts: pd.DataFrame) -> None:
-    """Make sure that no person and no picture, by its bytes, is in two parts.
+    """Check that no person and no picture, by its pixels, is in two parts.
+
+    Args:
+        *parts: Tables of ``find_people``.
 
     Raises:
-        BadArgument: If one is; it is named.
+        BadArgument: If one is; the message names it.
     """
     owner: dict[str, int] = {}
     for number, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolutions before it, once a network is trained."""
+"""Fold the batch normalisation of a trained network into the layers before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ with quietly():
 
 
 def folded_weights(weights: list, bn: layers.BatchNormalization) -> list:
-    """A convolution's or Dense layer's [kernel, bias] that also does what the batch normalisation did."""
+    """[kernel, bias] of a convolution or Dense layer that also do the work of the batch normalisation after it."""
     to_numpy = keras.ops.convert_to_numpy
     scale = 1.0 / (to_numpy(bn.moving_variance) + bn.epsilon) ** 0.5
     scale = scale * to_numpy(bn.gamma) if bn.scale else scale
@@ -21,20 +21,20 @@ def folded_weights(weights: list, bn: layers.BatchNormalization) -> list:
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """Copy a trained network without its batch normalisation: smaller, faster, the same output.
+    """Copy a trained network without its batch normalisation: smaller, faster, with the same output.
 
-    At inference batch normalisation multiplies and adds constants, and so does the convolution (or Dense layer)
-    before it: the two become one, with a bias.
+    At inference batch normalisation only multiplies and adds constants, which the convolution (or Dense layer) before
+    it can do as well, with a bias.
 
     Args:
-        model: A functional model; each batch normalisation directly follows a Conv2D or Dense layer without
-            an activation. Mixed precision is undone: the copy computes in float32.
+        model: A functional model in which each batch normalisation directly follows a Conv2D or Dense layer without
+            activation. Mixed precision is undone: the copy computes in float32.
 
     Returns:
-        A new ``keras.Model`` with the same names, and without the BatchNormalization layers.
+        A new ``keras.Model`` with the same layer names, without the BatchNormalization layers.
 
     Raises:
-        BadArgument: If a batch normalisation follows some other layer.
+        BadArgument: If a batch normalisation follows another kind of layer.
     """
     folded = {}  # name of the convolution → its batch normalisation
     for bn in model.layers:

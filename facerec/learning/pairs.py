@@ -1,4 +1,10 @@
-"""TODO facerec.learning.pairs."""
+"""Pairs of pictures, and the batches that networks learn from.
+
+    people ──make_pairs──► pairs ──PairFaces──► batches ((B, S, S, 3), (B, S, S, 3)), (B,)
+    people ──PersonFaces──► batches of several people, each several times: all their pairs, or their numbers
+
+Every batch is a pure function of the seed and the epoch, so a training that was stopped sees the same ones again.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +29,16 @@ with quietly():
 
 
 def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int | None = None) -> pd.DataFrame:
-    """Pairs of pictures, half of them of the same person and half of two.
+    """Draw pairs of pictures: half of them show one person, half of them two.
 
-    No pair comes twice, in either order. Same pairs are dealt out person by person, so that who was photographed
-    often does not count for more; every picture is used about equally often.
+    No pair appears twice, in either order. Same pairs are drawn person by person, so people with many pictures do not
+    count more than others; all pictures are used about equally often.
 
     Args:
         people: A table of ``find_people``.
-        count: How many pairs; an odd one is rounded down.
-        seed: Which pairs.
-        per_picture: No picture appears in more same pairs, nor in more different pairs, than this.
+        count: The number of pairs; an odd number is rounded down.
+        seed: Seed of the draw.
+        per_picture: The largest number of same pairs, and of different pairs, in which a picture may appear.
 
     Returns:
         A table with ``picture_1``, ``picture_2``, ``identity_1``, ``identity_2`` and ``same``, shuffled.
@@ -41,7 +47,7 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
         BadArgument: If there are not that many pairs.
     """
     if not isinstance(count, int | np.integer) or count < 2:
-        raise BadArgument(f"count={count!r}: a whole number of pairs, at least 2")
+        raise BadArgument(f"count={count!r}: must be a whole number of pairs, at least 2")
     half = int(count) // 2
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(people.identity == name) for name in people.identity.unique()]
@@ -52,7 +58,7 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
             limit = "" if per_picture is None else f" with at most {per_picture} per picture"
             many = people.identity.nunique()
             there = f"{len(people)} pictures of {many} {'person' if many == 1 else 'people'}"
-            raise BadArgument(f"{count} pairs take {half} of the {kind} kind; {there} give {len(found)}{limit}")
+            raise BadArgument(f"{count} pairs need {half} {kind} ones; {there} give {len(found)}{limit}")
     pairs = np.array([*same, *different]).reshape(-1, 2)[rng.permutation(2 * half)]
     first, second = (people.iloc[pairs[:, side]].reset_index(drop=True) for side in (0, 1))
     table = pd.DataFrame({"picture_1": first.picture, "picture_2": second.picture})
@@ -62,7 +68,7 @@ def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int
 
 
 def _same_pairs(people: list[np.ndarray], wanted: int, rng, limit: int | None) -> list[tuple[int, int]]:
-    """Deal out same pairs, one per person and round."""
+    """Draw same pairs, one per person and round."""
     decks = []
     for rows in people:
         a, b = np.triu_indices(len(rows), 1)
@@ -79,7 +85,7 @@ def _same_pairs(people: list[np.ndarray], wanted: int, rng, limit: int | None) -
 
 
 def _draw(deck: list[tuple[int, int]], used: dict[int, int], limit: int | None) -> tuple[int, int] | None:
-    """Take the next pair off a deck whose pictures were not used too often."""
+    """The next pair of a deck whose pictures were not used too often; None if there is none left."""
     while deck:
         pair = deck.pop()
         if limit is None or max(used.get(pair[0], 0), used.get(pair[1], 0)) < limit:
@@ -90,7 +96,7 @@ def _draw(deck: list[tuple[int, int]], used: dict[int, int], limit: int | None) 
 
 
 def _different_pairs(identities: np.ndarray, wanted: int, rng, limit: int | None) -> list[tuple[int, int]]:
-    """Lay the pictures out in a random order against another one, round by round, and keep new pairs of two people."""
+    """Lay two random orders of all pictures side by side, round by round, and keep the new pairs of two people."""
     m, seen, used = len(identities), set(), np.zeros(len(identities), int)
     chosen: list[tuple[int, int]] = []
     for _ in range(200 if wanted else 0):
@@ -109,24 +115,26 @@ def _different_pairs(identities: np.ndarray, wanted: int, rng, limit: int | None
 def one_person_pairs(
     same: Sequence[tuple[str, str]], own: Sequence[str], others: Sequence[str], times: int = 1, seed: int = 0
 ) -> pd.DataFrame:
-    """Pairs to learn one person from: two of their pictures, or one of theirs beside somebody else's.
+    """Pairs to learn one person from: two of their pictures, or one of theirs and one of another person.
 
     Args:
         same: Pairs of the person's pictures.
-        own: The person's pictures that others are laid beside, in turn.
+        own: The person's pictures for the different pairs, used in turn.
         others: Pictures of other people; as many as there are same pairs are drawn, each once.
-        times: How often each same pair comes (varied at random, it is another one each time).
-        seed: Which others.
+        times: How often each same pair appears (augmentation makes it look different each time).
+        seed: Seed of the draw of others.
 
     Returns:
-        A table with ``picture_1``, ``picture_2`` and ``same``, half of it each.
+        A table with ``picture_1``, ``picture_2`` and ``same``, as many same pairs as different ones.
 
     Raises:
         BadArgument: If there are too few others.
     """
     count = len(same) * times
     if not 1 <= count <= len(others):
-        raise BadArgument(f"{len(same)} same pairs, {times} times each, take as many pictures of others: {len(others)}")
+        raise BadArgument(
+            f"{len(same)} same pairs, {times} times each, need as many pictures of others; there are {len(others)}"
+        )
     chosen = np.asarray(others)[np.random.default_rng(seed).choice(len(others), count, replace=False)]
     different = list(zip(np.resize(own, count), chosen, strict=True))
     table = pd.DataFrame([*same] * times + different, columns=["picture_1", "picture_2"])
@@ -136,16 +144,16 @@ def one_person_pairs(
 def load_faces(
     pictures: Sequence[str], side: int = 100, progress: bool = False
 ) -> tuple[np.ndarray, dict[int, FaceError]]:
-    """Open pictures of faces, in parallel, and bring them to one size; a bad one does not sink the others.
+    """Open pictures of faces, in parallel, and resize them; a bad picture does not stop the others.
 
     Args:
-        pictures: Their paths.
+        pictures: The paths of m pictures.
         side: S, in pixels.
         progress: True for a progress bar.
 
     Returns:
         faces: (m, S, S, 3) uint8, a row per picture; black where it could not be opened.
-        problems: What was wrong with those, by their number.
+        problems: The error of each of those, by its number.
     """
     if side < 1:
         raise BadArgument(f"side={side}: at least 1 pixel")
@@ -165,13 +173,26 @@ def load_faces(
     return faces, dict(sorted(problems.items()))
 
 
-def usable_people(people: pd.DataFrame, side: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The pictures that can be opened, and a table (``picture``, ``reason``) of those that can't."""
-    _, problems = load_faces(list(people.picture), side)
-    bad = pd.DataFrame(
-        [(people.picture.iloc[i], str(error)) for i, error in problems.items()], columns=["picture", "reason"]
-    )
-    return people.drop(people.index[list(problems)]).reset_index(drop=True), bad
+def open_faces(pictures: Sequence[str], side: int = 100, progress: bool = False) -> np.ndarray:
+    """Open pictures of faces like ``load_faces``, but refuse all of them if one can't be opened.
+
+    Args:
+        pictures: The paths of m pictures.
+        side: S, in pixels.
+        progress: True for a progress bar.
+
+    Returns:
+        (m, S, S, 3) uint8.
+
+    Raises:
+        UnreadableImage: Names the first bad picture, and how many more there are.
+    """
+    faces, problems = load_faces(pictures, side, progress)
+    if problems:
+        number, error = next(iter(problems.items()))
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise UnreadableImage(f"{pictures[number]} can't be used ({error}){more}")
+    return faces
 
 
 class PairFaces:
@@ -184,11 +205,11 @@ class PairFaces:
 
     Attributes:
         faces: Every picture once, (m, S, S, 3) uint8.
-        rows: Which of them each pair shows, (n, 2).
-        same: Whether a pair is one person, (n,) bool.
+        rows: The rows of ``faces`` that each pair shows, (n, 2).
+        same: Whether a pair shows one person, (n,) bool.
 
     Raises:
-        UnreadableImage: If a picture can't be opened (``usable_people`` sorts them out beforehand).
+        UnreadableImage: If a picture can't be opened.
     """
 
     def __init__(self, pairs: pd.DataFrame, side: int = 100, progress: bool = False):
@@ -207,24 +228,24 @@ class PairFaces:
         return first, second
 
     def distances(self, model: keras.Model) -> np.ndarray:
-        """How far apart the encodings of each pair are, (n,), under a network that takes faces of this size."""
+        """The distance between the two encodings of each pair, (n,), under a network for faces of this size."""
         first, second = faces_to_encodings(self.faces, model)[self.rows.T]
         return np.linalg.norm(first - second, axis=1)
 
     def batches(
         self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
     ):
-        """Endless batches for training, a pure function of the seed and the epoch, so that a training can resume.
+        """Endless batches for training, a pure function of the seed and the epoch.
 
-        Every epoch shows every pair once, in another order; the rest that fills no batch is left out. Faces are
+        Every epoch shows every pair once, in a new order; a rest that does not fill a batch is left out. Faces are
         gathered, scaled and augmented in parallel and ahead of time.
 
         Args:
             batch: Pairs per batch, B.
-            augmented: Whether faces are flipped, and change brightness and contrast, at random.
-            seed: Of the order and the augmentation.
-            first_epoch: Where to begin.
-            moved: Whether faces are also turned, shifted and resized a little.
+            augmented: Whether faces are flipped and change brightness and contrast at random.
+            seed: Seed of the order and the augmentation.
+            first_epoch: The epoch to start with.
+            moved: Whether faces are also rotated, shifted and resized a little.
 
         Returns:
             A ``tf.data.Dataset`` of ((B, S, S, 3), (B, S, S, 3)) float32 in 0..1 and (B,) float32: 1 for the same
@@ -253,34 +274,34 @@ class PairFaces:
 
 
 class PersonFaces:
-    """The faces of a table of people, each picture read once; every batch holds several people, each several times.
+    """The faces of a table of people, each picture read once; a batch holds several people, each several times.
 
-    Inside such a batch every face can be compared with every other one: 16 people × 4 faces make 96 same pairs and
-    1,920 different ones, for the price of 32 pairs from a list.
+    In such a batch every face can be compared with every other: 16 people × 4 faces make 96 same pairs and 1,920
+    different ones, for the price of 32 pairs from a list.
 
     Args:
         people: A table of ``find_people``.
         side: S, in pixels.
-        per_person: K, how many faces of each of its people a batch holds. Who has fewer pictures comes with some of
+        per_person: K, the number of faces of each person in a batch; people with fewer pictures appear with some of
             them twice.
         progress: True for a progress bar while the pictures are read.
 
     Attributes:
         faces: Every picture, (m, S, S, 3) uint8.
-        who: The number of the person in each, (m,).
+        who: The number of the person in each picture, (m,).
 
     Raises:
-        UnreadableImage: If a picture can't be opened (``usable_people`` sorts them out beforehand).
-        BadArgument: If somebody has a single picture: no same pair can be made of it.
+        UnreadableImage: If a picture can't be opened.
+        BadArgument: If a person has a single picture, which makes no same pair.
     """
 
     def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
         if per_person < 2:
-            raise BadArgument(f"per_person={per_person}: at least 2 faces of each person, to compare")
+            raise BadArgument(f"per_person={per_person}: must be at least 2, to compare faces of one person")
         counts = people.identity.value_counts()
         if len(counts) == 0 or counts.min() < 2:
-            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there is nobody"
-            raise BadArgument(f"{alone}: same pairs take at least two (find_people(…, min_pictures=2))")
+            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
+            raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
         self.faces = open_faces(list(people.picture), side, progress)
         self.who, _ = pd.factorize(people.identity)
         self.per_person = per_person
@@ -291,25 +312,24 @@ class PersonFaces:
     def batches(
         self, batch: int = 64, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
     ):
-        """Endless batches for training, a pure function of the seed and the epoch, so that a training can resume.
+        """Endless batches for training, a pure function of the seed and the epoch.
 
-        An epoch has as many batches as it takes to show so many faces as there are pictures; people come in turn, and
-        their pictures in turn.
+        An epoch shows about as many faces as there are pictures; people take turns, and so do the pictures of each.
 
         Args:
-            batch: Faces per batch, B; B / K people are in it.
-            augmented: Whether faces are flipped, and change brightness and contrast, at random.
-            seed: Of the order and the augmentation.
-            first_epoch: Where to begin.
-            moved: Whether they are also turned, shifted and resized a little.
+            batch: Faces per batch, B, of B / K people.
+            augmented: Whether faces are flipped and change brightness and contrast at random.
+            seed: Seed of the order and the augmentation.
+            first_epoch: The epoch to start with.
+            moved: Whether faces are also rotated, shifted and resized a little.
 
         Returns:
-            A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..1, for all their B (B − 1) / 2 pairs (in the order
-            of ``np.triu_indices(B, 1)``) 1 where they show the same person, and a weight with which both kinds count
-            the same.
+            A ``tf.data.Dataset`` of three tensors: faces (B, S, S, 3) float32 in 0..1; for each of their B (B − 1) / 2
+            pairs, in the order of ``np.triu_indices(B, 1)``, 1 if it shows one person, else 0; and the weights of these
+            pairs, with which same and different pairs count equally.
 
         Raises:
-            BadArgument: If the batch can't be filled: not divisible by K, or fewer people than it takes.
+            BadArgument: If the batch can't be filled: not divisible by K, or more people than there are.
         """
         import tensorflow as tf
 
@@ -325,11 +345,21 @@ class PersonFaces:
         return self._crowds(show, batch, augmented, seed, first_epoch, moved)
 
     def crowds(self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False):
-        """Batches as ``batches`` gives them, with the number of the person in each face instead of the pairs.
+        """Batches like those of ``batches``, with the person in each face instead of the pairs.
+
+        Args:
+            batch: Faces per batch, B, of B / K people.
+            augmented: As for ``batches``; so are ``seed``, ``first_epoch`` and ``moved``.
+            seed: Seed of the order and the augmentation.
+            first_epoch: The epoch to start with.
+            moved: Whether faces are also rotated, shifted and resized a little.
 
         Returns:
-            A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as networks of encodings take them, and (B,)
-            int32: who each shows.
+            A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as FaceNets take them, and the number of the
+            person in each, (B,) int32.
+
+        Raises:
+            BadArgument: If the batch can't be filled.
         """
         import tensorflow as tf
 
@@ -339,22 +369,22 @@ class PersonFaces:
         )
 
     def check_batch(self, batch: int) -> int:
-        """How many people are in a batch of so many faces.
+        """The number of people in a batch.
 
         Raises:
-            BadArgument: If the batch can't be filled: not divisible by K, or fewer people or pictures than it takes.
+            BadArgument: If the batch can't be filled: not divisible by K, or too few people or pictures.
         """
         there, people = int(self.who.max()) + 1, batch // self.per_person
         if batch % self.per_person or not 2 <= people <= there or len(self) < batch:
             fits = self.per_person * min(there, len(self) // self.per_person)
             raise BadArgument(
-                f"batch={batch}: faces of at least 2 people, {self.per_person} of each; here are {there} people in "
+                f"batch={batch}: must be {self.per_person} faces each of at least 2 people; here are {there} people in "
                 f"{len(self)} pictures, enough for a batch of {fits}"
             )
         return people
 
     def _crowds(self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool):
-        """Batches of faces in 0..1 and their rows, as ``show`` makes them into what is wanted."""
+        """Batches that ``show`` makes of faces (B, S, S, 3) in 0..1 and their rows (B,)."""
         import tensorflow as tf
 
         people = self.check_batch(batch)
@@ -370,13 +400,13 @@ class PersonFaces:
 
 
 def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
-    """The rows of the pictures of each batch, (steps, people · pictures): nobody twice in one batch."""
+    """The rows of the pictures of each batch, (steps, people · pictures); no person is drawn twice for a batch."""
     own = [rng.permutation(np.flatnonzero(who == number)) for number in range(who.max() + 1)]
     shown = np.zeros(len(own), int)
     queue: list[int] = []
     rows: list[int] = []
     for _ in range(steps):
-        if len(queue) < people:  # the few who are left wait for the next round
+        if len(queue) < people:  # the few that are left wait for the next round
             queue = rng.permutation(len(own)).tolist()
         for number in (queue.pop() for _ in range(people)):
             deck = own[number]
@@ -385,22 +415,8 @@ def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng
     return np.array(rows).reshape(steps, -1)
 
 
-def open_faces(pictures: Sequence[str], side: int = 100, progress: bool = False) -> np.ndarray:
-    """Pictures as (m, S, S, 3) uint8; where ``load_faces`` reports those that can't be opened, this refuses.
-
-    Raises:
-        UnreadableImage: With the name of the first, and how many more there are.
-    """
-    faces, problems = load_faces(pictures, side, progress)
-    if problems:
-        number, error = next(iter(problems.items()))
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise UnreadableImage(f"{pictures[number]} can't be used ({error}){more}")
-    return faces
-
-
 def _batches(order: Callable, show: Callable, seed: int, first_epoch: int):
-    """Epoch after epoch: ``order`` lays out the numbers of its batches (steps, B), ``show`` makes each into tensors."""
+    """All epochs: ``order`` gives the numbers (steps, B) of an epoch, ``show`` turns each row of them into tensors."""
     import tensorflow as tf
 
     def numbers_of(epoch):
@@ -418,7 +434,7 @@ def _batches(order: Callable, show: Callable, seed: int, first_epoch: int):
 
 
 def _as_shown(faces, draw, augmented: bool, moved: bool):
-    """Faces (m, S, S, 3) uint8 as a network in training sees them: float32 in 0..1, and varied at random."""
+    """Faces (m, S, S, 3) uint8 as a network sees them in training: float32 in 0..1, varied at random."""
     import tensorflow as tf
 
     faces = tf.cast(faces, tf.float32) / 255.0
@@ -440,7 +456,7 @@ def _relight(faces, seed):
 
 
 def _move(faces, seed):
-    """Turn (by up to 6°), resize (10 %) and shift (6 %) each face (m, S, S, 3) a little; edges are repeated."""
+    """Rotate (up to 6°), resize (10 %) and shift (6 %) each face (m, S, S, 3) a little; edges are repeated."""
     import tensorflow as tf
 
     m, side = tf.shape(faces)[0], faces.shape[1]

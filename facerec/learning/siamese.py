@@ -1,11 +1,11 @@
-"""Twin networks: two faces go through the same network, and what differs between them decides.
+"""Siamese twins: two faces go through the same network, and the differences between its outputs decide.
 
-    face ─┐                          ┌─ |a − b| ─ one neuron ─► score in 0..1: the same person?
-          ├─ the same embedding ─ a, b
-    face ─┘
+    face 1 ──embedding──► a ─┐
+                 ║           ├─► |a − b| ──one neuron──► score in 0..1: the same person?
+    face 2 ──embedding──► b ─┘
 
-One builder makes three variants: the two that are widely published, with millions of weights in one dense layer, and a
-compact one. They learn from pairs (``facerec.learning.pairs.make_pairs``), and can be stopped at any moment and go on.
+One builder makes three variants: the two that tutorials publish, with millions of weights in one dense layer, and a
+compact one. ``facerec.learning.siamese_training`` trains them.
 
 Source: Koch, Zemel, Salakhutdinov, "Siamese neural networks for one-shot image recognition", 2015.
 """
@@ -33,22 +33,21 @@ with quietly():
     import keras
     from keras import layers, ops
 
-
 #: The trained twins that come with the project.
 SHIPPED = "weights/siamese"
 
 
 class TwinConv(NamedTuple):
-    """One block: a convolution with ReLU, and what may follow it.
+    """One block of a twin: a convolution with ReLU, optionally with batch normalisation, pooling and dropout.
 
     Args:
-        filters: Of the convolution.
+        filters: Filters of the convolution.
         size: Its window, size × size pixels.
-        batch_norm: Whether batch normalisation stands between convolution and ReLU.
+        batch_norm: Whether batch normalisation comes between convolution and ReLU.
         pool: Whether 2×2 max-pooling follows.
-        dropout: The share of values that is dropped behind it.
+        dropout: The share of values that is dropped at the end of the block.
         l2: The weight of the penalty on the convolution's squared weights.
-        stride: Every so many pixels the window looks.
+        stride: The window moves by this many pixels.
     """
 
     filters: int
@@ -61,7 +60,15 @@ class TwinConv(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """A twin: its blocks, whether the last picture is averaged or flattened, and its dense layer."""
+    """The plan of a twin.
+
+    Args:
+        blocks: From input to output.
+        padding: ``"same"`` or ``"valid"``, of all convolutions.
+        average: True for global average pooling after the last block, False to flatten its output.
+        dense: Units of the dense layer at the end, D.
+        activation: Its activation.
+    """
 
     blocks: tuple[TwinConv, ...]
     padding: str
@@ -70,8 +77,7 @@ class Variant(NamedTuple):
     activation: str | None
 
 
-#: The three twins: two as tutorials of the Siamese verifier publish them (after Koch et al., whose windows are 10, 7,
-#: 4 and 4 pixels), and ours.
+#: The three twins: two as tutorials publish them (after Koch et al., whose windows are 10, 7, 4 and 4), and ours.
 VARIANTS = {
     "large windows": Variant(  # windows of 10, 3, 7 and 4 pixels
         (
@@ -92,7 +98,7 @@ VARIANTS = {
         dense=4096,
         activation="sigmoid",
     ),
-    "compact": Variant(  # global pooling instead of the large dense layer, every other pixel at first
+    "compact": Variant(  # global pooling instead of the large dense layer; the first block moves by two pixels
         (
             TwinConv(32, 3, batch_norm=True, stride=2),
             *(TwinConv(filters, 3, batch_norm=True) for filters in (64, 128, 192)),
@@ -107,10 +113,10 @@ VARIANTS = {
 
 @keras.saving.register_keras_serializable("siamese")
 class L1Distance(layers.Layer):
-    """How two embeddings differ, number by number: [(m, D), (m, D)] → |a − b|, (m, D)."""
+    """The absolute differences of two embeddings: [(m, D), (m, D)] → |a − b|, (m, D)."""
 
     def call(self, inputs):
-        """As the class says."""
+        """Compute |a − b| of ``inputs`` = [a, b]."""
         first, second = inputs
         return ops.abs(first - second)
 
@@ -120,17 +126,17 @@ class L1Distance(layers.Layer):
 
 
 def make_embedding(variant: str = "compact", side: int = 100) -> keras.Model:
-    """One twin: a face becomes a row of numbers.
+    """Build one twin: a face becomes D numbers.
 
     Args:
         variant: A key of :data:`VARIANTS`.
-        side: S, of the faces in pixels.
+        side: S, the side of the faces, in pixels.
 
     Returns:
-        A ``keras.Model`` (m, S, S, 3), RGB in 0..1 → (m, D).
+        A ``keras.Model`` (m, S, S, 3) RGB in 0..1 → (m, D).
 
     Raises:
-        BadArgument: If there is no such variant, or the faces are too small for its windows.
+        BadArgument: If the variant is unknown, or the faces are too small for its windows.
 
     Example:
         >>> make_embedding("compact").output_shape
@@ -147,7 +153,7 @@ def make_embedding(variant: str = "compact", side: int = 100) -> keras.Model:
     except ValueError as error:
         raise BadArgument(f"side={side}: too small for the windows of {variant!r}") from error
     x = layers.GlobalAveragePooling2D(name="average")(x) if plan.average else layers.Flatten(name="flat")(x)
-    # Differences of embeddings can be small, so from here on nothing is rounded to two bytes.
+    # Differences of embeddings can be small, so from here on everything is computed in float32.
     x = layers.Dense(plan.dense, activation=plan.activation, dtype="float32", name="embedding")(x)  # (m, D)
     return keras.Model(faces, x, name=variant.replace(" ", "_"))
 
@@ -174,14 +180,17 @@ def conv_block(x, block: TwinConv, padding: str, name: str):
 
 
 def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
-    """Both twins, which share every weight, and the neuron that weighs their differences.
+    """Build both twins, which share all weights, and the neuron that weighs their differences.
 
     Args:
         variant: A key of :data:`VARIANTS`.
-        side: S, of the faces in pixels.
+        side: S, the side of the faces, in pixels.
 
     Returns:
-        A ``keras.Model`` [(m, S, S, 3), (m, S, S, 3)], RGB in 0..1 → scores (m, 1) in 0..1: near 1, one person.
+        A ``keras.Model`` [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1, close to 1 for one person.
+
+    Raises:
+        BadArgument: If the variant is unknown, or the faces are too small for its windows.
 
     Example:
         >>> make_siamese("compact").count_params()
@@ -195,41 +204,41 @@ def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
 
 
 def embedding_of(siamese: keras.Model) -> keras.Model:
-    """The one twin of a network of ``make_siamese``: faces (m, S, S, 3) → (m, D)."""
+    """The embedding that both twins of a network of ``make_siamese`` share: faces (m, S, S, 3) → (m, D)."""
     (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
     return embedding
 
 
 def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> np.ndarray:
-    """The score of every face of one list against every face of another; each face is embedded once.
+    """Score every face of one list against every face of another; each face is embedded once.
 
     Args:
         model: A network of ``make_siamese``.
-        faces_1: (m, S, S, 3), RGB in 0..1.
-        faces_2: (n, S, S, 3).
+        faces_1: (m, S, S, 3) RGB in 0..1.
+        faces_2: (n, S, S, 3) RGB in 0..1.
 
     Returns:
-        (m, n) in 0..1.
+        Scores (m, n) in 0..1.
     """
     first, second = (embedding_of(model).predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
     return score_embeddings(model, first, second)
 
 
 def score_embeddings(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The same from what the twins' common embedding made of the faces: (m, D) and (n, D) → (m, n) in 0..1."""
+    """Score every embedding of one list against every one of another: (m, D) and (n, D) → (m, n) in 0..1."""
     weights, bias = model.get_layer("score").get_weights()
     logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
     return 1 / (1 + np.exp(-logits))
 
 
 def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float, **notes) -> None:
-    """Write a trained network into a folder that ``load_siamese`` opens, completely or not at all.
+    """Save a trained network in a folder that ``load_siamese`` opens.
 
     Args:
-        model: A network of ``make_siamese``, trained.
-        folder: Where to; other files there, a model card, say, stay.
-        threshold: From this score on two faces are said to be one person; chosen on validation people.
-        **notes: What a reader should know: how it was trained, and on whom.
+        model: A trained network of ``make_siamese``.
+        folder: The folder to write into; its other files, for example a model card, stay.
+        threshold: The lowest score of a match, chosen on validation people.
+        **notes: More entries of ``siamese.json``: how and on which people it was trained.
     """
     folder = Path(folder)
     save_model(model, folder / "siamese.keras")
@@ -238,16 +247,17 @@ def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float
 
 
 def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:
-    """Open a trained network: the one that comes with the project, or one that ``save_siamese`` wrote.
+    """Load a trained network: the one that comes with the project, or one that ``save_siamese`` wrote.
 
     Args:
-        folder: Relative to where Python runs or to this project.
+        folder: A path relative to the working directory or to this project.
 
     Returns:
-        The network [(m, S, S, 3), (m, S, S, 3)] in 0..1 → scores (m, 1), and the threshold that was chosen for it.
+        model: [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1.
+        threshold: The lowest score of a match, chosen for this network.
 
     Raises:
-        BadNetwork: If there is none, or it is damaged.
+        BadNetwork: If the folder holds no such network, or it is damaged.
 
     Example:
         >>> model, threshold = load_siamese()
@@ -259,7 +269,7 @@ def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, floa
         card = json.loads((folder / "siamese.json").read_text(encoding="utf-8"))
         threshold, digests = float(card["threshold"]), {"siamese.keras": card["sha256"]["siamese.keras"]}
     except FileNotFoundError as error:
-        raise BadNetwork(f"{folder} holds no siamese network: siamese.json is missing there") from error
+        raise BadNetwork(f"{folder} does not hold a Siamese network: siamese.json is missing") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadNetwork(f"{folder / 'siamese.json'} is damaged: {error!r}") from error
     check_files(folder, digests)
@@ -267,12 +277,12 @@ def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, floa
 
 
 def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> np.ndarray:
-    """The face of a photo as the networks here want it.
+    """Find and align the face of a photo, as Siamese networks take it.
 
     Args:
-        photo: Anything that ``load_image`` takes, or a picture of a table (``find_people``), also in a zip file.
+        photo: Anything that ``load_image`` takes, or a path of a ``find_people`` table, which may lead into a zip file.
         side: S, in pixels.
-        aligned: True if the picture is an aligned face already.
+        aligned: True if the photo is an aligned face already.
 
     Returns:
         (S, S, 3) float32 in 0..1.
@@ -293,16 +303,16 @@ def verify_faces(
 
     Args:
         photo_1: Anything that ``load_image`` takes.
-        photo_2: The other one.
-        model: A network of ``make_siamese``, trained.
-        threshold: From this score on it is a match; choose it on validation people.
-        aligned: True if both pictures are aligned faces already.
+        photo_2: The same.
+        model: A trained network of ``make_siamese``.
+        threshold: The lowest score of a match; choose it on validation people.
+        aligned: True if both photos are aligned faces already.
 
     Returns:
-        ``{"is_match": bool, "score": float}``, the score in 0..1.
+        ``{"is_match": bool, "score": float}``, with the score in 0..1.
 
     Raises:
-        BadArgument: If the threshold is no score, or the model no network.
+        BadArgument: If the threshold is not in 0..1, or the model is not a network.
         BadNetwork: If the model does not take two faces.
         FaceError: If a photo can't be opened or shows no face.
     """
@@ -313,7 +323,7 @@ def verify_faces(
         raise BadArgument(f"model is a {type(model).__name__}, not a network{hint}")
     shapes = model.input_shape
     if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
-        raise BadNetwork(f"{model.name} takes {shapes}; a siamese network takes two faces (m, S, S, 3)")
+        raise BadNetwork(f"{model.name} takes {shapes}; a Siamese network takes two faces (m, S, S, 3)")
     side = shapes[0][1]
     faces = [preprocess_image(photo, side, aligned)[None] for photo in (photo_1, photo_2)]
     score = float(ops.convert_to_numpy(model(faces, training=False))[0, 0])

@@ -1,4 +1,7 @@
-"""TODO facerec.learning.siamese_training."""
+"""Train Siamese twins from pairs, from all pairs of a batch, or for one person.
+
+A ``SiamesePlan`` and the data determine the result; a training can be stopped at any moment and resumed.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,22 @@ with quietly():
 
 @keras.saving.register_keras_serializable("siamese")
 class AllPairs(layers.Layer):
-    """How every embedding differs from every other one: (B, D) → (B (B − 1) / 2, D), as ``np.triu_indices`` counts."""
+    """The absolute differences of all pairs of embeddings: (B, D) → (B (B − 1) / 2, D), as ``np.triu_indices``."""
 
     def call(self, embeddings):
-        """As the class says."""
+        """Compute the differences of ``embeddings``, (B, D)."""
         first, second = np.triu_indices(embeddings.shape[0], 1)
         return ops.abs(ops.take(embeddings, first, axis=0) - ops.take(embeddings, second, axis=0))
 
 
 def with_all_pairs(siamese: keras.Model, batch: int) -> keras.Model:
-    """The same twins for a batch of faces, each of which is compared with every other one.
+    """The same twins for a batch of faces, each of which is compared with every other.
 
-    Pairs from a list use each embedding once. Here it is used B − 1 times, and embeddings are what costs: so much more
-    is learned in the same time.
+    A list of pairs uses each embedding once. Here it is used B − 1 times, and embeddings are what costs time, so much
+    more is learned in the same time.
 
     Args:
-        siamese: A network of ``make_siamese``; its weights are shared, not copied.
+        siamese: A network of ``make_siamese``; the weights are shared, not copied.
         batch: B, at least 2.
 
     Returns:
@@ -55,25 +58,25 @@ def with_all_pairs(siamese: keras.Model, batch: int) -> keras.Model:
 
 @dataclass(frozen=True)
 class SiamesePlan:
-    """All that a training depends on, besides its pairs; the same plan gives the same network.
+    """Everything that a training depends on besides its data; the same plan gives the same network.
 
-    The rate is the published one, for lists of pairs. Who learns from all pairs of a batch (``PersonFaces``) gets on
-    with a larger one, 1e-3 say, and batches of 64.
+    The default rate is the published one, for lists of pairs. Training on all pairs of a batch (``PersonFaces``) works
+    with a higher rate, for example 1e-3, and batches of 64.
 
     Attributes:
-        variant: A key of :data:`VARIANTS`.
-        side: S, of the faces in pixels.
-        epochs: At most so many times every pair is shown.
-        batch: Pairs per step; or, where all pairs of a batch are learned from, faces.
-        rate: Adam's learning rate in the beginning.
-        decay: What the rate is multiplied by after every epoch.
-        clip: The longest gradient (its global norm) that is followed.
-        patience: Stop after so many epochs without a better loss on the validation pairs.
-        augmented: Whether faces are flipped and change their light at random.
-        moved: Whether they are also turned, shifted and resized a little.
-        precision: Of the convolutions while they learn: ``float32``, or ``mixed_bfloat16``, quicker where the
-            processor can do it. What is kept computes in float32.
-        seed: Of the first weights, the order, the augmentation and the dropout.
+        variant: A key of ``VARIANTS``.
+        side: S, the side of the faces, in pixels.
+        epochs: The largest number of epochs.
+        batch: Pairs per step; faces per step when learning from ``PersonFaces``.
+        rate: Adam's initial learning rate.
+        decay: The rate is multiplied by this after every epoch.
+        clip: Gradients with a larger global norm are clipped to this norm.
+        patience: Stop after this many epochs without a lower loss on the validation pairs.
+        augmented: Whether faces are flipped and change brightness and contrast at random.
+        moved: Whether faces are also rotated, shifted and resized a little.
+        precision: Of the convolutions in training: ``float32``, or ``mixed_bfloat16``, which is faster on some
+            processors. The saved networks compute in float32.
+        seed: Seed of the first weights, the order, the augmentation and the dropout.
     """
 
     variant: str = "compact"
@@ -90,12 +93,12 @@ class SiamesePlan:
     seed: int = 0
 
 
-#: The columns of a history.
+#: The columns of ``history.csv``.
 SIAMESE_HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate", "seconds", "waiting")
 
 
 def compile_siamese(model: keras.Model, plan: SiamesePlan, steps: int) -> keras.Model:
-    """Make a network ready to be trained: binary cross-entropy, Adam with exponential decay, clipped gradients."""
+    """Compile a network: binary cross-entropy, Adam with exponential decay, clipped gradients; returns it."""
     rate = keras.optimizers.schedules.ExponentialDecay(plan.rate, steps, plan.decay, staircase=True)
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=plan.clip)
     model.compile(optimizer, loss="binary_crossentropy", weighted_metrics=["accuracy"], jit_compile=False)
@@ -111,29 +114,32 @@ def train_siamese(
     progress: bool = True,
     every: int = 10,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train a siamese network, or go on where it was stopped.
+    """Train a Siamese network, or resume where the training stopped.
+
+    It sets the global seeds of Keras, NumPy and Python.
 
     Args:
-        learned: What to learn from: a list of pairs (``PairFaces``), as published, or people (``PersonFaces``), which
-            are compared each with each in every batch, and that is the quicker way.
-        validation: Pairs of other people: they say when to stop and which epoch was the best.
+        learned: The data to learn from: a list of pairs (``PairFaces``), as published, or people (``PersonFaces``), all
+            pairs of which are compared in every batch; that is faster.
+        validation: Pairs of other people: they decide when to stop and which epoch is the best.
         plan: Everything else.
-        folder: Keeps the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named
-            network every ``every`` epochs (``epoch_010.keras``).
+        folder: The folder of the rolling checkpoint (every epoch), ``history.csv``, ``best.keras`` and named networks
+            (``epoch_010.keras``).
         progress: True for a progress bar.
         every: Epochs between two named networks.
 
     Returns:
-        The network of the best epoch, and the history: a row per epoch; ``waiting`` is the share of the time in
-        which the network waited for its next batch.
+        model: The network of the best epoch.
+        history: A row per epoch; ``waiting`` is the share of its time in which the network waited for the next batch.
 
     Raises:
-        BadArgument: If the folder holds a training with another plan, or the faces have another side.
-        TrainingFailed: If a loss is no number any more.
+        BadArgument: If the folder holds a training with another plan, the faces have another side, or the data do not
+            fill a batch.
+        TrainingFailed: If the loss becomes NaN or infinite.
     """
     for what, faces in (("learned", learned.faces), ("validation", validation.faces)):
         if faces.shape[1] != plan.side:
-            raise BadArgument(f"{what}: its faces have {faces.shape[1]} pixels, the plan says side={plan.side}")
+            raise BadArgument(f"{what}: its faces have {faces.shape[1]} pixels, but the plan has side={plan.side}")
     steps, in_batch = len(learned) // plan.batch, isinstance(learned, PersonFaces)
     if steps < 1:
         raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
@@ -165,7 +171,7 @@ def _validate(model: keras.Model, pairs: PairFaces) -> dict:
 
 
 def score_pairs(model: keras.Model, pairs: PairFaces, batch: int = 64) -> np.ndarray:
-    """The score of every pair, (n,) in 0..1; a batch in memory at a time."""
+    """The score of every pair, (n,) in 0..1; one batch is in memory at a time."""
     starts = range(0, len(pairs), batch)
     parts = [model.predict_on_batch(list(pairs.arrays(slice(i, i + batch)))) for i in starts]
     return np.concatenate(parts)[:, 0]
@@ -173,16 +179,16 @@ def score_pairs(model: keras.Model, pairs: PairFaces, batch: int = 64) -> np.nda
 
 @dataclass(frozen=True)
 class Verifier:
-    """Twins that know one person, and what they are worth.
+    """Twins trained for one person, and their test results.
 
     Attributes:
         model: The network.
-        known: The person's faces that a new one is compared with, (k, S, S, 3), RGB in 0..1.
-        threshold: From this mean score on it is the person; chosen on other people than are tested here.
-        true_accepts: The share of the person's later pictures, which taught nothing, that are accepted.
-        false_accepts: The share of pictures of strangers, who taught nothing, that are.
-        later: How many later pictures there were.
-        strangers: How many strangers.
+        known: The person's faces with which a new face is compared, (k, S, S, 3) RGB in 0..1.
+        threshold: The lowest mean score, over the known faces, of a match; chosen on people who are not in the test.
+        true_accepts: The share of the person's later pictures that is accepted.
+        false_accepts: The share of the strangers' pictures that is accepted.
+        later: The number of later pictures; none of them was learned from.
+        strangers: The number of strangers; none of them was learned from.
     """
 
     model: keras.Model
@@ -193,16 +199,12 @@ class Verifier:
     later: int
     strangers: int
 
-    def scores(self, faces: np.ndarray) -> np.ndarray:
-        """How much aligned faces (m, S, S, 3) in 0..1 are like the person: (m,), the mean over the known ones."""
-        return score_all(self.model, self.known, faces).mean(axis=0)
 
-
-#: Of a person's pictures, in their order: to learn from, to stop at, and to be tested with.
+#: The shares of a person's pictures, in their order: to learn from, to decide when to stop, and to test with.
 OWN_SHARES = (0.6, 0.2, 0.2)
 
-
-FEWEST_OWN = 8
+#: The smallest number of pictures that can be shared out in this way.
+MIN_OWN_PICTURES = 8
 
 
 def train_for_one(
@@ -218,21 +220,21 @@ def train_for_one(
     Args:
         own: The person's pictures as aligned faces, at least 8, in the order in which they were taken.
         others: Three tables of other people's aligned faces (of ``split_by_identity``): to learn from, to choose the
-            threshold, and to be tested with.
-        folder: As in ``train_siamese``.
-        plan: By default twelve epochs of pairs, varied strongly, at a rate that falls from 1e-3.
-        far: The share of strangers that the threshold may let in.
+            threshold, and to test with.
+        folder: As for ``train_siamese``.
+        plan: By default twelve epochs of pairs with strong augmentation, at a rate that falls from 1e-3.
+        far: The share of false accepts at which the threshold is chosen.
         progress: True for a progress bar.
 
     Returns:
-        The twins with their threshold, and the shares of later pictures and of strangers that they accept.
+        The twins with their threshold and test results.
 
     Raises:
-        BadArgument: If there are too few pictures, or somebody is in two of the tables.
+        BadArgument: If there are too few pictures, or a person is in two of the tables.
     """
-    if len(own) < FEWEST_OWN:
+    if len(own) < MIN_OWN_PICTURES:
         raise BadArgument(
-            f"{len(own)} pictures of the person: at least {FEWEST_OWN}, to learn from, to stop at, and to test"
+            f"own has {len(own)} pictures: at least {MIN_OWN_PICTURES} are needed, to learn from, to stop, and to test"
         )
     check_disjoint(*others)
     ends = np.round(np.cumsum(OWN_SHARES[:2]) * len(own)).astype(int)
@@ -244,11 +246,10 @@ def train_for_one(
     model, _ = train_siamese(PairFaces(pairs, plan.side), PairFaces(checked, plan.side), plan, folder, progress)
     known = open_faces(list(learned), plan.side).astype(np.float32) / 255
 
-    def near(pictures: Sequence[str]) -> np.ndarray:
+    def distances(pictures: Sequence[str]) -> np.ndarray:
         faces = open_faces(list(pictures), plan.side).astype(np.float32) / 255
         return 1 - score_all(model, known, faces).mean(axis=0)
 
-    limit = threshold_at(near(others[1].picture), far)
-    accepted, let_in = near(later) < limit, near(others[2].picture) < limit
-    strangers = others[2].identity.nunique()
-    return Verifier(model, known, 1 - limit, float(accepted.mean()), float(let_in.mean()), len(later), strangers)
+    limit = threshold_at(distances(others[1].picture), far)
+    true, false = (float((distances(pictures) < limit).mean()) for pictures in (later, others[2].picture))
+    return Verifier(model, known, 1 - limit, true, false, len(later), others[2].identity.nunique())

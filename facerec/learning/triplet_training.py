@@ -1,4 +1,10 @@
-"""TODO facerec.learning.triplet_training."""
+"""Train an embedding with triplets: networks, mining as a layer, training, fine-tuning.
+
+    [faces, who] ──encoder──► encodings ──TripletMining──► d(a, p), d(a, n), valid, active ──► loss and metrics
+
+A ``TripletPlan`` and the data determine the result; a training can be stopped at any moment and resumed. ``who`` is
+the number of the person in each face, (m,).
+"""
 
 from __future__ import annotations
 
@@ -35,24 +41,23 @@ with quietly():
     import keras
     from keras import layers, ops
 
-
-#: The filters of the five convolutions; behind each the picture is halved.
+#: The filters of the five convolutions; each is followed by pooling that halves the picture.
 FILTERS = (16, 32, 64, 128, 128)
 
 
 def make_encoder(network: str = "five convolutions", side: int | None = None) -> keras.Model:
-    """A network with random weights that turns a face into 128 numbers of unit length.
+    """Build an untrained network that turns a face into 128 numbers of unit length.
 
     Args:
         network: ``"five convolutions"``, each with batch normalisation and max-pooling, then two dense layers; or
             ``"inception"``, the ``faceRecoModel`` of ``inception_blocks_v2``.
-        side: S, of the faces in pixels; by default 160, or 96 for Inception.
+        side: S, the side of the faces, in pixels; None for the usual one, 160, or 96 for Inception.
 
     Returns:
-        A ``keras.Model`` (m, S, S, 3), RGB in 0..255 → (m, 128).
+        A ``keras.Model`` (m, S, S, 3) RGB in 0..255 → (m, 128).
 
     Raises:
-        BadArgument: If there is no such network, or the faces are too small for it.
+        BadArgument: If the network is unknown, or the faces are too small for it.
 
     Example:
         >>> make_encoder().output_shape
@@ -61,16 +66,19 @@ def make_encoder(network: str = "five convolutions", side: int | None = None) ->
     if network not in ENCODERS:
         raise BadArgument(f"network={network!r}: one of {', '.join(map(repr, ENCODERS))}")
     make, usual = ENCODERS[network]
-    return make(side or usual)
+    try:
+        return make(side or usual)
+    except ValueError as error:
+        raise BadArgument(f"side={side}: {error}") from error
 
 
 def five_convolutions(side: int) -> keras.Model:
-    """Conv 3×3, max-pooling, batch normalisation and ReLU, five times; flatten, dense, dropout, dense, unit length.
+    """Five blocks of convolution 3×3, max-pooling, batch normalisation and ReLU; dense, dropout, dense, unit length.
 
-    (Pooling first leaves a quarter of the work to what follows.)
+    Pooling comes directly after the convolution, which leaves a quarter of the work to the rest of the block.
     """
     if side < 32:
-        raise BadArgument(f"side={side}: at least 32 pixels, since they are halved five times")
+        raise ValueError("expected at least 32 pixels, which are halved five times")
     faces = keras.Input((side, side, 3), name="faces")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(faces)  # (m, S, S, 3) in -1..1
     for number, filters in enumerate(FILTERS, 1):
@@ -85,28 +93,27 @@ def five_convolutions(side: int) -> keras.Model:
     return keras.Model(faces, layers.UnitNormalization(dtype="float32", name="encoding")(x), name="five_convolutions")
 
 
-#: What builds a network of that name from a side, and its usual side.
+#: Network → the function that builds it from a side, and its usual side.
 ENCODERS: dict[str, tuple[Callable[[int], keras.Model], int]] = {
     "five convolutions": (five_convolutions, 160),
     "inception": (lambda side: faceRecoModel((side, side, 3)), 96),
 }
 
-
-#: Which negatives a training learns from.
+#: The ways to choose negatives.
 MINING = ("random", "semi-hard", "hardest")
 
 
 @keras.saving.register_keras_serializable("triplets")
 class TripletMining(layers.Layer):
-    """Encodings (m, D) and who they are, (m,) → what a loss needs to know of every anchor and positive, (m, m, 4).
+    """Mine triplets: [encodings (m, D), who (m,)] → four numbers for every anchor and positive, (m, m, 4).
 
-    The four numbers: d(a, p); d(a, n) of the mined negative; 1 if they are a valid triplet; and the share of all
-    possible negatives that still cost something.
+    The numbers are d(a, p); d(a, n) of the mined negative; 1 for a valid triplet, else 0; and the share of all
+    possible negatives with a loss above 0.
 
     Args:
         mining: One of :data:`MINING`.
         alpha: The margin.
-        seed: Of the random ones.
+        seed: Seed of random triplets.
     """
 
     def __init__(self, mining: str = "random", alpha: float = ALPHA, seed: int = 0, **kwargs):
@@ -115,7 +122,7 @@ class TripletMining(layers.Layer):
         self.chance = keras.random.SeedGenerator(seed)
 
     def call(self, inputs):
-        """As the class says."""
+        """Mine the triplets of ``inputs`` = [encodings, who]."""
         encodings, who = inputs
         distances = squared_distances(encodings)
         negative, valid = self._mine(encodings, who)
@@ -126,29 +133,29 @@ class TripletMining(layers.Layer):
     def _mine(self, encodings, who) -> Mined:
         if self.mining == "random":
             return random_triplets(who, self.chance)
-        chosen = ops.stop_gradient(encodings)
-        return (
-            hardest_triplets(chosen, who) if self.mining == "hardest" else semi_hard_triplets(chosen, who, self.alpha)
-        )
+        encodings = ops.stop_gradient(encodings)
+        if self.mining == "hardest":
+            return hardest_triplets(encodings, who)
+        return semi_hard_triplets(encodings, who, self.alpha)
 
     def get_config(self):
-        """What it was made with."""
+        """The arguments of the layer."""
         return {**super().get_config(), "mining": self.mining, "alpha": self.alpha, "seed": self.seed}
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """The mean of the values where ``where`` is 1; 0 if that is nowhere."""
+    """The mean of the values where ``where`` is 1; 0 if it is 1 nowhere."""
     return ops.sum(values * where) / ops.maximum(ops.sum(where), 1.0)
 
 
 def mined_loss(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of what ``TripletMining`` gives: the mean over its valid triplets of max(d(a,p) − d(a,n) + α, 0).
+    """The loss of mined triplets: the mean of max(d(a, p) − d(a, n) + α, 0) over the valid ones.
 
     Args:
         alpha: The margin.
 
     Returns:
-        A function of two arguments, as Keras calls a loss: who (m,), which it ignores, and what was mined (m, m, 4).
+        A Keras loss of two arguments: who (m,), which it ignores, and the output of ``TripletMining``, (m, m, 4).
     """
 
     def loss(y_true, mined):
@@ -159,45 +166,45 @@ def mined_loss(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def active(who: Tensor, mined: Tensor) -> Tensor:
-    """The share of all possible triplets of a batch that still cost something: who (m,), mined (m, m, 4) → a number."""
+    """Metric: the share of all possible triplets of a batch with a loss above 0; who (m,), mined (m, m, 4)."""
     return _mean(mined[..., 3], ops.cast(pairs_of(who), "float32"))
 
 
 def found(who: Tensor, mined: Tensor) -> Tensor:
-    """The share of anchors and positives for which a negative was found: who (m,), mined (m, m, 4) → a number."""
+    """Metric: the share of anchors and positives for which a negative was found; who (m,), mined (m, m, 4)."""
     return _mean(mined[..., 2], ops.cast(pairs_of(who), "float32"))
 
 
 def to_positive(who: Tensor, mined: Tensor) -> Tensor:
-    """The mean squared distance of two faces of one person: who (m,), mined (m, m, 4) → a number."""
+    """Metric: the mean squared distance between two faces of one person; who (m,), mined (m, m, 4)."""
     return _mean(mined[..., 0], ops.cast(pairs_of(who), "float32"))
 
 
 def to_negative(who: Tensor, mined: Tensor) -> Tensor:
-    """The mean squared distance of two faces of two people: who (m,), mined (m, m, 4) → a number."""
+    """Metric: the mean squared distance between faces of two people; who (m,), mined (m, m, 4)."""
     return _mean(mined[..., 0], ops.cast(ops.logical_not(same_person(who)), "float32"))
 
 
 @dataclass(frozen=True)
 class TripletPlan:
-    """All that a training depends on, besides its people and where it starts; the same plan gives the same network.
+    """Everything that a training depends on besides its data and its start; the same plan gives the same network.
 
     Attributes:
-        network: A name that ``make_encoder`` knows; unused where the training starts from another network.
-        side: S, of the faces in pixels, the same for the people and the validation pairs.
-        mining: Which negatives: one of :data:`MINING`.
+        network: A key of ``ENCODERS``; unused if the training starts from another network.
+        side: S, the side of all faces, in pixels.
+        mining: How to choose negatives: one of :data:`MINING`.
         alpha: The margin.
-        epochs: At most so many times as many faces are shown as there are.
+        epochs: The largest number of epochs.
         batch: Faces per step, P·K.
         optimizer: ``"rmsprop"``, ``"adam"``, ``"sgd"`` (with momentum 0.9) or ``"adagrad"``.
-        rate: Its learning rate in the beginning; it falls to 0 along a cosine.
-        patience: Stop after so many epochs in which the validation people gained nothing.
-        augmented: Whether faces are flipped and change their light at random.
-        moved: Whether they are also turned, shifted and resized a little.
-        frozen: The share of the layers with weights, from the input on, that keep them.
-        precision: Of the convolutions while they learn: ``float32``, or ``mixed_bfloat16``, quicker where the
-            processor can do it. What is kept computes in float32.
-        seed: Of the first weights, the order, the augmentation, the dropout and the random triplets.
+        rate: The initial learning rate; it falls to 0 along a cosine.
+        patience: Stop after this many epochs without a lower validation error.
+        augmented: Whether faces are flipped and change brightness and contrast at random.
+        moved: Whether faces are also rotated, shifted and resized a little.
+        frozen: The share of the layers with weights, counted from the input, that do not learn.
+        precision: Of the convolutions in training: ``float32``, or ``mixed_bfloat16``, which is faster on some
+            processors. The saved networks compute in float32.
+        seed: Seed of the first weights, the order, the augmentation, the dropout and random triplets.
     """
 
     network: str = "five convolutions"
@@ -216,7 +223,7 @@ class TripletPlan:
     seed: int = 0
 
 
-#: What builds an optimizer from its learning rate.
+#: Optimizer → the function that builds it from a learning rate.
 OPTIMIZERS: dict[str, Callable] = {
     "rmsprop": keras.optimizers.RMSprop,
     "adam": keras.optimizers.Adam,
@@ -224,8 +231,7 @@ OPTIMIZERS: dict[str, Callable] = {
     "adagrad": keras.optimizers.Adagrad,
 }
 
-
-#: The columns of a history.
+#: The columns of ``history.csv``.
 TRIPLET_HISTORY = (
     "epoch",
     "loss",
@@ -242,10 +248,10 @@ TRIPLET_HISTORY = (
 
 
 def check_plan(plan: TripletPlan) -> None:
-    """Refuse a plan that makes no sense.
+    """Refuse a plan with an impossible entry.
 
     Raises:
-        BadArgument: With the entry and its value.
+        BadArgument: Names the entry and its value.
     """
     for entry, known in (("mining", MINING), ("optimizer", OPTIMIZERS), ("network", ENCODERS)):
         if getattr(plan, entry) not in known:
@@ -253,20 +259,20 @@ def check_plan(plan: TripletPlan) -> None:
     if not plan.alpha > 0:
         raise BadArgument(f"alpha={plan.alpha!r}: the margin must be more than 0")
     if not 0 <= plan.frozen < 1:
-        raise BadArgument(f"frozen={plan.frozen!r}: the share of layers that keep their weights, in 0..1")
+        raise BadArgument(f"frozen={plan.frozen!r}: the share of frozen layers must be at least 0 and less than 1")
     if min(plan.epochs, plan.patience) < 1:
-        raise BadArgument(f"epochs={plan.epochs}, patience={plan.patience}: at least 1 of each")
+        raise BadArgument(f"epochs={plan.epochs}, patience={plan.patience}: both must be at least 1")
     if not 0 < plan.rate < np.inf:
-        raise BadArgument(f"rate={plan.rate!r}: a learning rate, more than 0")
+        raise BadArgument(f"rate={plan.rate!r}: the learning rate must be more than 0")
 
 
 def make_learner(encoder: keras.Model, plan: TripletPlan, steps: int) -> keras.Model:
-    """Faces and who they are → what the loss needs; compiled, its optimizer built.
+    """Build the model that learns: [faces, who] → mined triplets (m, m, 4), compiled, with its optimizer built.
 
     Args:
         encoder: (m, S, S, 3) → (m, D); its weights are shared, not copied.
         plan: How to learn.
-        steps: In an epoch.
+        steps: The number of batches in an epoch.
     """
     faces, who = keras.Input(encoder.input_shape[1:], name="faces"), keras.Input((), dtype="int32", name="who")
     mining = TripletMining(plan.mining, plan.alpha, plan.seed, dtype="float32", name="mining")
@@ -288,31 +294,31 @@ def train_triplets(
     progress: bool = True,
     every: int = 10,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train an embedding with triplets, or go on where it was stopped.
+    """Train an embedding with triplets, or resume where the training stopped.
 
-    (It sets Keras', NumPy's and Python's global seeds to the plan's.)
+    It sets the global seeds of Keras, NumPy and Python.
 
     Args:
         learned: The people to learn from; every batch holds some of them, several times each.
-        validation: Pairs of other people: they say when to stop and which epoch was the best.
+        validation: Pairs of other people: they decide when to stop and which epoch is the best.
         plan: Everything else.
-        folder: Keeps the rolling checkpoint (every epoch), ``history.csv``, ``best.keras``, and a named network every
-            ``every`` epochs.
-        start: A network to start from (the first phase's, say); by default one with random weights. It is left
-            as it is.
+        folder: The folder of the rolling checkpoint (every epoch), ``history.csv``, ``best.keras`` and named networks
+            (``epoch_010.keras``).
+        start: A network to start from, for example the first phase's; it does not change. None for random weights.
         progress: True for a progress bar.
         every: Epochs between two named networks.
 
     Returns:
-        The network of the best epoch, (m, S, S, 3) in 0..255 → (m, D) of unit length, and the history, a row per
-        epoch: the loss; ``active``, the share of all possible triplets that still cost something; ``found``, the share
-        of anchors and positives for which a negative was mined; mean squared distances; ``validation_error``, one
-        minus the area under the ROC curve of the validation pairs, by which the best epoch is chosen; their accuracy
-        at their own best threshold; the learning rate; seconds, and the share of them spent waiting for faces.
+        model: The network of the best epoch, (m, S, S, 3) in 0..255 → (m, D) of unit length.
+        history: A row per epoch: the loss; ``active``, the share of all possible triplets with a loss above 0;
+            ``found``, the share of anchors and positives for which a negative was mined; mean squared distances;
+            ``validation_error``, one minus the area under the ROC curve of the validation pairs, by which the best
+            epoch is chosen; their accuracy at their own best threshold; the learning rate; ``seconds``, and the share
+            of them spent ``waiting`` for faces.
 
     Raises:
-        BadArgument: If the plan makes no sense, or the folder holds a training with another one.
-        TrainingFailed: If the loss is no number any more, or all encodings have become the same.
+        BadArgument: If the plan has an impossible entry, or the folder holds a training with other settings.
+        TrainingFailed: If the loss becomes NaN or infinite, or all encodings become the same.
     """
     check_plan(plan)
     learned.check_batch(plan.batch)
@@ -342,35 +348,35 @@ def train_triplets(
 
 
 def _batches(learned: PersonFaces, plan: TripletPlan, first_epoch: int):
-    """What ``train_on_batch`` takes, endlessly: ([faces, who], who)."""
+    """Endless arguments of ``train_on_batch``: ([faces, who], who)."""
     for faces, who in learned.crowds(plan.batch, plan.augmented, plan.seed, first_epoch, plan.moved):
         yield [faces, who], who
 
 
 def _encoders(plan: TripletPlan, start: keras.Model | None) -> tuple[keras.Model, keras.Model]:
-    """The network that learns, in the plan's precision, and its twin in float32 that is kept."""
+    """The network that learns, in the plan's precision, and its copy in float32 that is saved."""
     keras.utils.set_random_seed(plan.seed)
     with precision(plan.precision):
         encoder = make_encoder(plan.network, plan.side)
     kept = make_encoder(plan.network, plan.side)
     if start is not None:
-        if _shapes(start) != _shapes(kept):  # of another make: it learns in its own precision
+        if _shapes(start) != _shapes(kept):  # another architecture: it learns in its own precision
             encoder, kept = (keras.models.clone_model(start) for _ in range(2))
         encoder.set_weights(start.get_weights())
     learned = [layer for layer in _leaves(encoder) if layer.weights]
-    for number, layer in enumerate(learned):  # one by one: a model's own switch does not reach into a clone
+    for number, layer in enumerate(learned):  # one by one: the switch of a model does not reach into its clone
         layer.trainable = number >= round(plan.frozen * len(learned)) and layer.name != "mirror"  # a fixed matrix
     return encoder, kept
 
 
 def _leaves(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model and of the models within it, from the input on."""
+    """The layers of a model and of the models inside it, from the input on."""
     nested = ([layer] if not isinstance(layer, keras.Model) else _leaves(layer) for layer in model.layers)
     return [layer for layers in nested for layer in layers]
 
 
 def _shapes(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
-    """What tells whether weights of one network fit another: each layer's name, and the shapes of its weights."""
+    """The name and shape of every weight; networks with the same ones can exchange their weights."""
     return [(layer.name, weight.shape) for layer in model.layers for weight in layer.weights]
 
 
@@ -381,44 +387,45 @@ def _validate(model: keras.Model, pairs: PairFaces) -> dict:
 
 
 def digest_of(model: keras.Model) -> str:
-    """SHA-256 of a network's weights: tells whether two files hold the same ones."""
+    """SHA-256 of a network's weights, equal for equal weights."""
     return _digest(*model.get_weights())
 
 
 def _digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of the numbers in arrays."""
+    """SHA-256 of the bytes of arrays."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def _check_sides(plan: TripletPlan, learned: PersonFaces, validation: PairFaces, start: keras.Model | None) -> None:
-    """Refuse faces, or a network to start from, of another side than the plan's."""
+    """Refuse faces, or a network to start from, of a side other than the plan's."""
     sides = {"the people": learned.faces.shape[1], "the validation pairs": validation.faces.shape[1]}
     if start is not None:
         sides[start.name] = start.input_shape[1]
     for what, side in sides.items():
         if side != plan.side:
-            raise BadArgument(f"side={plan.side}: {what} have faces of {side} pixels; give all of them the same side")
+            raise BadArgument(f"side={plan.side}: {what} have faces of {side} pixels; all sides must be the same")
 
 
 class CollapseAlarm:
-    """Ends a training in which all encodings become the same: nothing can be learned from there.
+    """Ends a training in which all encodings become the same, from which no network recovers.
 
-    Two people are then hardly any distance apart, and the margin is out of reach: the loss is stuck at it, or, where
-    only semi-hard triplets count, there are none any more and it is 0.
+    The distance between two people is then close to 0. The loss is stuck at the margin or, where only semi-hard
+    triplets count, at 0, because there are none.
 
     Args:
         alpha: The margin.
-        steps: It rings after so many steps in a row with two people less than a quarter of the margin apart.
+        steps: The alarm rings after this many steps in a row with a mean squared distance between two people of less
+            than a quarter of the margin.
     """
 
     def __init__(self, alpha: float, steps: int = 10):
         self.limit, self.alpha, self.steps, self.seen = alpha / 4, alpha, steps, 0
 
     def __call__(self, step: int, result: Mapping[str, float]) -> None:
-        """Look at what a step came to.
+        """Check the metrics of a step.
 
         Raises:
-            TrainingFailed: If it was the last of too many such steps.
+            TrainingFailed: After too many such steps in a row.
         """
         self.seen = self.seen + 1 if result["to_negative"] < self.limit else 0
         if self.seen >= self.steps:
@@ -436,28 +443,28 @@ def fine_tune(
     plan: TripletPlan | None = None,
     progress: bool = True,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Let a trained network learn a little more, from one's own people; its early layers stay as they are.
+    """Fine-tune a trained network on your own people; its early layers are frozen.
 
-    Whether it helped is seen on pictures that it did not learn from: measure before and after.
+    To see whether it helped, measure before and after on pictures that it did not learn from.
 
     Args:
-        model: A network of ``load_facenet`` or ``train_triplets``; it is left as it is.
-        people: Whom to learn, as faces of the network's side, at least two people.
+        model: A network of ``load_facenet`` or ``train_triplets``; it does not change.
+        people: The people to learn from, at least two, as faces of the network's side.
         validation: Pairs of pictures that are not in ``people``.
-        folder: As in ``train_triplets``.
-        plan: By default ten epochs of semi-hard triplets at a rate of 1e-4, four fifths of the layers kept, in batches
-            of at most eight people.
+        folder: As for ``train_triplets``.
+        plan: By default ten epochs of semi-hard triplets at a rate of 1e-4, with four fifths of the layers frozen, in
+            batches of at most eight people.
         progress: True for a progress bar.
 
     Returns:
-        The network of the best epoch, or a copy of ``model`` if no epoch was better on the validation pairs; and the
-        history. The network takes and gives what ``model`` does. It carries ``model``'s notes (its ``facenet``), with
-        a threshold of its own, the best one for the validation pairs: the old one does not hold any more, nor does the
-        old probability.
+        tuned: The network of the best epoch, or a copy of ``model`` if no epoch was better on the validation pairs. It
+            carries ``model``'s info (``facenet``) with a new threshold, the best one for the validation pairs, and
+            without the probability, which no longer holds.
+        history: As for ``train_triplets``.
 
     Raises:
-        BadArgument: If the sides differ, the plan makes no sense, or the people don't fill a batch.
-        TrainingFailed: If the loss is no number any more, or all encodings have become the same.
+        BadArgument: If the sides differ, the plan has an impossible entry, or the people do not fill a batch.
+        TrainingFailed: If the loss becomes NaN or infinite, or all encodings become the same.
     """
     few = min(8, int(people.who.max()) + 1, len(people) // people.per_person)
     plan = plan or TripletPlan(

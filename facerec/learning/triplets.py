@@ -1,14 +1,15 @@
-"""Learn an embedding from triplets: an anchor shall be nearer to its positive than to its negative, by a margin.
+"""The triplet loss, and mining: an anchor should be nearer to its positive than to its negative, by a margin.
 
-A batch holds P people with K faces each. Every two faces of one person are an anchor and a positive; which negative
-goes with them decides what is learned: any (random), or one that is only just farther away (semi-hard).
+    anchor ───── positive ── margin ──|          a negative to the right of | has no loss
+
+A batch holds P people with K faces each. Every two faces of one person are an anchor and a positive. The choice of the
+negative decides what is learned: any other person (random), or one that is only a little farther away (semi-hard).
 
 m is the number of faces (or of triplets), D the length of an encoding. Distances are squared Euclidean, as in the
-paper: between 0 and 4 for encodings of unit length. Mining looks at m·m·m numbers at once: little for a batch of 32,
-half a gigabyte for 512.
+paper: 0 to 4 for encodings of unit length. Mining holds m·m·m numbers at once: little for a batch of 32, half a
+gigabyte for 512.
 
-Source: Schroff, Kalenichenko and Philbin, "FaceNet: A Unified Embedding for Face Recognition and
-Clustering", 2015.
+Source: Schroff, Kalenichenko and Philbin, "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015.
 """
 
 from __future__ import annotations
@@ -25,24 +26,23 @@ with quietly():
     import keras
     from keras import ops
 
-
-Tensor = Any  # a tensor of whichever backend Keras runs on
-
+#: A tensor of the backend that Keras runs on.
+Tensor = Any
 
 #: The margin of the FaceNet paper.
 ALPHA = 0.2
 
 
 def triplet_loss(y_true: Any, y_pred: Sequence[Tensor], alpha: float = ALPHA) -> Tensor:
-    """Sum over the triplets of max(‖anchor − positive‖² − ‖anchor − negative‖² + alpha, 0).
+    """The triplet loss: the sum of max(‖anchor − positive‖² − ‖anchor − negative‖² + alpha, 0) over all triplets.
 
     Args:
-        y_true: Ignored; Keras hands every loss two arguments.
-        y_pred: The encodings of anchors, positives and negatives, three tensors (m, D).
+        y_true: Ignored; Keras passes two arguments to every loss.
+        y_pred: [anchors, positives, negatives], three tensors (m, D) of encodings.
         alpha: The margin, 0 or more.
 
     Returns:
-        The loss, a scalar: 0 when every negative is farther than its positive by the margin.
+        The loss, a scalar: 0 if every negative is farther than its positive by at least the margin.
 
     Raises:
         BadArgument: If ``y_pred`` does not hold three tensors of one shape, or ``alpha`` is negative.
@@ -53,7 +53,8 @@ def triplet_loss(y_true: Any, y_pred: Sequence[Tensor], alpha: float = ALPHA) ->
         >>> round(float(triplet_loss(None, [[[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])), 4)
         2.2
 
-    Source: The FaceNet paper, equation 3.
+    Source:
+        The FaceNet paper, equation 3.
     """
     anchor, positive, negative = _three_of_a_shape(y_pred)
     if not alpha >= 0:
@@ -64,7 +65,7 @@ def triplet_loss(y_true: Any, y_pred: Sequence[Tensor], alpha: float = ALPHA) ->
 
 
 def _three_of_a_shape(y_pred: Sequence[Tensor]) -> list[Tensor]:
-    """The three tensors of a triplet, or what is wrong with them."""
+    """The three tensors of ``y_pred``; refuses anything else."""
     try:
         tensors = [ops.convert_to_tensor(part) for part in y_pred]
     except (TypeError, ValueError) as error:
@@ -79,22 +80,22 @@ class Mined(NamedTuple):
     """A negative for every pair of faces of one person.
 
     Attributes:
-        negative: (m, m) int: whom to push away when the row's face is the anchor and the column's the positive.
-        valid: (m, m) bool: whether row, column and negative are a triplet at all.
+        negative: (m, m) int: the negative for the row's face as the anchor and the column's as the positive.
+        valid: (m, m) bool: whether row, column and negative are a triplet.
     """
 
     negative: Tensor
     valid: Tensor
 
     def triplets(self) -> np.ndarray:
-        """The valid ones as rows of (anchor, positive, negative), (t, 3)."""
+        """The valid triplets as rows of (anchor, positive, negative), (t, 3)."""
         valid = ops.convert_to_numpy(self.valid)
         anchor, positive = np.nonzero(valid)
         return np.stack([anchor, positive, ops.convert_to_numpy(self.negative)[valid]], axis=1)
 
 
 def squared_distances(encodings: Tensor) -> Tensor:
-    """Squared Euclidean distances of all encodings to all: (m, D) → (m, m).
+    """The squared Euclidean distances between all encodings: (m, D) → (m, m).
 
     Example:
         >>> ops.convert_to_numpy(squared_distances([[0.0, 1.0], [1.0, 0.0]])).tolist()
@@ -107,7 +108,7 @@ def squared_distances(encodings: Tensor) -> Tensor:
 
 
 def same_person(who: Tensor) -> Tensor:
-    """Which faces show the same person: (m,) → (m, m) bool; every face shows the same person as itself.
+    """Which faces show the same person: (m,) → (m, m) bool; True on the diagonal.
 
     Example:
         >>> ops.convert_to_numpy(same_person([7, 7, 2])).tolist()
@@ -118,7 +119,7 @@ def same_person(who: Tensor) -> Tensor:
 
 
 def pairs_of(who: Tensor) -> Tensor:
-    """Which faces make an anchor and a positive: two faces of one person, (m,) → (m, m) bool.
+    """Which two faces are an anchor and a positive: (m,) → (m, m) bool; False on the diagonal.
 
     Example:
         >>> ops.convert_to_numpy(pairs_of([7, 7, 2])).tolist()
@@ -129,11 +130,11 @@ def pairs_of(who: Tensor) -> Tensor:
 
 
 def random_triplets(who: Tensor, seed: int | keras.random.SeedGenerator | None = None) -> Mined:
-    """For every anchor and positive any face of somebody else, each equally likely.
+    """Mine a random negative for every anchor and positive: any face of another person, all equally likely.
 
     Args:
         who: The person in each face, (m,).
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         A negative for every two faces of one person.
@@ -146,7 +147,7 @@ def random_triplets(who: Tensor, seed: int | keras.random.SeedGenerator | None =
 
 
 def semi_hard_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> Mined:
-    """For every anchor and positive the nearest of the faces that are farther than the positive, but by less than α.
+    """Mine a semi-hard negative for every anchor and positive: the nearest that is farther, by less than α.
 
     Args:
         encodings: (m, D).
@@ -154,9 +155,10 @@ def semi_hard_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> 
         alpha: The margin.
 
     Returns:
-        A negative n with d(a, p) < d(a, n) < d(a, p) + α wherever the batch holds one; elsewhere not valid.
+        A negative n with d(a, p) < d(a, n) < d(a, p) + α where the batch holds one; elsewhere not valid.
 
-    Source: The FaceNet paper, section 3.2, equation 4.
+    Source:
+        The FaceNet paper, section 3.2, equation 4.
     """
     distances = squared_distances(encodings)
     to_positive, to_negative = distances[:, :, None], distances[:, None]  # (m, m, 1), (m, 1, m)
@@ -165,9 +167,9 @@ def semi_hard_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> 
 
 
 def hardest_triplets(encodings: Tensor, who: Tensor) -> Mined:
-    """For every anchor and positive the nearest face of somebody else, even if it is nearer than the positive.
+    """Mine the hardest negative for every anchor and positive: the nearest face of another person.
 
-    The paper warns of them: in the beginning they drive all encodings into one point.
+    The paper warns of these: early in training they can collapse all encodings into one point.
 
     Args:
         encodings: (m, D).
@@ -188,7 +190,7 @@ def _nearest(distances: Tensor, candidates: Tensor, who: Tensor) -> Mined:
 
 
 def active_shares(distances: Tensor, who: Tensor, alpha: float = ALPHA) -> Tensor:
-    """For each anchor and positive, how many of all possible negatives still cost something.
+    """For each anchor and positive, the share of all possible negatives with a loss above 0.
 
     Args:
         distances: Squared, (m, m).
@@ -204,7 +206,7 @@ def active_shares(distances: Tensor, who: Tensor, alpha: float = ALPHA) -> Tenso
 
 
 def kinds_of_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> dict[str, float]:
-    """Of all triplets in a batch, the shares that are easy, semi-hard and hard.
+    """The shares of easy, semi-hard and hard triplets among all triplets of a batch.
 
     Args:
         encodings: (m, D).
@@ -212,11 +214,11 @@ def kinds_of_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> d
         alpha: The margin.
 
     Returns:
-        ``easy``: the negative is farther than the positive by α or more, and nothing is learned from it;
-        ``semi-hard``: farther, by less than α; ``hard``: not farther. They add up to 1.
+        The shares, which add up to 1. ``easy``: the negative is farther than the positive by α or more, and nothing is
+        learned from it; ``semi-hard``: it is farther by less than α; ``hard``: it is not farther.
 
     Raises:
-        BadArgument: If there are no triplets in the batch.
+        BadArgument: If the batch holds no triplets.
 
     Example:
         >>> kinds_of_triplets([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]], [0, 0, 1])
@@ -226,7 +228,9 @@ def kinds_of_triplets(encodings: Tensor, who: Tensor, alpha: float = ALPHA) -> d
     anchor, positive = np.nonzero(ops.convert_to_numpy(pairs_of(who)))
     other = ~ops.convert_to_numpy(same_person(who))[anchor]  # (t, m): a row per anchor and positive
     if not other.any():
-        raise BadArgument(f"who={np.asarray(who).tolist()}: no triplets; two faces of one person, and one of another")
+        raise BadArgument(
+            f"who={np.asarray(who).tolist()}: no triplets; two faces of one person and one of another are needed"
+        )
     farther = (distances[anchor] - distances[anchor, positive][:, None])[other]
     shares = {"easy": farther >= alpha, "semi-hard": (farther > 0) & (farther < alpha), "hard": farther <= 0}
     return {kind: float(share.mean()) for kind, share in shares.items()}

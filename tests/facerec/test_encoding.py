@@ -101,7 +101,7 @@ def test_photos_to_encodings_keeps_the_order(small_network):
 def test_photos_to_encodings_survives_bad_aligned_faces(small_network, picture):
     square = np.tile(picture[:, :6], (3, 3, 1))
     encodings, problems = photos_to_encodings([square, picture[:2], square], small_network, aligned=True)
-    assert list(problems) == [1] and "9×2 is no aligned face" in str(problems[1])
+    assert list(problems) == [1] and "9×2 is not an aligned face" in str(problems[1])
     assert np.isnan(encodings[1]).all() and np.isfinite(encodings[[0, 2]]).all()
 
 

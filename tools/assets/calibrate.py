@@ -2,18 +2,17 @@
 
     python tools/assets/calibrate.py weights/resnet --lfw DIR
 
-A network's raw encodings lie in a cone: they share a large common part, their mean. Subtracting λ times the
-mean before the encodings are brought to unit length spreads them, so all distances grow with λ. This tool
-fits the mean and λ on the people of LFW's ``pairsDevTrain.txt`` (each person's mean counts once) and writes
-−λ·mean into the bias of the layer ``centred``. From the same people it learns what a distance means: the probability
-that two photos show one person (``identify`` calls it confidence). How well both carry over to new people is measured
-by people-disjoint cross-validation and noted in ``facenet.json``.
+A network's raw encodings lie in a cone: they share a large part, their mean. Subtracting λ times the mean before the
+encodings are scaled to unit length spreads them, so all distances grow with λ. This tool fits the mean and λ on the
+people of LFW's ``pairsDevTrain.txt`` (the mean of each person counts once) and writes −λ·mean into the bias of the
+layer ``centred``. On the same people it fits the probability that two photos at a distance show one person (the
+``confidence`` of ``identify``). People-disjoint cross-validation measures how well both hold for new people; the
+results are written to ``facenet.json``.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,26 +20,20 @@ import numpy as np
 from facerec._files import in_project
 from facerec._quiet import quietly
 from facerec.errors import BadArgument, run
-from facerec.evaluation import equal_error, fit_probability
-from facerec.evaluation.lfw import Pairs, find_pictures, read_pairs
+from facerec.evaluation import Probability, equal_error, fit_probability
+from facerec.evaluation.lfw import Pairs, find_pictures, person_of, read_pairs
 from facerec.networks import THRESHOLD, load_facenet, save_network
 from tools.measure.lfw import encode, find_faces
 
 with quietly():
     import keras
 
-
-from facerec._files import ROOT
-
-
 FOLDS = 5
 
-
-#: How the probability depends on the distance: the better of the two for held-out people.
+#: The ways to fit a probability; the one that is better on held-out people is used.
 METHODS = ("logistic", "isotonic")
 
-
-#: How many pairs of pictures are drawn to stand for all pairs of different people.
+#: The number of random pairs of pictures that represent all pairs of different people.
 DIFFERENT_PAIRS = 60_000
 
 
@@ -56,18 +49,18 @@ def raw_model(model: keras.Model) -> keras.Model:
 
 
 def centre(raw: np.ndarray, mean: np.ndarray, factor: float) -> np.ndarray:
-    """Subtract ``factor`` times the mean from raw encodings (m, D) and bring them to unit length."""
+    """Subtract ``factor`` times the mean from raw encodings (m, D) and scale them to unit length."""
     centred = raw - factor * mean
     return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
 def mean_of_people(raw: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """The mean (D,) of the people's means: who was photographed often does not count more."""
+    """The mean (D,) of the people's means, so people with many photos do not count more."""
     return np.mean([raw[people == person].mean(axis=0) for person in np.unique(people)], axis=0)
 
 
 class PairDistances:
-    """Same pairs of the list, and many pairs of different people, as distances that depend on the factor."""
+    """The distances of same pairs and of many different pairs, as a function of the factor."""
 
     def __init__(self, raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, seed: int = 0):
         """Args: raw (m, D); people (m,); same_pairs (n, 2), rows of ``raw``; seed of the sampled others."""
@@ -78,20 +71,20 @@ class PairDistances:
         self.same = np.arange(len(self.pairs)) < len(same_pairs)
 
     def at(self, mean: np.ndarray, factor: float) -> np.ndarray:
-        """The distances of all pairs when the encodings are centred so."""
+        """The distances of all pairs, with encodings centred by this mean and factor."""
         x = centre(self.raw, mean, factor)
         return np.linalg.norm(x[self.pairs[:, 0]] - x[self.pairs[:, 1]], axis=1)
 
     def equal_error_threshold(self, mean: np.ndarray, factor: float) -> float:
-        """Where false accepts and false rejects are equally frequent."""
+        """The threshold at which false accepts and false rejects are equally frequent."""
         return equal_error(self.at(mean, factor), self.same)[0]
 
 
 def fit(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray) -> tuple[np.ndarray, float]:
-    """The mean and the factor at which 0.7 is the equal-error threshold (by bisection: up to 1 it grows with λ).
+    """Fit the mean and the factor at which 0.7 is the equal-error threshold, by bisection: it grows with λ up to 1.
 
     Raises:
-        BadArgument: If no factor up to 1 spreads the encodings so far.
+        BadArgument: If no factor from -1 to 1 reaches that threshold.
     """
     mean, pairs = mean_of_people(raw, people), PairDistances(raw, people, same_pairs)
     low, high = -1.0, 1.0
@@ -109,7 +102,7 @@ def fit(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray) -> tuple[np
 
 
 def cross_validate(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, seed: int = 0) -> dict:
-    """Fit on four fifths of the people, measure on the last fifth, five times."""
+    """Fit on four fifths of the people and measure on the last fifth, five times."""
     names = np.random.default_rng(seed).permutation(np.unique(people))
     thresholds, errors, plain = [], [], []
     off: dict[str, list[float]] = {method: [] for method in METHODS}
@@ -135,30 +128,49 @@ def cross_validate(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, 
 
 
 def _log_loss(probability: np.ndarray, same: np.ndarray) -> float:
-    """How surprised a probability (n,) is by the truth, in nats per pair, where half of the pairs show one person."""
+    """The log loss of probabilities (n,), in nats per pair; both kinds of pairs count equally."""
     from sklearn.metrics import log_loss
 
     return float(log_loss(same, probability, sample_weight=np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())))
 
 
 def _subset(raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray, keep: np.ndarray):
-    """The part of the pictures that ``keep`` marks, with the same pairs renumbered."""
+    """The pictures that ``keep`` marks, their people, and their same pairs, renumbered."""
     number = np.cumsum(keep) - 1
     return raw[keep], people[keep], number[same_pairs[keep[same_pairs[:, 0]]]]
 
 
 def same_pairs_of(pairs: Pairs, rows: dict[str, int]) -> np.ndarray:
-    """The list's same pairs as row numbers (n, 2), without pictures that have no face."""
+    """The same pairs of a list as row numbers (n, 2), without pairs in which a face was not found."""
     numbers = [(rows.get(a, -1), rows.get(b, -1)) for a, b in pairs.files[pairs.same]]
     return np.array([pair for pair in numbers if min(pair) >= 0])
 
 
+def calibrate(
+    raw: np.ndarray, people: np.ndarray, same_pairs: np.ndarray
+) -> tuple[np.ndarray, float, dict, Probability]:
+    """Fit and cross-validate everything: the mean (D,), the factor, the notes for ``facenet.json``, the probability."""
+    mean, factor = fit(raw, people, same_pairs)
+    listed = PairDistances(raw, people, same_pairs)
+    distances = listed.at(mean, factor)
+    threshold, error = equal_error(distances, listed.same)[:2]
+    notes = {
+        "fitted_on": f"LFW pairsDevTrain: {len(np.unique(people))} people, {len(raw)} pictures",
+        "factor": factor,
+        "equal_error_threshold": threshold,
+        "equal_error_rate": error,
+        **cross_validate(raw, people, same_pairs),
+    }
+    losses = notes["held_out_log_loss"]
+    return mean, factor, notes, fit_probability(distances, listed.same, min(losses, key=losses.get))
+
+
 def main() -> None:
-    """Encode the training people, fit, cross-validate, and write the network back."""
+    """Run the command line: encode the training people, fit, cross-validate, and save the network again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", help="the folder of the network; it is rewritten")
-    parser.add_argument("--lfw", type=Path, required=True, help="the folder with pairsDevTrain.txt and pictures")
-    parser.add_argument("--name", help="what to call the network from now on")
+    parser.add_argument("--lfw", type=Path, required=True, help="the folder with pairsDevTrain.txt and the pictures")
+    parser.add_argument("--name", help="the new name of the network; default: its old one")
     args = parser.parse_args()
 
     pairs = read_pairs(args.lfw / "pairsDevTrain.txt")
@@ -168,21 +180,9 @@ def main() -> None:
     raw = encode(pictures, find_faces(pictures), raw_model(model))
     usable = ~np.isnan(raw[:, 0])
     names = [name for name, ok in zip(pictures, usable, strict=True) if ok]
-    people = np.array([name.rsplit("_", 1)[0] for name in names])
+    people = np.array([person_of(name) for name in names])
     same_pairs = same_pairs_of(pairs, {name: i for i, name in enumerate(names)})
-    mean, factor = fit(raw[usable], people, same_pairs)
-
-    listed = PairDistances(raw[usable], people, same_pairs)
-    distances = listed.at(mean, factor)
-    calibration = {
-        "fitted_on": f"LFW pairsDevTrain: {len(np.unique(people))} people, {usable.sum()} pictures",
-        "factor": factor,
-        "equal_error_threshold": equal_error(distances, listed.same)[0],
-        "equal_error_rate": equal_error(distances, listed.same)[1],
-        **cross_validate(raw[usable], people, same_pairs),
-    }
-    losses = calibration["held_out_log_loss"]
-    probability = fit_probability(distances, listed.same, min(losses, key=losses.get))
+    mean, factor, calibration, probability = calibrate(raw[usable], people, same_pairs)
     layer = model.get_layer("centred")
     layer.set_weights([layer.kernel, (-factor * mean).astype(np.float32)])
     save_network(

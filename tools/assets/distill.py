@@ -1,18 +1,17 @@
-"""Teach the small Inception FaceNet to see what the residual network sees, from faces without labels.
+"""Distil the residual network into the small Inception FaceNet, from faces without labels.
 
     python tools/assets/distill.py prepare --pictures FOLDER [FOLDER ...] --to datasets/distill
     python tools/assets/distill.py train --from datasets/distill --steps 3000 --checkpoints checkpoints/generated
 
-``prepare`` takes folders of pictures, or of the shards that ``tools/assets/make_people.py faces`` writes. It finds out
-where the faces sit, cuts several slightly turned, shifted and scaled crops out of each picture, and asks the
-teacher (``weights/resnet``) what it sees in them. ``train`` shows the student exactly the same crops, as bad
-photographs, and moves its encodings towards the teacher's. Both can be killed at any time: started again,
-``prepare`` skips what is there, and ``train`` goes on as if nothing had happened.
+``prepare`` takes folders of pictures, or of the shards of ``tools/assets/make_people.py faces``. It finds the faces,
+cuts several slightly rotated, shifted and scaled crops out of each picture, and asks the teacher (``weights/resnet``)
+for their encodings. ``train`` shows the student the same crops, as bad photographs, and moves its encodings towards the
+teacher's. Both can be killed at any time and started again: ``prepare`` skips finished parts, ``train`` resumes.
 
-At the end ``train`` folds batch normalisation into the convolutions and writes the network's folder. Its
-threshold is not calibrated yet: ``tools/assets/calibrate.py`` does that next.
+At the end ``train`` folds batch normalisation into the convolutions and writes the folder of the network. Calibrate its
+threshold next, with ``tools/assets/calibrate.py``.
 
-TensorFlow here; on a machine with a GPU any Keras backend: ``KERAS_BACKEND=jax python tools/assets/distill.py …``
+On a machine with a GPU any Keras backend works: ``KERAS_BACKEND=jax python tools/assets/distill.py …``
 
 Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Loshchilov and Hutter,
 "Decoupled weight decay regularization", 2019 (AdamW).
@@ -21,7 +20,6 @@ Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Los
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,20 +28,22 @@ import cv2
 from facerec._files import ROOT
 from facerec.detection import KEYPOINTS
 from facerec.learning.checkpoints import read_config
-from facerec.learning.distillation import Config, Prepared, Teacher, parts_of, prepare, train
-from facerec.networks import fold_batch_norm, load_facenet, save_network
+from facerec.learning.crops import Prepared, Teacher, parts_of, prepare
+from facerec.learning.distillation import Config, train
+from facerec.learning.folding import fold_batch_norm
+from facerec.networks import load_facenet, save_network
 from inception_blocks_v2 import faceRecoModel
 
 
 def run_prepare(args: argparse.Namespace) -> None:
-    """``distill.py prepare``."""
+    """Run ``prepare``."""
     prepare(args.pictures, args.to, Teacher(load_facenet(args.teacher)), args.jitters, args.seed)
 
 
 def run_train(args: argparse.Namespace) -> None:
-    """``distill.py train``."""
+    """Run ``train``."""
     cv2.setNumThreads(1)  # the network needs the cores
-    begun = read_config(args.checkpoints)  # parts that came later don't join a training that has begun
+    begun = read_config(args.checkpoints)  # parts that were prepared later do not join a training that has begun
     parts = begun["parts"] if begun else parts_of(args.source, args.only)
     options = {key: getattr(args, key) for key in vars(args) if key in Config.__dataclass_fields__}
     config = Config(parts=tuple(parts), **options)
@@ -72,17 +72,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     first.add_argument("--seed", type=int, default=1)
     first.add_argument("--teacher", default="weights/resnet")
 
-    second = commands.add_parser("train", help="train the student, or go on training it")
+    second = commands.add_parser("train", help="train the student, or resume")
     second.set_defaults(run=run_train)
     second.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
-    second.add_argument("--only", nargs="+", metavar="NAME", help="learn from these folders; default: all")
-    second.add_argument("--watch", nargs="+", metavar="NAME", help="measure on these, never learn from them")
+    second.add_argument("--only", nargs="+", metavar="NAME", help="learn from these prepared folders; default: all")
+    second.add_argument(
+        "--watch", nargs="+", metavar="NAME", help="measure on these prepared folders, never learn from them"
+    )
     second.add_argument("--checkpoints", type=Path, required=True, help="folder of the checkpoint and the log")
     second.add_argument("--to", type=Path, default=ROOT / "keras-facenet-h5")
     second.add_argument("--name", default="Inception FaceNet")
     second.add_argument("--teacher", default="weights/resnet")
     second.add_argument("--every", type=int, default=200, help="steps between checkpoints")
-    second.add_argument("--stop-after", type=int, help="stop at this step, to go on later")
+    second.add_argument("--stop-after", type=int, help="stop at this step, to resume later")
     second.add_argument("--precision", default=Config.precision, choices=["float32", "mixed_bfloat16"])
     for key in ("side", "steps", "batch", "warmup", "validation", "seed"):
         second.add_argument(f"--{key}", type=int, default=getattr(Config, key))
@@ -92,7 +94,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     args = parse(argv)
     args.run(args)
 

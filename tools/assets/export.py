@@ -1,15 +1,15 @@
-"""Take a network to phones and small computers: LiteRT in 16 and 8 bits, and ONNX.
+"""Export a network for phones and small computers: LiteRT in 16 and 8 bits, and ONNX.
 
-    python tools/assets/export.py                                 # keras-facenet-h5 → build/export/
-    python tools/assets/export.py weights/resnet --lfw DIR        # and what each form costs in accuracy on LFW
+    python tools/assets/export.py                           # keras-facenet-h5 → build/export/
+    python tools/assets/export.py weights/resnet --lfw DIR  # also measure the accuracy of each form on LFW
 
-Each form is written, opened by the runtime that would run it elsewhere, and held beside the original: its size,
-the time of one face (in turn with the original, so that both see the same machine), and how far its encodings
-lie from the original's on the faces of ``images/``. With ``--lfw`` also its accuracy on the development test
-pairs, at the same threshold. The table goes to ``docs/results/export_<network>.json``.
+Each form is written, opened by its runtime, and compared with the original: its size, the time for one face (in turn
+with the original, so both see the same machine), and the distance between its encodings and the original's on the faces
+of ``images/``. With ``--lfw`` its accuracy on the development test pairs, at the same threshold, is measured too. The
+table goes to ``docs/results/export_<network>.json``.
 
-``int8`` keeps the weights in 8 bits and rounds what flows between the layers while it runs; what goes in and comes
-out are floats as before. (Chips without floats need everything rounded beforehand: that form is not made here.)
+``int8`` keeps the weights in 8 bits and rounds the values between layers while it runs; input and output are floats.
+(Chips without floating point need everything rounded beforehand. That form is not made here.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import contextlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from facerec._files import in_project, whole, write_json
+from facerec._files import ROOT, in_project, whole, write_json
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, run
@@ -39,13 +38,8 @@ from tools.measure.lfw import aligned, find_faces
 with quietly():
     import keras
 
-
-from facerec._files import ROOT
-
-
 #: Aligned faces (m, S, S, 3) in 0..255 → encodings (m, D).
 Encode = Callable[[np.ndarray], np.ndarray]
-
 
 EXPORTED = ROOT / "build" / "export"
 
@@ -66,13 +60,13 @@ def to_litert(model: keras.Model, path: Path, weights: str) -> None:
 
 def to_onnx(model: keras.Model, path: Path) -> None:
     """Write a network as ONNX in float32, for batches of any size."""
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports only what was called once
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports only models that were called
     with whole(path) as unfinished, quietly():
         model.export(str(unfinished), format="onnx", verbose=False)
 
 
 def open_litert(path: Path) -> Encode:
-    """The network of a ``.tflite`` file; it takes the faces one by one."""
+    """Open the network of a ``.tflite`` file, which takes faces one at a time."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quietly():
@@ -89,7 +83,7 @@ def open_litert(path: Path) -> Encode:
 
 
 def open_onnx(path: Path) -> Encode:
-    """The network of an ``.onnx`` file."""
+    """Open the network of an ``.onnx`` file."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -98,7 +92,7 @@ def open_onnx(path: Path) -> Encode:
 
 
 class Form(NamedTuple):
-    """A form of a network: its file's name, what writes it, and what opens it."""
+    """A form of a network: its file name, the function that writes it, and the one that opens it."""
 
     file: str
     write: Callable[[keras.Model, Path], None]
@@ -113,7 +107,7 @@ FORMS = {
 
 
 def export(model: keras.Model, to: Path) -> dict[str, Path]:
-    """Write a network in all forms; returns the file of each."""
+    """Write a network in all forms; returns form → file."""
     paths = {name: to / form.file for name, form in FORMS.items()}
     for name, path in paths.items():
         FORMS[name].write(model, path)
@@ -121,7 +115,7 @@ def export(model: keras.Model, to: Path) -> dict[str, Path]:
 
 
 def compare(model: keras.Model, original: Path, paths: dict[str, Path], rounds: int = 7) -> dict[str, dict]:
-    """Size, time of one face, and distance from the original's encodings, of the original and of every form."""
+    """Size, relative time for one face, and largest distance from the original's encodings, of every form."""
     faces = faces_for(info_of(model).side, 39)  # every face of images/
     files = {"Keras": original, **paths}
     encode: dict[str, Encode] = {"Keras": lambda faces: faces_to_encodings(faces, model)}
@@ -139,7 +133,7 @@ def compare(model: keras.Model, original: Path, paths: dict[str, Path], rounds: 
 
 
 def accuracies(model: keras.Model, paths: dict[str, Path], pairs: Pairs, folder: Path) -> dict[str, dict]:
-    """The accuracy of the original and of every form on a list of pairs, at the network's own threshold."""
+    """The accuracy of every form on a list of pairs, at the network's own threshold."""
     info, pictures = info_of(model), find_pictures(folder, {str(file) for file in pairs.files.flat})
     keypoints = find_faces(pictures)
     usable = {name: path for name, path in pictures.items() if keypoints[name]}
@@ -156,17 +150,17 @@ def accuracies(model: keras.Model, paths: dict[str, Path], pairs: Pairs, folder:
 
 
 def main() -> None:
-    """Export, compare, write and print the table."""
+    """Run the command line: export, compare, write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", default="keras-facenet-h5", help="a folder; default: %(default)s")
-    parser.add_argument("--to", type=Path, default=EXPORTED, help="where the exported networks go, in a folder each")
+    parser.add_argument("--to", type=Path, default=EXPORTED, help="folder for the exported networks, a folder each")
     parser.add_argument("--lfw", type=Path, help="the folder with pairsDevTest.txt and the pictures")
-    parser.add_argument("--result", type=Path, help="by default docs/results/export_<network>.json")
+    parser.add_argument("--result", type=Path, help="default: docs/results/export_<network>.json")
     args = parser.parse_args()
     model, name = load_facenet(args.network), Path(args.network).name
     weights = in_project(args.network) / "model.h5"
     if not weights.is_file():
-        raise BadArgument(f"{args.network} is no folder with a model.h5")
+        raise BadArgument(f"{args.network} is not a folder with a model.h5")
     paths = export(model, args.to / name)
     table = compare(model, weights, paths)
     if args.lfw:

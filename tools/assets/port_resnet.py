@@ -1,13 +1,13 @@
 """Port the public-domain face recognition ResNet into plain Keras layers.
 
-    python tools/assets/port_resnet.py                  # takes the file from the package face_recognition_models
-    python tools/assets/port_resnet.py --dat FILE.dat   # or takes the file from there
+    python tools/assets/port_resnet.py                 # reads the weights of the package face_recognition_models
+    python tools/assets/port_resnet.py --dat FILE.dat  # reads the weights from a file
 
-It writes ``model.json``, ``model.h5`` and ``facenet.json`` into ``weights/resnet/``. The encodings of the
-bare port are not centred yet: ``python tools/assets/calibrate.py weights/resnet --lfw DIR`` does that next.
+It writes ``model.json``, ``model.h5`` and ``facenet.json`` into ``weights/resnet/``. Its encodings are not centred yet:
+run ``python tools/assets/calibrate.py weights/resnet --lfw DIR`` next.
 
-Source: Davis King, "High Quality Face Recognition with Deep Metric Learning", 2017 (the network and its
-weights, CC0); the file is ``dlib_face_recognition_resnet_model_v1.dat``.
+Source: Davis King, "High Quality Face Recognition with Deep Metric Learning", 2017 (the network and its weights, CC0);
+the file is ``dlib_face_recognition_resnet_model_v1.dat``.
 """
 
 from __future__ import annotations
@@ -15,71 +15,61 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from facerec._files import ROOT
 from facerec._quiet import quietly
 from facerec.detection import TEMPLATE
-from facerec.errors import BadArgument, FaceError
+from facerec.errors import BadArgument, run
 from facerec.networks import save_network
 
 with quietly():
     import keras
     from keras import layers
 
-
-from facerec._files import ROOT
-
-
 PACKAGE = "face_recognition_models"
-
 
 DAT = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 
 DAT_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
-
-#: About where the equal-error threshold of the encodings lies before they are centred; calibrate.py replaces it.
+#: The approximate equal-error threshold before the encodings are centred; calibrate.py replaces it.
 BARE_THRESHOLD = 0.44
-
 
 SIDE = 150
 
-
 MEAN_RGB = (122.782, 117.001, 104.298)
 
-
 SCALE = 1 / 256
-
 
 #: The residual stages, from input to output: (filters, blocks, does the first block halve the picture?)
 STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 
 
 class DatReader:
-    """Read the integers and tensors of a dlib network file, in the order in which they lie there."""
+    """Reads the integers and tensors of a dlib network file, in their order."""
 
     def __init__(self, data: bytes):
         self.data, self.at = data, 0
 
     def seek(self, name: bytes) -> None:
-        """Move just behind the next layer of that name."""
+        """Move just past the next layer of that name."""
         found = self.data.find(name, self.at)
         if found < 0:
             raise BadArgument(f"no further layer {name.decode()} after byte {self.at}: is this the right file?")
         self.at = found + len(name)
 
     def integer(self) -> int:
-        """One control byte (low 4 bits: how many bytes follow, bit 7: negative), then little-endian bytes."""
+        """Read an integer: a control byte (low 4 bits: number of bytes, bit 7: negative), then little-endian bytes."""
         (control,) = self._take(1)
         value = int.from_bytes(self._take(control & 0x0F), "little")
         return -value if control & 0x80 else value
 
     def tensor(self) -> np.ndarray:
-        """A version (2), four sizes, then float32 numbers; returned flat."""
+        """Read a tensor: a version (2), four sizes, then float32 numbers, which are returned flat."""
         version = self.integer()
         if version != 2:
             raise BadArgument(f"a tensor of version {version} at byte {self.at}; this reader knows version 2")
@@ -95,7 +85,7 @@ class DatReader:
         return taken
 
     def convolution(self, filters: int, channels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next convolution with its affine layer folded in: kernel (size, size, in, out), bias (out,)."""
+        """Read the next convolution with its affine layer folded in: kernel (size, size, in, out), bias (out,)."""
         self.seek(b"con_4")
         values = self.tensor()
         kernel = values[:-filters].reshape(filters, channels, size, size).transpose(2, 3, 1, 0)
@@ -105,7 +95,7 @@ class DatReader:
         return kernel * scale, bias * scale + offset
 
     def dense(self) -> np.ndarray:
-        """The last layer, (inputs, outputs); it has no bias."""
+        """Read the last layer, (inputs, outputs); it has no bias."""
         self.seek(b"fc_2")
         outputs, inputs = self.integer(), self.integer()
         return self.tensor().reshape(inputs, outputs)
@@ -148,10 +138,10 @@ def build_trunk() -> keras.Model:
 
 
 def build_resnet() -> keras.Model:
-    """The network that is shipped: the trunk looks at a face and at its mirror image → (m, 128) of unit length.
+    """Build the shipped network: the trunk encodes a face and its mirror image → (m, 128) of unit length.
 
-    The two are averaged, brought to unit length, centred, and brought to unit length again. Centring comes after unit
-    length, since the length of the raw numbers says how clear a picture is, not who is on it.
+    The two results are averaged, scaled to unit length, centred, and scaled to unit length again. Centring comes after
+    unit length, because the length of the raw numbers tells how clear a picture is, not who is on it.
     """
     faces, trunk = keras.Input((SIDE, SIDE, 3), name="faces"), build_trunk()
     mirror = layers.EinsumDense("bhwc,wv->bhvc", (None, SIDE, 3), name="mirror")  # a matrix, so as to be a plain layer
@@ -175,7 +165,7 @@ def port(dat: bytes) -> keras.Model:
 
 
 def find_dat() -> Path:
-    """The weights file inside the installed package, which is not imported."""
+    """The weights file in the installed package, which is not imported."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise BadArgument(f"the package {PACKAGE} is not installed (it is in pyproject.toml); or give --dat FILE")
@@ -183,17 +173,24 @@ def find_dat() -> Path:
 
 
 def read_dat(path: Path) -> bytes:
-    """The file's bytes, if they are the ones that everything here was measured with."""
-    dat = path.read_bytes()
+    """Read the weights file, and check that it is the one with which everything here was measured.
+
+    Raises:
+        BadArgument: If it can't be read, or is another file.
+    """
+    try:
+        dat = path.read_bytes()
+    except OSError as error:
+        raise BadArgument(f"{path} can't be read: {error.strerror or error}") from error
     if hashlib.sha256(dat).hexdigest() != DAT_SHA256:
-        raise BadArgument(f"{path.name} is not the file that this tool knows (its SHA-256 is another)")
+        raise BadArgument(f"{path.name} is not the file that this tool was written for (wrong SHA-256)")
     return dat
 
 
 def main() -> None:
-    """Port the weights and write the folder."""
+    """Run the command line: port the weights and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dat", type=Path, help="the .dat file, if you have it already")
+    parser.add_argument("--dat", type=Path, help="the .dat file; default: the one in the package")
     parser.add_argument("--to", type=Path, default=ROOT / "weights" / "resnet")
     args = parser.parse_args()
     model = port(read_dat(args.dat or find_dat()))
@@ -202,7 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (FaceError, OSError) as error:
-        sys.exit(f"error: {error}")
+    run(main)

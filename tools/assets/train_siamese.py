@@ -1,16 +1,17 @@
-"""Train the twins and compare them: on people never seen, beside dumb baselines and FaceNet.
+"""Train Siamese twins and compare them, on people they never saw, with baselines and FaceNets.
 
-    python tools/assets/prepare_people.py preprocess DIR --to datasets/celeba_people     # detect and align, once
-    python tools/assets/train_siamese.py pairs celeba_people                             # fix the lists of pairs
-    python tools/assets/train_siamese.py train celeba_people compact                     # go on where it was stopped
-    python tools/assets/train_siamese.py score celeba_people                             # → docs/results/siamese_celeba_people.json
-    python tools/assets/train_siamese.py one-person                                      # → docs/results/siamese_one_person.json
-    python tools/assets/train_siamese.py ship celeba_people                              # → weights/siamese/
-    python tools/assets/train_siamese.py own datasets/collected_faces/me                 # a verifier for one person: you
+    python tools/assets/train_siamese.py all DIR                          # everything below; DIR: datasets/README.md
+    python tools/assets/train_siamese.py pairs celeba_people              # fix the lists of pairs (committed)
+    python tools/assets/train_siamese.py train celeba_people compact      # train, or resume
+    python tools/assets/train_siamese.py score celeba_people              # → docs/results/siamese_celeba_people.json
+    python tools/assets/train_siamese.py ship celeba_people               # → weights/siamese/
+    python tools/assets/train_siamese.py one-person                       # → docs/results/siamese_one_person.json
+    python tools/assets/train_siamese.py own datasets/collected_faces/me  # a verifier for one person: you
 
-``celeba_people`` and ``att_faces`` are real people (see datasets/README.md), ``people`` are those who do not exist.
-People are divided by identity: the train people teach, the validation people say when to stop and where the threshold
-lies, the test people are scored once. The lists of pairs in docs/results/pairs/ belong to the project; the pictures do not.
+The studies ``celeba_people`` and ``att_faces`` are real people, ``people`` are invented ones. People are divided by
+identity: the network learns from the train people, the validation people decide when to stop and where the threshold
+is, the test people are scored once. The lists of pairs in docs/results/pairs/ belong to the project; the pictures of
+real people do not.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facerec._files import in_project, write_json, write_table
+from facerec._files import ROOT, in_project, write_json, write_table
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, run
@@ -47,6 +48,7 @@ from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_ba
 from facerec.learning.checkpoints import read_config
 from facerec.learning.datasets import check_disjoint, drop_copies, find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, one_person_pairs, open_faces
+from facerec.learning.prepare import preprocess
 from facerec.learning.siamese import SHIPPED, VARIANTS, save_siamese, score_all
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_for_one, train_siamese
 from facerec.learning.triplet_training import digest_of
@@ -55,28 +57,22 @@ from facerec.networks import load_facenet
 with quietly():
     import keras
 
-
-from facerec._files import ROOT
-
-
 RESULTS = ROOT / "docs" / "results"
 
-
 LISTS = RESULTS / "pairs"
-
 
 PARTS = ("train", "validation", "test")
 
 
 class Study(NamedTuple):
-    """A data set: where it is, how its people are divided, and how long the twins learn from them.
+    """A data set, how its people are divided, and how long the twins learn from them.
 
     Attributes:
         source: The aligned faces: a folder, or a zip file, with a folder per person.
         shares: Train, validation and test people.
-        pairs: How many pairs each part gives.
-        large: Epochs of the two published twins: as many as two cores bear.
-        compact: Epochs of the compact one.
+        pairs: The number of pairs of each part.
+        large: Epochs of the two published twins: as many as two cores manage.
+        compact: Epochs of the compact twin.
     """
 
     source: str
@@ -94,57 +90,57 @@ STUDIES = {
 
 
 def plan_for(study: Study, variant: str, seed: int = 0) -> SiamesePlan:
-    """How a twin learns: the published ones at the published rate, the compact one from all pairs of 64 faces."""
+    """The plan of a twin: the published ones at the published rate, the compact one on all pairs of 64 faces."""
     if variant != "compact":
         return SiamesePlan(variant, epochs=study.large, batch=32, rate=5e-5, seed=seed)
     epochs = study.compact
-    decay = 0.04 ** (1 / epochs)  # the rate falls to a twenty-fifth
+    decay = 0.04 ** (1 / epochs)  # by the end the rate falls to a twenty-fifth
     return SiamesePlan(
         variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True, seed=seed
     )
 
 
 def train_one(name: str, variant: str, epochs: int | None = None, precision: str = "float32") -> pd.DataFrame:
-    """Train a twin on a study, or go on; its history goes to docs/results/."""
-    validation = PairFaces(read_list(name, "validation"))
-    if variant == "compact":
-        learned = PersonFaces(split(STUDIES[name])[0], progress=True)
-    else:
-        learned = PairFaces(read_list(name, "train"), progress=True)
+    """Train a twin on a study, or resume; its history goes to docs/results/."""
     plan = plan_for(STUDIES[name], variant)
     plan = replace(plan, epochs=epochs or plan.epochs, precision=precision)
+    validation = PairFaces(read_list(name, "validation"), plan.side)
+    if variant == "compact":
+        learned = PersonFaces(split(STUDIES[name])[0], plan.side, progress=True)
+    else:
+        learned = PairFaces(read_list(name, "train"), plan.side, progress=True)
     _, history = train_siamese(learned, validation, plan, folder_of(name, variant))
     write_table(RESULTS / f"siamese_{name}_{slug(variant)}_history.csv", history)
     return history
 
 
 def folder_of(name: str, variant: str) -> Path:
-    """Where a training is kept."""
+    """The folder of a training."""
     return ROOT / "checkpoints" / "siamese" / name / slug(variant)
 
 
 def slug(variant: str) -> str:
-    """A variant's name as a file has it."""
+    """The name of a variant in file names."""
     return variant.replace(" ", "_")
 
 
 def split(study: Study) -> tuple[pd.DataFrame, ...]:
-    """The people of a study in its three parts; nobody, and no picture, is in two."""
+    """The people of a study in three parts; no person and no picture is in two."""
     people, copies = drop_copies(find_people(study.source, min_pictures=2))
     for picture in copies.picture:
-        print("left out, since it is there twice:", Path(picture).relative_to(in_project(study.source)))
+        print("left out, because it exists twice:", Path(picture).relative_to(in_project(study.source)))
     parts = split_by_identity(people, study.shares, seed=0)
     check_disjoint(*parts)
     return parts
 
 
 def list_file(name: str, label: str) -> Path:
-    """Where a list is kept."""
+    """The file of a list of pairs."""
     return LISTS / f"{name}_{label}.csv"
 
 
 def write_lists(name: str) -> None:
-    """Fix the pairs of a study, in docs/results/pairs/: paths within its folder, and whether they show one person."""
+    """Fix the pairs of a study in docs/results/pairs/, as paths within its folder."""
     study = STUDIES[name]
     base = in_project(study.source)
     for seed, (label, part, count) in enumerate(zip(PARTS, split(study), study.pairs, strict=True)):
@@ -156,10 +152,10 @@ def write_lists(name: str) -> None:
 
 
 def read_list(name: str, label: str) -> pd.DataFrame:
-    """A fixed list as ``make_pairs`` gives it."""
+    """A fixed list of pairs, as a table like that of ``make_pairs``."""
     file, base = list_file(name, label), in_project(STUDIES[name].source)
     if not file.is_file():
-        raise BadArgument(f"{file} is not there: write it with `python tools/assets/train_siamese.py pairs {name}`")
+        raise BadArgument(f"{file} is missing: write it with `python tools/assets/train_siamese.py pairs {name}`")
     pairs = pd.read_csv(file)
     for number in (1, 2):
         pairs[f"identity_{number}"] = [Path(picture).parts[0] for picture in pairs[f"picture_{number}"]]
@@ -171,7 +167,7 @@ FACENETS = {"weights/resnet": "FaceNet, residual", "keras-facenet-h5": "FaceNet,
 
 
 def score(name: str) -> pd.DataFrame:
-    """Score everything on a study's test pairs, at thresholds from its validation pairs; both go to docs/results/.
+    """Score every method on the test pairs of a study, at thresholds from its validation pairs; → docs/results/.
 
     Returns:
         A row per method.
@@ -210,7 +206,7 @@ def score(name: str) -> pd.DataFrame:
 
 
 def facenets_for(name: str) -> dict[str, keras.Model]:
-    """The baselines, PCA fitted on the study's train people, and the FaceNets: all take faces and give encodings."""
+    """The baselines (PCA is fitted on the study's train people) and the FaceNets, by name."""
     faces = open_faces(list(split(STUDIES[name])[0].picture), BASELINE_SIDE)
     networks = {"pixels": pixel_baseline(), "whitened PCA": fit_whitened_pca(faces)}
     return networks | {label: load_facenet(folder) for folder, label in FACENETS.items()}
@@ -225,13 +221,13 @@ def _twin_distances(faces: Callable[[int], PairFaces], model: keras.Model) -> np
 
 
 def plan_of(name: str, variant: str) -> dict:
-    """The plan with which a twin was trained: what its checkpoint says, or, without one, what this file says."""
+    """The plan with which a twin was trained: from its checkpoint or, without one, from this file."""
     plan, begun_with = asdict(plan_for(STUDIES[name], variant)), read_config(folder_of(name, variant)) or {}
     return {key: begun_with.get(key, value) for key, value in plan.items()}
 
 
 def how_it_was_trained(name: str, variant: str, model: keras.Model) -> dict:
-    """Epochs, seconds, parameters and the weights' digest of a twin."""
+    """Epochs, seconds, parameters, plan and the digest of the weights of a twin."""
     history = pd.read_csv(folder_of(name, variant) / "history.csv")
     return {
         "epochs": len(history),
@@ -244,20 +240,21 @@ def how_it_was_trained(name: str, variant: str, model: keras.Model) -> dict:
     }
 
 
-PEOPLE = 12  # of the test people, who are learned one at a time
+#: The number of test people that are learned, one at a time.
+PEOPLE = 12
 
+#: Pictures of each: to learn from, to decide when to stop, and at least this many later ones to recognise.
+PICTURES = (12, 3, 2)
 
-PICTURES = (12, 3, 2)  # of each: to learn from, to stop at, and at least so many later ones to be recognised
+#: How often every same pair is shown per epoch, augmented anew each time.
+TIMES = 5
 
-
-TIMES = 5  # every same pair is shown so often per epoch, varied each time
-
-
-FAR = 0.01  # of strangers
+#: The share of false accepts at which thresholds are chosen.
+FAR = 0.01
 
 
 def one_person() -> dict:
-    """Learn one person at a time, and see whether their later pictures are told from people never seen."""
+    """Train twins for one person at a time, and test them on that person's later pictures and on strangers."""
     train_people, validation, test = split(STUDIES["celeba_people"])
     counts = test.identity.value_counts(sort=False)
     names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
@@ -289,7 +286,7 @@ def one_person() -> dict:
 
 
 class Nearness:
-    """How far pictures are from a person's known ones, on average, for several methods; each is encoded once."""
+    """The mean distances from pictures to a person's known ones, for several methods; each picture is encoded once."""
 
     def __init__(self, pictures: Sequence[str]):
         numbers = {picture: number for number, picture in enumerate(pictures)}
@@ -304,7 +301,7 @@ class Nearness:
         }
 
     def of(self, known: Sequence[str], twin: keras.Model) -> dict[str, np.ndarray]:
-        """For each method the mean distance of every picture to the known ones, by the picture's number."""
+        """For each method, the mean distance of every picture, in its order, to the known ones."""
         rows = self.numbers(known)
         near = {
             "twin, for this person": 1 - score_all(twin, self.faces[rows], self.faces).mean(axis=0),
@@ -316,14 +313,14 @@ class Nearness:
 
 
 def _spread(part: pd.DataFrame) -> dict:
-    """Mean over people with its interval, the worst and the best."""
+    """The mean over people with its interval, the worst and the best."""
     values = part.true_accepts
     spread = {**asdict(bootstrap_mean(values)), "worst": float(values.min()), "best": float(values.max())}
     return {"true_accepts": spread, "false_accepts": float(part.false_accepts.mean())}
 
 
 def ship(name: str) -> None:
-    """Put the compact twin of a study into weights/siamese/, with the threshold of its validation people."""
+    """Save the compact twin of a study in weights/siamese/, with the threshold of its validation people."""
     result = json.loads((RESULTS / f"siamese_{name}.json").read_text(encoding="utf-8"))
     row = result["methods"]["twin, compact"]
     model = keras.models.load_model(folder_of(name, "compact") / "best.keras")
@@ -343,15 +340,18 @@ def _number_of(picture: str) -> int:
 
 
 def train_own(faces: Path, to: Path | None = None) -> str:
-    """Train twins for one person, against people who do not exist; say what they are worth, and keep them.
+    """Train twins for one person against invented people, and save them.
 
     Args:
-        faces: The person's aligned faces (``prepare_people.py preprocess`` makes them), in the order of the numbers in
-            their names: ``anchor_0001``, ``positive_0001``, ``anchor_0002`` …, about as they were taken.
-        to: Where the network goes; by default ``checkpoints/own/<person>``.
+        faces: A folder of the person's aligned faces (of ``prepare_people.py preprocess``). The numbers in their names,
+            ``anchor_0001``, ``positive_0001``, ``anchor_0002`` …, tell the order in which they were taken.
+        to: The folder to save the network in; by default ``checkpoints/own/<person>``.
 
     Returns:
-        What to tell the person.
+        The test results, as text for that person.
+
+    Raises:
+        BadArgument: If there are no pictures, or too few.
     """
     people = find_people(faces.resolve().parent)
     own = sorted(people.picture[people.identity == faces.resolve().name], key=_number_of)
@@ -362,48 +362,102 @@ def train_own(faces: Path, to: Path | None = None) -> str:
     twins = train_for_one(own, others, to / "training")
     save_siamese(twins.model, to, round(twins.threshold, 4), trained_on=faces.name, far=FAR, later=twins.later)
     return (
-        f"of {twins.later} later pictures, which taught nothing, {twins.true_accepts:.0%} are accepted; of pictures "
-        f"of {twins.strangers} strangers {twins.false_accepts:.1%}\nthe network is in {to}, its threshold is "
-        f"{twins.threshold:.2f}; chapter 10 of train_siamese.ipynb says what to expect of it on photographs"
+        f"accepted: {twins.true_accepts:.0%} of {twins.later} later pictures that it did not learn from, and "
+        f"{twins.false_accepts:.1%} of the pictures of {twins.strangers} strangers\nthe network is in {to}, its "
+        f"threshold is {twins.threshold:.2f}; chapter 10 of train_siamese.ipynb explains what to expect of it"
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Do what the command line says."""
+def preprocess_photos(photos: Path) -> None:
+    """Find and align the faces of the studies of real people; photos that are done are skipped.
+
+    Args:
+        photos: A folder with a folder per study: ``celeba_people`` and ``att_faces``.
+    """
+    for name, study in STUDIES.items():
+        if not study.source.endswith(".zip"):  # the zip file comes with the project
+            report = preprocess(photos / name, ROOT / study.source)
+            print(f"{name}: {(report.dropped == '').sum():,} faces in {study.source}")
+
+
+def run_all(photos: Path, precision: str = "float32") -> None:
+    """Preprocess, train every twin on every study, score, ship and do the one-person study; resumes where it stopped.
+
+    Args:
+        photos: As for ``preprocess_photos``.
+        precision: Of the trainings, ``float32`` or ``mixed_bfloat16``.
+    """
+    preprocess_photos(photos)
+    for name in STUDIES:
+        for variant in reversed(VARIANTS):  # the fast one first
+            print(train_one(name, variant, precision=precision).tail(1).to_string())
+        print_scores(score(name))
+    ship("celeba_people")
+    print_one_person(one_person())
+
+
+def print_scores(table: pd.DataFrame) -> None:
+    """Print the main columns of ``score``."""
+    print(table[["threshold", "auc", "f1", "validation_accuracy"]].to_string())
+
+
+def print_one_person(result: dict) -> None:
+    """Print the rows of ``one_person``."""
+    print(pd.DataFrame(result["methods"]).T.to_string())
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--precision`` of trainings."""
+    about = "mixed_bfloat16 is faster on processors that can multiply such numbers (AVX512-BF16, AMX, GPUs)"
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=about)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
     helps = {
+        "all": "preprocess, train, score and ship everything; resumes where it stopped",
         "pairs": "fix the lists of pairs",
-        "train": "train a twin, or go on where it was stopped",
-        "score": "score baselines, FaceNets and the twins that are trained",
-        "ship": "put the compact twin into weights/siamese",
+        "train": "train a twin, or resume",
+        "score": "score the baselines, the FaceNets and the trained twins",
+        "ship": "save the compact twin in weights/siamese",
         "one-person": "learn one person at a time (after train celeba_people compact)",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text)
-        if command != "one-person":
+        if command == "all":
+            sub.add_argument("photos", type=Path, help="the folder with celeba_people/ and att_faces/")
+        elif command != "one-person":
             sub.add_argument("study", choices=STUDIES)
         if command == "train":
             sub.add_argument("variant", choices=[*VARIANTS])
-            sub.add_argument("--epochs", type=int, help="stop there for now; by default what STUDIES says")
-            quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
-            sub.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
-    own = commands.add_parser("own", help="train twins for one person, you, against people who do not exist")
-    own.add_argument("faces", type=Path, help="a folder of aligned faces, as prepare_people.py preprocess makes them")
-    own.add_argument("--to", type=Path, help="where the network goes; by default checkpoints/own/<person>")
-    args = parser.parse_args(argv)
-    if args.command == "own":
+            sub.add_argument("--epochs", type=int, help="stop after this epoch; by default see STUDIES")
+        if command in ("all", "train"):
+            add_precision(sub)
+    own = commands.add_parser("own", help="train twins for one person, you, against invented people")
+    own.add_argument("faces", type=Path, help="a folder of aligned faces of prepare_people.py preprocess")
+    own.add_argument("--to", type=Path, help="the folder to save the network in; default: checkpoints/own/<person>")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    args = build_parser().parse_args(argv)
+    if args.command == "all":
+        run_all(args.photos, args.precision)
+    elif args.command == "own":
         print(train_own(args.faces, args.to))
     elif args.command == "pairs":
         write_lists(args.study)
     elif args.command == "train":
         print(train_one(args.study, args.variant, args.epochs, args.precision).tail(3).to_string())
     elif args.command == "score":
-        print(score(args.study)[["threshold", "auc", "f1", "validation_accuracy"]].to_string())
+        print_scores(score(args.study))
     elif args.command == "ship":
         ship(args.study)
     else:
-        print(pd.DataFrame(one_person()["methods"]).T.to_string())
+        print_one_person(one_person())
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""Train embeddings with triplets and compare them: on people never seen, beside dumb baselines and pretrained networks.
+"""Train embeddings with triplets and compare them, on people they never saw, with baselines and pretrained networks.
 
-    python tools/assets/prepare_people.py preprocess DIR --to datasets/celeba_people     # detect and align, once
-    python tools/assets/train_triplets.py pairs                                          # fix the lists of test pairs
-    python tools/assets/train_triplets.py train random_0                                 # or all; goes on where it was stopped
-    python tools/assets/train_triplets.py score                                          # → docs/results/triplets.json
-    python tools/assets/train_triplets.py fine-tune                                      # → docs/results/triplets_fine_tuned.json
-    python tools/assets/train_triplets.py ship                                           # → weights/triplets/
+    python tools/assets/train_triplets.py all DIR         # everything below; DIR: datasets/README.md
+    python tools/assets/train_triplets.py pairs           # fix the lists of test pairs (committed)
+    python tools/assets/train_triplets.py train random_0  # train, or resume; several runs, or all of them
+    python tools/assets/train_triplets.py score           # → docs/results/triplets.json
+    python tools/assets/train_triplets.py ship            # → weights/triplets/
+    python tools/assets/train_triplets.py fine-tune       # → docs/results/triplets_fine_tuned.json
 
-People are divided as for the twins (tools/assets/train_siamese.py): the train people teach, the validation people say when to
-stop and where the threshold lies, the test people are scored. Of the test people every photo counts: a photo in which
-no face is found makes each of its pairs a mistake.
+People are divided as in tools/assets/train_siamese.py: the network learns from the train people, the validation people
+decide when to stop and where the threshold is, the test people are scored. Every photo of the test people counts: one
+without a detected face makes each of its pairs a mistake.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from facerec._files import in_project, write_json, write_table
+from facerec._files import ROOT, in_project, write_json, write_table
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, run
@@ -44,14 +44,19 @@ from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_face
 from facerec.learning.prepare import read_report
 from facerec.learning.triplet_training import TripletPlan, digest_of, fine_tune, train_triplets
 from facerec.networks import load_facenet, save_network
-from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, read_list, split
+from tools.assets.train_siamese import (
+    FACENETS,
+    LISTS,
+    RESULTS,
+    STUDIES,
+    add_precision,
+    preprocess_photos,
+    read_list,
+    split,
+)
 
 with quietly():
     import keras
-
-
-from facerec._files import ROOT
-
 
 SHIPPED = "weights/triplets"
 
@@ -60,12 +65,12 @@ class Run(NamedTuple):
     """One training.
 
     Attributes:
-        plan: How.
-        study: Of which study's train people.
-        people: So many of them; None for all.
-        start: What it starts from: another run, or a folder with a network; None for random weights.
-        compares: What it is there to compare. Then every epoch counts and the last network is the one that is scored,
-            so that all of them learned for as many steps, and none was chosen among more than another.
+        plan: How to learn.
+        study: The study whose train people are learned from.
+        people: The number of these people; None for all.
+        start: Another run, or the folder of a network, to start from; None for random weights.
+        compares: What the run is compared in, if it is one of a comparison. Then the network of the last epoch is
+            scored, not the best, so that all of them learn for the same number of steps.
     """
 
     plan: TripletPlan
@@ -77,16 +82,12 @@ class Run(NamedTuple):
 
 EPOCHS, SEEDS = 10, (0, 1, 2)
 
-
-#: A rate that is usual for each optimizer: steps along plain gradients have to be longer.
+#: A usual rate of each optimizer: plain gradients need larger steps.
 RATES = {"rmsprop": 1e-4, "adam": 1e-4, "sgd": 1e-2, "adagrad": 1e-2}
-
 
 SHORT = TripletPlan(epochs=EPOCHS, patience=10_000)
 
-
 SECOND = TripletPlan(epochs=12, rate=5e-5, mining="semi-hard", patience=10_000)
-
 
 RUNS: dict[str, Run] = {
     f"{mining.replace('-', '_')}_{seed}": Run(replace(SHORT, mining=mining, seed=seed), compares="mining")
@@ -94,16 +95,13 @@ RUNS: dict[str, Run] = {
     for seed in SEEDS
 }
 
-
 RUNS |= {f"people_{count}": Run(SHORT, people=count, compares="number of people") for count in (20, 50)}
-
 
 RUNS |= {
     optimizer: Run(replace(SHORT, optimizer=optimizer, rate=RATES[optimizer]), compares="optimizer")
     for optimizer in RATES
     if optimizer != "rmsprop"
 }
-
 
 RUNS |= {
     "phase_one": Run(TripletPlan(epochs=40, rate=3e-4)),
@@ -118,27 +116,27 @@ RUNS |= {
 
 
 def folder_of(name: str) -> Path:
-    """Where a training is kept."""
+    """The folder of a training."""
     return ROOT / "checkpoints" / "triplets" / name
 
 
 def trained(name: str) -> keras.Model:
-    """A run's network: of its best epoch, or, where runs are compared, of its last."""
+    """The network of a run: of its best epoch or, in a comparison, of its last."""
     last = sorted(folder_of(name).glob("epoch_*.keras"))[-1:] if RUNS[name].compares else []
     file = last[0] if last else folder_of(name) / "best.keras"
     if not file.is_file():
-        raise BadArgument(f"{file} is not there: python tools/assets/train_triplets.py train {name}")
+        raise BadArgument(f"{file} is missing: make it with `python tools/assets/train_triplets.py train {name}`")
     return keras.models.load_model(file, compile=False)
 
 
 def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
-    """Do a run, or go on with it; its history goes to docs/results/triplets_history.csv."""
+    """Train a run, or resume; its history goes to docs/results/triplets_history.csv."""
     chosen = RUNS[name]
-    everybody = split(STUDIES[chosen.study])[0]
-    people = everybody[everybody.identity.isin(everybody.identity.unique()[: chosen.people])].reset_index(drop=True)
+    everyone = split(STUDIES[chosen.study])[0]
+    people = everyone[everyone.identity.isin(everyone.identity.unique()[: chosen.people])].reset_index(drop=True)
     plan = replace(chosen.plan, precision=precision)
-    if chosen.people:  # as many steps as with everybody
-        plan = replace(plan, epochs=round(plan.epochs * (len(everybody) // plan.batch) / (len(people) // plan.batch)))
+    if chosen.people:  # as many steps as with all people
+        plan = replace(plan, epochs=round(plan.epochs * (len(everyone) // plan.batch) / (len(people) // plan.batch)))
     learned = PersonFaces(people, plan.side, progress=True)
     validation = PairFaces(read_list(chosen.study, "validation"), plan.side)
     start = None
@@ -151,7 +149,7 @@ def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
 
 
 def how_it_was_trained(name: str) -> dict:
-    """The plan of a run, as its checkpoint has it, and what it came to."""
+    """The plan of a run, from its checkpoint, and its epochs, seconds and parameters."""
     history, plan = pd.read_csv(folder_of(name) / "history.csv"), read_config(folder_of(name)) or {}
     best = len(history) if RUNS[name].compares else int(history.epoch[history.validation_error.argmin()])
     return {
@@ -165,7 +163,7 @@ def how_it_was_trained(name: str) -> dict:
 
 
 def note_history(name: str, history: pd.DataFrame) -> None:
-    """Put a run's history into the table of all, instead of what was there of it."""
+    """Replace the rows of a run in the table of all histories."""
     file = RESULTS / "triplets_history.csv"
     before = pd.read_csv(file) if file.is_file() else pd.DataFrame()
     others = before[before.run != name] if len(before) else before
@@ -177,18 +175,19 @@ def note_history(name: str, history: pd.DataFrame) -> None:
     write_table(file, table[["run", *history.columns]])
 
 
-LISTS_OF_PHOTOS = {"pairs": 2000, "protocol": 380}  # 190 same and 190 different ones, as published
+#: The lists of pairs of test photos, and their lengths; "protocol" has 190 same and 190 different pairs, as published.
+LISTS_OF_PHOTOS = {"pairs": 2000, "protocol": 380}
 
 
 def test_photos() -> pd.DataFrame:
-    """Every photo of the test people, never cleaned: ``identity``, ``picture``, and ``face``, empty where none is."""
+    """Every photo of the test people: ``identity``, ``picture``, and ``face``, empty where no face was found."""
     report = read_report(in_project(STUDIES["celeba_people"].source) / "report.csv")
     test_people = split(STUDIES["celeba_people"])[2].identity.unique()
     return report[report.identity.isin(test_people)].reset_index(drop=True)
 
 
 def write_lists() -> None:
-    """Fix the pairs of test photos, in docs/results/pairs/."""
+    """Fix the pairs of test photos in docs/results/pairs/."""
     photos = test_photos()
     forty = photos[photos.identity.isin(photos.identity.unique()[:40])].groupby("identity").head(5)
     for number, (label, count) in enumerate(LISTS_OF_PHOTOS.items()):
@@ -196,11 +195,11 @@ def write_lists() -> None:
         pairs = make_pairs(table, count, seed=10 + number)
         write_table(LISTS / f"celeba_photos_{label}.csv", pairs[["picture_1", "picture_2"]])
     missing = (photos.face == "").sum()
-    print(f"{photos.identity.nunique()} people, {len(photos)} photos, {missing} of them without a face that is found")
+    print(f"{photos.identity.nunique()} people, {len(photos)} photos, {missing} of them without a detected face")
 
 
 class PhotoSet:
-    """The test photos under one network, each encoded once.
+    """The test photos and their pairs; a network encodes each photo once.
 
     Args:
         photos: The table of ``test_photos``.
@@ -220,27 +219,27 @@ class PhotoSet:
         return encodings
 
     def pairs(self, label: str) -> tuple[np.ndarray, np.ndarray]:
-        """A fixed list as rows of the photos (n, 2), and whether each pair is one person."""
+        """A fixed list of pairs as rows of the photos (n, 2), and whether each pair shows one person."""
         file = LISTS / f"celeba_photos_{label}.csv"
         rows = pd.read_csv(file)[["picture_1", "picture_2"]].map(self.row.__getitem__).to_numpy()
         who = self.photos.identity.to_numpy()[rows]
         return rows, who[:, 0] == who[:, 1]
 
     def all_pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pairs of all photos, as ``pairs`` gives a list."""
+        """All pairs of all photos, in the form of ``pairs``."""
         rows = np.stack(np.triu_indices(len(self.photos), 1), axis=1)
         who = self.photos.identity.to_numpy()[rows]
         return rows, who[:, 0] == who[:, 1]
 
 
 def between(encodings: np.ndarray, rows: np.ndarray, batch: int = 50_000) -> np.ndarray:
-    """Euclidean distances of pairs of encodings, (n,); NaN where one is missing."""
+    """Euclidean distances between the encodings of pairs, (n,); NaN where an encoding is missing."""
     parts = (rows[i : i + batch] for i in range(0, len(rows), batch))
     return np.concatenate([np.linalg.norm(encodings[a] - encodings[b], axis=1) for a, b in (part.T for part in parts)])
 
 
 def networks() -> Iterator[tuple[str, keras.Model, str]]:
-    """Every method: its name, its network, and the study whose validation people choose its threshold."""
+    """Every method: its name, its network, and the study whose validation people decide its threshold."""
     yield "pixels", pixel_baseline(), "celeba_people"
     faces = open_faces(list(split(STUDIES["celeba_people"])[0].picture), BASELINE_SIDE)
     yield "whitened PCA", fit_whitened_pca(faces), "celeba_people"
@@ -251,7 +250,7 @@ def networks() -> Iterator[tuple[str, keras.Model, str]]:
             yield name, trained(name), chosen.study
 
 
-#: What is compared pair by pair, on the same people.
+#: The methods whose gain, before → after, is computed on the same pairs.
 GAINS = (
     ("whitened PCA", "phase_two"),
     ("phase_one", "phase_two"),
@@ -261,7 +260,7 @@ GAINS = (
 
 
 def score() -> pd.DataFrame:
-    """Score every method on CelebA's test photos and across data sets; all of it goes to docs/results/.
+    """Score every method on CelebA's test photos and across data sets; → docs/results/.
 
     Returns:
         A row per method.
@@ -304,7 +303,7 @@ def score() -> pd.DataFrame:
 
 
 def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict:
-    """What the test photos say of one network."""
+    """The scores of one network on the test photos."""
     result = {"threshold": threshold}
     for label, key in (("pairs", "accuracy"), ("protocol", "protocol")):
         rows, same = photos.pairs(label)
@@ -321,21 +320,19 @@ def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict
 
 
 def across(model: keras.Model, pairs: pd.DataFrame, threshold: float) -> dict:
-    """Accuracy and ROC area of a network on the test pairs of a study, at a threshold from where it was trained."""
+    """Accuracy and ROC area of a network on the test pairs of a study, at the threshold of its own study."""
     distances = PairFaces(pairs, model.input_shape[1]).distances(model)
     people = pairs[["identity_1", "identity_2"]].to_numpy()
     right = bootstrap_accuracy(distances, pairs.same, people, threshold)
     return {"accuracy": asdict(right), "auc": area_under_roc(distances, pairs.same)}
 
 
-PEOPLE, PICTURES = 20, (10, 8)  # of the test people; of each, to learn from, and to be scored
-
-
-PAIRS = 1000
+#: The number of test people to fine-tune on, the pictures of each to learn from and to score, and the scored pairs.
+PEOPLE, PICTURES, PAIRS = 20, (10, 8), 1000
 
 
 def fine_tuned() -> dict:
-    """Let each network learn ten pictures each of twenty people, and verify other pictures of them before and after."""
+    """Fine-tune each network on ten pictures each of twenty people; verify other pictures of them before and after."""
     test = split(STUDIES["celeba_people"])[2]
     counts = test.identity.value_counts(sort=False)
     names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
@@ -362,11 +359,12 @@ def fine_tuned() -> dict:
     return result
 
 
+#: The runs of which the better one is shipped.
 CANDIDATES = ("phase_one", "phase_two")
 
 
 def ship() -> None:
-    """Put the better of two runs, for its validation people, into weights/triplets/, with its threshold for them."""
+    """Save the run that is better on the validation people in weights/triplets/, with its threshold for them."""
     validation = read_list("celeba_people", "validation")
     pairs = PairFaces(validation, trained(CANDIDATES[0]).input_shape[1])
     on_validation = {name: pairs.distances(trained(name)) for name in CANDIDATES}
@@ -378,26 +376,59 @@ def ship() -> None:
     print(f"{name} is in {SHIPPED}")
 
 
+def run_all(photos: Path, precision: str = "float32") -> None:
+    """Preprocess, do every run, score, ship and fine-tune; resumes where it stopped.
+
+    Args:
+        photos: A folder with ``celeba_people`` and ``att_faces``, a folder per person in each.
+        precision: Of the trainings, ``float32`` or ``mixed_bfloat16``.
+    """
+    preprocess_photos(photos)
+    train_runs(RUNS, precision)
+    print_scores(score())
+    ship()
+    print_fine_tuned(fine_tuned())
+
+
+def train_runs(names: Iterable[str], precision: str) -> None:
+    """Train runs, or resume them, and print the last epochs of each."""
+    for name in names:
+        print(train_one(name, precision).tail(2).to_string())
+
+
+def print_scores(table: pd.DataFrame) -> None:
+    """Print the main columns of ``score``."""
+    print(table[["threshold", "auc", "validation_accuracy"]].to_string())
+
+
+def print_fine_tuned(result: dict) -> None:
+    """Print the rows of ``fine_tuned``."""
+    print(pd.DataFrame(result["networks"]).T.to_string())
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
+    everything = commands.add_parser("all", help="preprocess, train, score, ship, fine-tune; resumes where it stopped")
+    everything.add_argument("photos", type=Path, help="the folder with celeba_people/ and att_faces/")
     commands.add_parser("pairs", help="fix the lists of test pairs")
-    training = commands.add_parser("train", help="do a run, or go on where it was stopped")
+    training = commands.add_parser("train", help="train runs, or resume them")
     training.add_argument("runs", nargs="+", choices=[*RUNS, "all"], metavar="RUN", help=f"all, or: {', '.join(RUNS)}")
-    quicker = "mixed_bfloat16 is quicker where the processor can do it (AVX512-BF16, AMX, a GPU)"
-    training.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32", help=quicker)
-    commands.add_parser("score", help="score every run, the baselines and the pretrained networks on people never seen")
-    commands.add_parser("fine-tune", help="fine-tune on ten pictures each of twenty people, and see whether it helped")
-    commands.add_parser("ship", help="put the better of the long run's two phases into weights/triplets")
+    for command in (everything, training):
+        add_precision(command)
+    commands.add_parser("score", help="score every run, the baselines and the pretrained networks on test people")
+    commands.add_parser("ship", help="save the better of the long run's two phases in weights/triplets")
+    commands.add_parser("fine-tune", help="fine-tune on ten pictures each of twenty people; measure before and after")
     args = parser.parse_args(argv)
-    if args.command == "train":
-        for name in RUNS if "all" in args.runs else args.runs:
-            print(train_one(name, args.precision).tail(2).to_string())
+    if args.command == "all":
+        run_all(args.photos, args.precision)
+    elif args.command == "train":
+        train_runs(RUNS if "all" in args.runs else args.runs, args.precision)
     elif args.command == "score":
-        print(score()[["threshold", "auc", "validation_accuracy"]].to_string())
+        print_scores(score())
     elif args.command == "fine-tune":
-        print(pd.DataFrame(fine_tuned()["networks"]).T.to_string())
+        print_fine_tuned(fine_tuned())
     else:
         {"pairs": write_lists, "ship": ship}[args.command]()
 

@@ -1,4 +1,7 @@
-"""Photograph both web apps for the README, in a real Chromium: ``python tools/upkeep/app_pictures.py`` → ``docs/apps.jpg``."""
+"""Photograph both web apps in a real Chromium, for the README.
+
+python tools/upkeep/app_pictures.py      # writes docs/apps.jpg
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,12 @@ from PIL import Image
 from facerec._files import ROOT
 from tests.chromium import browser, free_port, serving
 
-
 PICTURE, PORTRAIT = ROOT / "images" / "camera_0.jpg", ROOT / "images" / "lena.jpg"
+HEIGHT, GAP = 620, 12  # of the picture, and between its halves, in pixels
 
 
-HEIGHT, GAP = 620, 12  # pixels of the picture in the README
-
-
-def door(chromium: Any, folder: Path) -> Image.Image:
-    """The Streamlit app lets Lena in."""
+def verified(chromium: Any, folder: Path) -> Image.Image:
+    """Photograph the Streamlit app as it lets Lena in."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "apps/streamlit/app.py"]
     command += [f"--server.port={port}", "--server.headless=true"]
@@ -36,12 +36,12 @@ def door(chromium: Any, folder: Path) -> Image.Image:
         page.keyboard.press("Enter")
         page.locator("input[type=file]").first.set_input_files(PICTURE)
         page.get_by_text("Welcome in").wait_for(timeout=90_000)
-        page.wait_for_timeout(2000)  # until nothing moves any more
+        page.wait_for_timeout(2000)  # until the page has come to rest
         return photographed(page)
 
 
-def two_faces(chromium: Any, folder: Path) -> Image.Image:
-    """The Flask app says that two pictures show one person."""
+def compared(chromium: Any, folder: Path) -> Image.Image:
+    """Photograph the Flask app as it says that two pictures show one person."""
     port = free_port()
     command = [sys.executable, "-m", "apps.flask", "--port", str(port)]
     address = f"http://localhost:{port}"
@@ -50,7 +50,7 @@ def two_faces(chromium: Any, folder: Path) -> Image.Image:
         page.goto(address)
         for box in page.get_by_role("checkbox").all():
             box.check()
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         for slot, picture in (("first", PORTRAIT), ("second", PICTURE)):
             page.set_input_files(f"#{slot}", picture)
         page.get_by_text("One face found.").nth(1).wait_for(timeout=90_000)
@@ -61,15 +61,15 @@ def two_faces(chromium: Any, folder: Path) -> Image.Image:
 
 
 def photographed(page: Any) -> Image.Image:
-    """A page as a picture of the README's height."""
+    """A screenshot of a page, scaled to the height of the picture."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     return picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT), Image.Resampling.LANCZOS)
 
 
 def main() -> None:
-    """Both, side by side."""
+    """Photograph both, side by side."""
     with TemporaryDirectory() as folder, browser() as chromium:
-        pictures = [photograph(chromium, Path(folder)) for photograph in (door, two_faces)]
+        pictures = [photograph(chromium, Path(folder)) for photograph in (verified, compared)]
     both = Image.new("RGB", (sum(picture.width for picture in pictures) + GAP, HEIGHT), "#8a9199")
     left = 0
     for picture in pictures:

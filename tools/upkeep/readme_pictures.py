@@ -1,25 +1,21 @@
-"""Draw the pictures of the README into ``docs/``: ``python tools/upkeep/readme_pictures.py``."""
+"""Draw the video call with its names, for the README.
+
+python tools/upkeep/readme_pictures.py      # writes docs/video_call.jpg
+"""
 
 from __future__ import annotations
-
-import sys
 
 import matplotlib
 import matplotlib.pyplot as plt
 
 from facerec import plotting
 from facerec._files import ROOT
-from facerec.enrol import build_database
-from facerec.networks import load_facenet
-from facerec.photos import load_image
-from fr_utils import identify
-
-
-matplotlib.use("agg")
+from fr_utils import build_database, identify, load_facenet, load_image
 
 
 def main() -> None:
-    """Recognise everybody in the video call, and draw who they are."""
+    """Recognise the people in the video call, and draw their names."""
+    matplotlib.use("agg")
     model = load_facenet()
     database, _ = build_database(ROOT / "images", model)
     photo = load_image(ROOT / "images" / "video_call.jpg")
@@ -27,7 +23,6 @@ def main() -> None:
     ax = figure.add_axes((0, 0, 1, 1))
     plotting.draw_faces(ax, photo, identify(photo, database, model))
     ax.set_title("")
-    (ROOT / "docs").mkdir(exist_ok=True)
     figure.savefig(ROOT / "docs" / "video_call.jpg", pil_kwargs={"quality": 85})
 
 

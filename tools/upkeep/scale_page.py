@@ -1,46 +1,89 @@
-"""Write the numbers of docs/scale.md from docs/results/: ``python tools/upkeep/scale_page.py``.
+"""Write the measured numbers of docs/scale.md from the files in docs/results/.
 
-Each block of numbers stands between two marks. What has not been measured yet says which command measures it. The test
-suite checks that the page holds exactly this.
+    python tools/upkeep/scale_page.py
+
+Each block of numbers lies between two marks. A block that has not been measured yet names the command that measures
+it. A test checks that the page is up to date.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facerec._files import ROOT
-from facerec.database import INDEX_FROM
-
+from facerec.database.sqlite import INDEX_FROM
 
 PAGE = ROOT / "docs" / "scale.md"
+RESULTS = ROOT / "docs" / "results"
+
+#: The number of people for which the page estimates the enrolment.
+MANY = 100_000_000
+
+#: An index is good enough if it finds the true nearest of this share of known people, and of strangers.
+ENOUGH = {"known": 0.999, "strangers": 0.99}
 
 
-MANY = 100_000_000  # people, the size that the page does sums about
+# ------------------------------------------------------------------------------------------ Markdown in general
+def fill(text: str, blocks: Mapping[str, str]) -> str:
+    r"""Put new text between the marks of a page.
+
+    Args:
+        text: The page.
+        blocks: Mark → the text that belongs between ``<!-- mark -->`` and ``<!-- /mark -->``.
+
+    Returns:
+        The page with these blocks.
+
+    Raises:
+        ValueError: If the page does not have a mark exactly once.
+
+    Example:
+        >>> fill("before <!-- x -->old<!-- /x --> after", {"x": "new"})
+        'before <!-- x -->\nnew\n<!-- /x --> after'
+    """
+    for mark, block in blocks.items():
+        start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        if text.count(start) != 1 or text.count(end) != 1:
+            raise ValueError(f"the page must have {start} and {end} exactly once")
+        before, rest = text.split(start)
+        _, after = rest.split(end)
+        text = f"{before}{start}\n{block}\n{end}{after}"
+    return text
 
 
-def share(found: dict) -> str:
-    """99.98 % [99.89, 100.00]."""
-    return "{:.2f} % [{:.2f}, {:.2f}]".format(*(100 * found[key] for key in ("value", "low", "high")))
+def table(head: str, rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table.
 
-
-def lines_of(head: str, rows: list[tuple[str, ...]]) -> str:
-    """A table as Markdown."""
+    Args:
+        head: The first line, with its bars.
+        rows: The cells of each row.
+    """
     return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
-def database_table(result: dict) -> str:
-    """What was measured of each size, in two tables, and on what machine, as Markdown."""
+def share(found: dict) -> str:
+    """A share with its interval, as in ``99.98 % [99.89, 100.00]``."""
+    return "{:.2f} % [{:.2f}, {:.2f}]".format(*(100 * found[key] for key in ("value", "low", "high")))
+
+
+def megabytes(memory: dict | None) -> str:
+    """The peak memory of a process, if the system reports it."""
+    return f"{memory['most']:,.0f} MB" if memory else "unknown"
+
+
+# -------------------------------------------------------------------------------------------------- the blocks
+def database_tables(result: dict) -> str:
+    """How searches do at each size, what they take, and on which machine."""
     return "\n\n".join([search_table(result), room_table(result), machine(result)])
 
 
 def search_table(result: dict) -> str:
-    """How quickly and how well somebody is found, a row for each size."""
+    """The speed and the accuracy of a search, a row per size."""
     head = (
-        "| people | p50 | p99 | true nearest: known people | … strangers | who is the right one "
+        "| people | p50 | p99 | true nearest: known people | … strangers | rank 1 "
         "| ours beside plain NumPy | beside the course's loop |"
     )
     rows = []
@@ -55,62 +98,53 @@ def search_table(result: dict) -> str:
             share(right["strangers"]),
             f"{100 * row['named_rightly']:.0f} %",
             f"{numpy['ours_p50_ms']:.2g} and {numpy['p50_ms']:.2g} ms: {1 / numpy['times_ours']:.2g} times as long",
-            f"{loop:,.0f} times as quick",
+            f"{loop:,.0f} times as fast",
         )
         rows.append(cells)
-    return lines_of(head, rows)
+    return table(head, rows)
 
 
 def room_table(result: dict) -> str:
-    """What opening, keeping, filling and adding take, a row for each size."""
+    """The time and space to open, keep, fill and add, a row per size."""
     head = (
         "| people | cold open | … with the start of Python | memory to search | memory to fill | disk | fill | index "
         "| add: p50, p99 | a bare write |"
     )
     rows = []
     for row in result["sizes"]:
-        fill, add = row["fill"], row["add"]
+        to_fill, add = row["fill"], row["add"]
         cells = (
             f"{row['people']:,}",
             f"{row['cold_open_s']:.2g} s",
             f"{row['from_start_s']:.2g} s",
             megabytes(row["memory_mb"]),
-            megabytes(fill["memory_mb"]),
+            megabytes(to_fill["memory_mb"]),
             f"{row['disk_mb']:,.0f} MB",
-            f"{fill['fill_s']:.2g} s",
-            f"{fill['build_index_s']:.2g} s" if row["people"] >= INDEX_FROM else "none",
+            f"{to_fill['fill_s']:.2g} s",
+            f"{to_fill['build_index_s']:.2g} s" if row["people"] >= INDEX_FROM else "none",
             f"{add['p50_ms']:.2g} ms, {add['p99_ms']:.2g} ms",
             f"{add['bare_write']['p50_ms']:.2g} ms",
         )
         rows.append(cells)
-    return lines_of(head, rows)
-
-
-def megabytes(memory: dict | None) -> str:
-    """The most that a process had; not every system tells."""
-    return f"{memory['most']:,.0f} MB" if memory else "unknown"
+    return table(head, rows)
 
 
 def machine(result: dict) -> str:
-    """What it was measured on, as a sentence."""
+    """The machine of the measurement, as a sentence."""
     about = result["machine"]
     limits = [f"{name}={value}" for name, value in about["threads"].items() if value != "not set"]
-    threads = f"threads limited by {', '.join(limits)}" if limits else "no setting limited the threads"
-    room = f", {about['memory_gb']:.0f} GB" if about["memory_gb"] else ""
+    threads = f"threads limited by {', '.join(limits)}" if limits else "threads not limited"
+    memory = f", {about['memory_gb']:.0f} GB" if about["memory_gb"] else ""
     busy = [row["others_cores"] for row in result["sizes"] if "others_cores" in row]
-    others = f" Others kept at most {max(busy):.1f} of its cores busy while it searched." if busy else ""
+    others = f" Other processes used at most {max(busy):.1f} of its cores meanwhile." if busy else ""
     return (
-        f"{about['processor']}, {about['cores']} cores{room}, {about['system']}; Python {about['python']}, NumPy "
+        f"{about['processor']}, {about['cores']} cores{memory}, {about['system']}; Python {about['python']}, NumPy "
         f"{about['numpy']}, faiss {about['faiss']}, SQLite {about['sqlite']}; {threads}.{others}"
     )
 
 
-#: An index is good enough if it finds the true nearest of so many known people and of so many strangers.
-ENOUGH = {"known": 0.999, "strangers": 0.99}
-
-
 def good_enough(index: dict) -> dict:
-    """The least depth at which an index finds enough of the true nearest, or its greatest."""
+    """The smallest depth at which an index finds enough of the true nearest, or else its largest depth."""
     for depth in index["depths"]:
         if all(depth["true_nearest"][who]["value"] >= least for who, least in ENOUGH.items()):
             return depth
@@ -118,7 +152,7 @@ def good_enough(index: dict) -> dict:
 
 
 def index_table(result: dict) -> str:
-    """The shipped index beside others, a row for each and for each size, as Markdown."""
+    """The shipped index beside other indexes, a row for each at each size."""
     head = "| people | index | built in | size | candidates | true nearest: known people | … strangers | p50 | p99 |"
     rows = []
     for size in result["sizes"]:
@@ -136,11 +170,11 @@ def index_table(result: dict) -> str:
                 f"{depth['p99_ms']:.2g} ms",
             )
             rows.append(cells)
-    return "\n\n".join([lines_of(head, rows), *map(codes_beside_graphs, result["sizes"])])
+    return "\n\n".join([table(head, rows), *map(codes_beside_graphs, result["sizes"])])
 
 
 def codes_beside_graphs(size: dict) -> str:
-    """What the codes cost, and what the graphs do, as a sentence."""
+    """The cost of the codes and of the graphs, as a sentence."""
     codes, *graphs = size["indexes"].values()
     built, large = ([row[key] for row in graphs] for key in ("build_s", "size_mb"))
     ours, *took = (good_enough(row)["p50_ms"] for row in (codes, *graphs))
@@ -152,61 +186,66 @@ def codes_beside_graphs(size: dict) -> str:
 
 
 def strangers_table(result: dict) -> str:
-    """What recognition is worth among more and more people, as Markdown."""
-    lines = [
+    """How recognition suffers as the database grows, a row per size."""
+    head = (
         "| people in the database | strangers who get a name at 0.7 | threshold at which 1 % of them do | known people "
-        "who are then named rightly |",
-        "|---|---|---|---|",
-    ]
+        "named correctly at that threshold |"
+    )
+    rows = []
     for row in result["open_set"]:
         named, low, high = (100 * row[key] for key in ("named_at_fpir_0.01", "low", "high"))
-        lines.append(
-            f"| {row['gallery']:,} | {100 * row['strangers_named_at_0.7']:.1f} % | {row['threshold']:.2f} "
-            f"| {named:.1f} % [{low:.1f}, {high:.1f}] |"
+        cells = (
+            f"{row['gallery']:,}",
+            f"{100 * row['strangers_named_at_0.7']:.1f} %",
+            f"{row['threshold']:.2f}",
+            f"{named:.1f} % [{low:.1f}, {high:.1f}]",
         )
-    return "\n".join(lines)
+        rows.append(cells)
+    return table(head, rows)
 
 
 def enrolment(result: dict) -> str:
-    """How long it takes to look at so many photos once, as a sentence."""
-    two_cores = result["photo_to_name"]["weights/resnet"]["1_faces"]["whole_ms"] / 1000
-    days, faces = two_cores * MANY / 86_400, result["encoding"]["weights/resnet"]["batch_64"]["faces_per_second"]
+    """How long it takes to encode a hundred million photos once, as a sentence."""
+    seconds = result["photo_to_name"]["weights/resnet"]["1_faces"]["whole_ms"] / 1000
+    days, faces = seconds * MANY / 86_400, result["encoding"]["weights/resnet"]["batch_64"]["faces_per_second"]
     return (
-        f"From photo to encoding takes {1000 * two_cores:.0f} ms on two cores, so a hundred million photos take "
-        f"{days:,.0f} days there; of faces that are found and aligned already, {faces:.0f} are encoded in a second: "
-        f"{MANY / faces / 86_400:.1f} days. A new network means to do all of it again."
+        f"A photo takes {1000 * seconds:.0f} ms on two cores, so a hundred million photos take {days:,.0f} days there. "
+        f"Faces that are already aligned are encoded at {faces:.0f} per second: {MANY / faces / 86_400:.1f} days. "
+        "A new network means doing all of it again."
     )
 
 
-#: Mark → file, how to say what is in it, and the command that makes it.
+#: Mark → the file, the function that writes it, and the command that measures it.
 BLOCKS: dict[str, tuple[str, Callable[[Any], str], str]] = {
-    "database": ("database.json", database_table, "make bench-database"),
+    "database": ("database.json", database_tables, "make bench-database"),
     "index": ("index.json", index_table, "make bench-database"),
     "strangers": ("evaluation_resnet.json", strangers_table, "make evaluate DIR=…"),
     "enrolment": ("bench.json", enrolment, "make bench"),
 }
 
 
-def filled(text: str, results: Path = ROOT / "docs" / "results") -> str:
-    """The page with the numbers of today between its marks.
+def filled(text: str, results: Path = RESULTS) -> str:
+    """Put today's numbers into the page.
 
     Args:
         text: The page as it was.
         results: The folder of the measured files.
+
+    Returns:
+        The page with today's numbers between its marks.
     """
-    for mark, (name, say, command) in BLOCKS.items():
-        start, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
-        before, rest = text.split(start)
-        _, after = rest.split(end)
+    blocks = {}
+    for mark, (name, write, command) in BLOCKS.items():
         file = results / name
-        measured = file.is_file()
-        said = say(json.loads(file.read_text(encoding="utf-8"))) if measured else f"(Not measured yet: `{command}`.)"
-        text = f"{before}{start}\n{said}\n{end}{after}"
-    return text
+        if file.is_file():
+            blocks[mark] = write(json.loads(file.read_text(encoding="utf-8")))
+        else:
+            blocks[mark] = f"(Not measured yet: `{command}`.)"
+    return fill(text, blocks)
 
 
 def main() -> None:
-    """Rewrite docs/scale.md."""
+    """Write the page."""
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -55,7 +55,8 @@ USES = {
     ),
     "table": ("facerec.database.FaceDatabase(':memory:').people()", {"pandas"}),
     "search among many": (
-        "from facerec.database.sqlite import memory; memory.INDEX_FROM = 20; d = facerec.database.FaceDatabase(':memory:');"
+        "from facerec.database.sqlite import memory; memory.INDEX_FROM = 20;"
+        "d = facerec.database.FaceDatabase(':memory:');"
         "d.update((str(i), e) for i, e in enumerate(np.eye(32))); d.settle()",
         {"faiss"},
     ),

@@ -1,4 +1,4 @@
-"""The baselines are what they say, next to NumPy and scikit-learn doing the same by other means."""
+"""The baselines agree with the same computations in OpenCV, NumPy and scikit-learn."""
 
 import cv2
 import numpy as np
@@ -24,14 +24,14 @@ def shrunk(faces: np.ndarray, side: int) -> np.ndarray:
     return np.stack(small).reshape(len(faces), -1) / 255
 
 
-def test_plain_pixels(faces):
+def test_pixel_baseline_agrees_with_opencv(faces):
     x = shrunk(faces, 24)
     x -= x.mean(axis=1, keepdims=True)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     np.testing.assert_allclose(faces_to_encodings(faces, pixel_baseline()), x, atol=1e-5)
 
 
-def test_whitened_pca_is_scikit_learns(faces):
+def test_whitened_pca_agrees_with_scikit_learn(faces):
     x = shrunk(faces, 32)
     expected = PCA(20, whiten=True, random_state=0).fit(x[:60]).transform(x)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
@@ -39,8 +39,8 @@ def test_whitened_pca_is_scikit_learns(faces):
     np.testing.assert_allclose(faces_to_encodings(faces, model), expected, atol=2e-3)
 
 
-def test_what_can_not_be_fitted_is_refused(faces):
-    with pytest.raises(BadArgument, match="components=60: of 60 faces there are at most 59"):
+def test_fit_whitened_pca_rejects_too_few_faces_and_other_shapes(faces):
+    with pytest.raises(BadArgument, match="components=60: 60 faces give at most 59"):
         fit_whitened_pca(faces[:60], 60)
     with pytest.raises(BadArgument, match=r"faces \(60, 48, 48, 3\)"):
         fit_whitened_pca(faces[:60, :48, :48])

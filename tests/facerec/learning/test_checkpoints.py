@@ -1,4 +1,4 @@
-"""A checkpoint brings back everything that changes in training; a damaged or foreign one is refused by name."""
+"""Checkpoints restore everything that changes in training; damaged and foreign ones are rejected."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ def steps(model: keras.Model, numbers: range) -> list[float]:
     return [float(np.asarray(model.train_on_batch(data[i], data[i, :, :1]))) for i in numbers]
 
 
-def test_a_training_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_loaded_checkpoint_resumes_exactly(tmp_path):
     uninterrupted = tiny(1)
     losses = steps(uninterrupted, range(10))
     first = tiny(1)
@@ -49,11 +49,11 @@ def test_a_training_goes_on_as_if_nothing_had_happened(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def test_without_a_checkpoint_a_training_begins(tmp_path):
+def test_missing_checkpoint_starts_at_step_0(tmp_path):
     assert load_checkpoint(tiny(1), tmp_path, {}) == 0 and read_config(tmp_path) is None
 
 
-def test_another_configuration_is_refused_and_named(tmp_path):
+def test_load_checkpoint_rejects_another_configuration(tmp_path):
     model = tiny(1)
     save_checkpoint(model, tmp_path, 1, {"rate": 0.1, "people": ["a", "b"], "epochs": 5})
     with pytest.raises(BadArgument, match="was begun with rate 0.1, not 0.2"):
@@ -65,13 +65,13 @@ def test_another_configuration_is_refused_and_named(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half"])
-def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+def test_load_checkpoint_names_a_damaged_file(tmp_path, damage):
     (tmp_path / FILE).write_bytes(damage)
-    with pytest.raises(BadArgument, match=r"checkpoint.npz is damaged .*; remove it to begin anew"):
+    with pytest.raises(BadArgument, match=r"checkpoint.npz is damaged .*; remove it to start again"):
         load_checkpoint(tiny(1), tmp_path, {})
 
 
-def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path):
+def test_log_removes_rows_after_the_checkpoint(tmp_path):
     log = Log(tmp_path / "new" / "log.csv", ("epoch", "loss"))
     log.cut_after(0)
     for epoch in (1, 2, 3):
@@ -81,7 +81,7 @@ def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path):
     assert json.loads(pd.read_csv(log.file).to_json(orient="values")) == [[1, 1], [2, 0.5], [3, 0.25]]
 
 
-def test_a_precision_holds_inside_and_is_given_back_even_after_an_error():
+def test_precision_holds_in_its_block_and_is_restored_after_an_error():
     with pytest.raises(KeyError), precision("mixed_bfloat16"):
         layer = keras.layers.Dense(2)
         raise KeyError
@@ -94,7 +94,7 @@ def test_a_precision_holds_inside_and_is_given_back_even_after_an_error():
         pass
 
 
-def test_a_full_disk_at_the_start_costs_no_row_of_the_curve(tmp_path, monkeypatch):
+def test_log_loses_no_row_on_a_full_disk(tmp_path, monkeypatch):
     log = Log(tmp_path / "history.csv", ["epoch", "loss"])
     log.cut_after(0)
     for epoch in (1, 2, 3):

@@ -42,19 +42,19 @@ def cone(seed: int, people: int = 80, photos: int = 3) -> tuple[np.ndarray, np.n
 
 
 # ---------------------------------------------------------------------------------------------- the pieces
-def test_centre_subtracts_and_brings_to_unit_length():
+def test_centre_subtracts_and_scales_to_unit_length():
     raw, mean = np.array([[3.0, 4.0], [4.0, 0.0]]), np.array([2.0, 0.0])
     np.testing.assert_allclose(centre(raw, mean, 0), [[0.6, 0.8], [1, 0]])
     np.testing.assert_allclose(centre(raw, mean, 0.5), [[2 / 20**0.5, 4 / 20**0.5], [1, 0]])
 
 
-def test_every_person_counts_once_in_the_mean():
+def test_mean_of_people_counts_every_person_once():
     raw = np.array([[0.0], [0], [0], [6], [8]])
     people = np.array(["a", "a", "a", "b", "b"])
     assert mean_of_people(raw, people) == pytest.approx([3.5])
 
 
-def test_pairs_are_what_they_are_said_to_be():
+def test_pair_distances_label_and_measure_their_pairs():
     raw, people, same_pairs = cone(1, people=10)
     pairs = PairDistances(raw, people, same_pairs)
     first, second = people[pairs.pairs].T
@@ -66,14 +66,14 @@ def test_pairs_are_what_they_are_said_to_be():
     np.testing.assert_allclose(pairs.at(mean, 0.3)[:200], expected)
 
 
-def test_different_pairs_are_the_same_every_time():
+def test_different_pairs_repeat_under_a_seed():
     given = cone(1, people=10)
     np.testing.assert_array_equal(PairDistances(*given).pairs, PairDistances(*given).pairs)
     assert not np.array_equal(PairDistances(*given, seed=1).pairs[-5:], PairDistances(*given, seed=2).pairs[-5:])
 
 
 # --------------------------------------------------------------------------------------------------- fitting
-def test_distances_grow_with_the_factor():
+def test_equal_error_threshold_grows_with_the_factor():
     """That is what the bisection relies on."""
     given = cone(2)
     pairs, mean = PairDistances(*given), mean_of_people(*given[:2])
@@ -88,7 +88,7 @@ def test_fit_makes_the_courses_threshold_the_equal_error_threshold():
     assert 0.1 < factor < 1
 
 
-def test_the_fit_holds_for_new_people():
+def test_fit_holds_for_new_people():
     """Without it their equal-error threshold is elsewhere; with it, 0.7."""
     mean, factor = fit(*cone(4, people=150))
     others = PairDistances(*cone(5, people=150))
@@ -123,7 +123,7 @@ def test_cross_validation_never_measures_people_that_it_was_fitted_on(monkeypatc
     assert sorted(name for others in held_out for name in others) == sorted(set(people))
 
 
-def test_a_part_of_the_people_keeps_its_own_pairs():
+def test_subset_keeps_the_pairs_of_its_people():
     """People with one, two, three … pictures: the renumbered pairs name the same pictures as before."""
     people = np.repeat(list("abcdef"), range(1, 7))
     raw = np.arange(len(people))[:, None] * 1.0
@@ -149,7 +149,7 @@ def test_cross_validation_reports_what_new_people_would_see():
     assert report == cross_validate(*given)
 
 
-def test_same_pairs_without_those_that_have_no_face(tmp_path):
+def test_same_pairs_leave_out_pictures_without_a_face(tmp_path):
     path = tmp_path / "pairs.txt"
     path.write_text("2\nAda\t1\t2\nBo\t1\t2\nAda\t1\tBo\t3\n")
     rows = {"Ada_0001.jpg": 4, "Ada_0002.jpg": 0, "Bo_0001.jpg": 7}
@@ -182,7 +182,7 @@ def test_raw_model_is_the_network_before_centring(cone_network, tmp_path):
     assert raw.facenet == model.facenet
 
 
-def test_the_shipped_network_is_calibrated(network):
+def test_shipped_network_is_calibrated(network):
     """What its card says of the calibration fits what its bias holds: a part of one mean, and 0.7."""
     notes, bias = network.facenet.calibration, np.asarray(network.get_layer("centred").bias)
     assert notes["equal_error_threshold"] == pytest.approx(0.7, abs=1e-3)
@@ -191,7 +191,7 @@ def test_the_shipped_network_is_calibrated(network):
 
 
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])
-def test_a_shipped_network_says_what_a_distance_means(folder):
+def test_shipped_networks_have_a_plausible_confidence(folder):
     """At its equal-error threshold the odds are about even, and far from it they are not."""
     info = info_of(load_facenet(folder))
     surely, even, hardly = confidence([0.4, info.threshold, 1.0], load_facenet(folder))
@@ -199,7 +199,7 @@ def test_a_shipped_network_says_what_a_distance_means(folder):
     assert confidence(0.7, load_facenet(folder), prior=0.01) < 0.05  # one pair in a hundred: it says less
 
 
-def test_the_command_writes_the_calibration_into_the_network(cone_network, tmp_path, monkeypatch, capsys):
+def test_command_writes_the_calibration_into_the_network(cone_network, tmp_path, monkeypatch, capsys):
     """From pictures of invented people to a network whose equal-error threshold on them is 0.7."""
     rng = np.random.default_rng(3)
     lines, pictures = ["10"], tmp_path / "lfw" / "pictures"
@@ -239,7 +239,7 @@ def test_the_command_writes_the_calibration_into_the_network(cone_network, tmp_p
     assert rate < 0.3 and threshold == pytest.approx(0.7, abs=0.05)
 
 
-def test_encodings_that_no_centring_can_bring_to_the_threshold_are_refused():
+def test_fit_rejects_encodings_without_a_common_part():
     """Without a common part there is nothing to subtract: the fit says so instead of writing its last guess."""
     raw, people, same_pairs = cone(8)
     with pytest.raises(BadArgument, match="no factor from -1 to 1 makes 0.7 the equal-error threshold"):

@@ -1,4 +1,4 @@
-"""The exported networks say what the original says, each in the runtime that would run it elsewhere."""
+"""Exported networks agree with the original, each in its own runtime."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ TOLERANCES = {"ONNX float32": 1e-5, "LiteRT float16": 0.003, "LiteRT int8": 0.04
 
 
 @pytest.mark.parametrize(("form", "tolerance"), TOLERANCES.items())
-def test_a_form_gives_the_originals_encodings(model, exported, faces, form, tolerance):
+def test_exported_forms_give_the_originals_encodings(model, exported, faces, form, tolerance):
     expected = faces_to_encodings(faces, model)
     encodings = FORMS[form].open(exported[form])(faces)
     assert encodings.shape == expected.shape
@@ -52,12 +52,12 @@ def test_fewer_bits_make_smaller_files(exported):
     assert size["LiteRT int8"] < 0.6 * size["LiteRT float16"]
 
 
-def test_a_batch_of_another_size_passes_through_onnx(exported, faces):
+def test_onnx_takes_batches_of_any_size(exported, faces):
     encode = FORMS["ONNX float32"].open(exported["ONNX float32"])
     np.testing.assert_allclose(encode(faces)[:2], encode(faces[:2]), atol=1e-5)
 
 
-def test_the_command_compares_every_form_with_the_original(small_network, tmp_path, monkeypatch, capsys):
+def test_command_compares_every_form_with_the_original(small_network, tmp_path, monkeypatch, capsys):
     save_network(small_network, tmp_path / "net", name="net")
     command = [str(tmp_path / "net"), "--to", str(tmp_path / "out"), "--result", str(tmp_path / "result.json")]
     monkeypatch.setattr(sys, "argv", ["export.py", *command])
@@ -71,7 +71,7 @@ def test_the_command_compares_every_form_with_the_original(small_network, tmp_pa
     assert (tmp_path / "out" / "net" / "int8.tflite").is_file()
 
 
-def test_accuracies_are_those_of_the_pairs(model, exported, tmp_path, images, monkeypatch):
+def test_accuracies_agree_with_the_pairs(model, exported, tmp_path, images, monkeypatch):
     """Two pictures of one file are one person to every form; a picture without a face is a mistake."""
     for name in ("Ada_0001", "Ada_0002"):
         (tmp_path / f"{name}.jpg").write_bytes((images / "lena.jpg").read_bytes())
@@ -96,10 +96,10 @@ def wall() -> bytes:
     return cv2.imencode(".jpg", np.full((200, 200, 3), 120, np.uint8))[1].tobytes()
 
 
-def test_a_network_that_is_no_folder_is_refused(small_network, tmp_path, monkeypatch):
+def test_command_rejects_anything_but_a_folder(small_network, tmp_path, monkeypatch):
     save_network(small_network, tmp_path / "net", name="net")
     path = tmp_path / "net" / "model.h5"
     monkeypatch.setattr(export, "load_facenet", lambda network: load_facenet(tmp_path / "net"))
     monkeypatch.setattr(sys, "argv", ["export.py", str(path)])
-    with pytest.raises(BadArgument, match="is no folder with a model.h5"):
+    with pytest.raises(BadArgument, match="is not a folder with a model.h5"):
         export.main()

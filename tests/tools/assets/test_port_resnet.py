@@ -1,8 +1,8 @@
 """The public-domain network in plain Keras layers: the file's format, the folding, and the engine it comes from.
 
-``tests/data/resnet_raw.npy`` holds what the reference engine (dlib-bin) says of eight faces: the picture's name,
-the keypoints by which the face was cut, and the raw 128 numbers. Where the engine is installed,
-``python tests/test_port_resnet.py`` writes it anew.
+``tests/data/resnet_raw.npy`` holds the raw 128 numbers of the reference engine (dlib-bin) for eight faces, with
+the name of the picture and the keypoints by which the face was cut. Where the engine is installed,
+``python tests/tools/assets/test_port_resnet.py`` writes it again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facerec._files import ROOT
 from facerec.detection import KEYPOINTS, align_face, detect_faces
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument
@@ -23,8 +24,7 @@ from facerec.photos import load_image
 from tools.assets import port_resnet
 from tools.assets.port_resnet import MEAN_RGB, DatReader, build_resnet, build_trunk, pad_to, port, residual_block
 
-HERE = Path(__file__).resolve().parent
-GOLDEN = HERE / "data" / "resnet_raw.npy"
+GOLDEN = ROOT / "tests" / "data" / "resnet_raw.npy"
 KIND = [("picture", "U16"), ("keypoints", "f4", (5, 2)), ("raw", "f4", 128)]
 FACES = ("lena", "kofi", "mei", "otto", "camera_3", "camera_9", "camera_16", "lookalike")
 
@@ -42,10 +42,10 @@ def crops(keypoints: np.ndarray) -> np.ndarray:
 
 
 def photo_of(name: str) -> np.ndarray:
-    return load_image(HERE.parent / "images" / f"{name}.jpg")
+    return load_image(ROOT / "images" / f"{name}.jpg")
 
 
-def engine_says(faces: np.ndarray) -> np.ndarray:
+def engine_numbers(faces: np.ndarray) -> np.ndarray:
     """The raw 128 numbers of the reference engine, (m, 128)."""
     import dlib
 
@@ -78,18 +78,18 @@ def tensor(values: np.ndarray, shape: tuple[int, int, int, int], version: int = 
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, 5, 127, 128, 255, 256, -256, 65535, -70_000, 2**24, 2**31, -(2**40) - 3])
-def test_integers(value):
+def test_reader_reads_integers(value):
     reader = DatReader(integer(value) + b"\xff")
     assert reader.integer() == value and reader.at == len(integer(value))
 
 
-def test_an_integer_byte_by_byte():
+def test_reader_reads_an_integer_byte_by_byte():
     """Three bytes, negative: 0x83, then 0x010203 from its lowest byte."""
     assert DatReader(b"\x83\x03\x02\x01").integer() == -0x010203
     assert DatReader(b"\x00").integer() == 0
 
 
-def test_tensors_and_integers_follow_one_another():
+def test_reader_reads_tensors_and_integers_in_turn():
     values = np.random.default_rng(0).normal(size=(5, 300, 1, 2)).astype(np.float32)
     reader = DatReader(integer(-4) + tensor(values, (5, 300, 1, 2)) + integer(9))
     assert reader.integer() == -4
@@ -97,7 +97,7 @@ def test_tensors_and_integers_follow_one_another():
     assert reader.integer() == 9
 
 
-def test_seek_goes_from_layer_to_layer():
+def test_seek_moves_from_layer_to_layer():
     reader = DatReader(b"xxcon_4" + integer(1) + b"..con_4" + integer(2))
     for expected in (1, 2):
         reader.seek(b"con_4")
@@ -106,13 +106,13 @@ def test_seek_goes_from_layer_to_layer():
         reader.seek(b"con_4")
 
 
-def test_a_tensor_of_another_version_is_refused():
+def test_reader_rejects_a_tensor_of_another_version():
     with pytest.raises(BadArgument, match="a tensor of version 3 at byte 2"):
         DatReader(tensor(np.zeros(1), (1, 1, 1, 1), version=3)).tensor()
 
 
 @pytest.mark.parametrize("left", range(1, 20, 3))
-def test_a_file_that_ends_too_early_is_refused(left):
+def test_reader_rejects_a_truncated_file(left):
     data = tensor(np.zeros(300), (300, 1, 1, 1))
     with pytest.raises(BadArgument, match="the file ends within a layer"):
         DatReader(data[:-left]).tensor()
@@ -129,7 +129,7 @@ def slow_convolution(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return out
 
 
-def test_folding_the_affine_layer_changes_nothing():
+def test_folded_affine_layer_changes_no_output():
     """Our kernel and bias give what convolution, bias, scale and offset give one after the other."""
     import keras
 
@@ -147,7 +147,7 @@ def test_folding_the_affine_layer_changes_nothing():
     np.testing.assert_allclose(layer(x[None].astype(np.float32))[0], expected, atol=1e-5)
 
 
-def test_the_last_layer_is_read_inputs_first():
+def test_reader_reads_the_last_layer_inputs_first():
     values = np.arange(6.0)
     data = b"fc_2" + integer(2) + integer(3) + tensor(values, (3, 2, 1, 1))
     np.testing.assert_array_equal(DatReader(data).dense(), [[0, 1], [2, 3], [4, 5]])
@@ -155,7 +155,7 @@ def test_the_last_layer_is_read_inputs_first():
 
 # ------------------------------------------------------------------------------------- building the network
 @pytest.mark.parametrize("shape", [(4, 5, 3), (6, 5, 3), (4, 8, 3), (4, 5, 7), (5, 6, 9)])
-def test_pad_to_is_numpys_pad(shape):
+def test_pad_to_agrees_with_numpy(shape):
     import keras
 
     x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
@@ -166,7 +166,7 @@ def test_pad_to_is_numpys_pad(shape):
 
 
 @pytest.mark.parametrize("halve", [False, True])
-def test_a_residual_block_is_its_description(halve):
+def test_residual_block_agrees_with_numpy(halve):
     """Two convolutions added to the input; or, halved, to its 2×2 average, both grown with zeros to the larger."""
     import keras
 
@@ -190,7 +190,7 @@ def test_a_residual_block_is_its_description(halve):
     np.testing.assert_allclose(model(x[None].astype(np.float32))[0], expected, atol=1e-5)
 
 
-def test_the_network_is_the_one_that_is_described():
+def test_network_has_the_published_size_and_scaling():
     """29 convolutions; with the affine layers folded in, 5,580,000 numbers and a few; input scaled inside."""
     import keras
 
@@ -207,7 +207,7 @@ def test_the_network_is_the_one_that_is_described():
 
 
 # ----------------------------------------------------------------------------------------------- the oracle
-def test_the_shipped_network_gives_the_engines_numbers(raw):
+def test_shipped_network_gives_the_numbers_of_the_engine(raw):
     """Against the file, so without the engine. The faces are cut anew from the pictures, at the stored points;
     the tolerance of 1e-3 is for another machine's JPEG decoder and interpolation.
     """
@@ -216,14 +216,14 @@ def test_the_shipped_network_gives_the_engines_numbers(raw):
     np.testing.assert_allclose(raw, golden["raw"], atol=1e-3)
 
 
-def test_the_stored_points_are_those_that_the_detector_finds(detections):
+def test_stored_keypoints_are_the_detectors(detections):
     """To a pixel and a half: it rounds them to whole ones, which another machine may round the other way."""
     for golden in np.load(GOLDEN):
         (face,) = detections[golden["picture"]]
         np.testing.assert_allclose([face["keypoints"][name] for name in KEYPOINTS], golden["keypoints"], atol=1.5)
 
 
-def test_the_golden_numbers_are_a_networks_and_not_noise():
+def test_golden_numbers_are_not_noise():
     """The raw numbers lie in a cone (FACTS: mean norm 1.44), and every face is another one."""
     numbers = np.load(GOLDEN)["raw"]
     assert numbers.dtype == np.float32 and np.linalg.norm(numbers, axis=1) == pytest.approx(1.44, abs=0.15)
@@ -236,34 +236,34 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def test_the_encoding_is_the_mean_of_both_looks_centred_between_two_unit_lengths(network, faces, raw):
+def test_encoding_averages_face_and_mirror_image_and_is_centred(network, faces, raw):
     mirrored = faces_to_encodings(np.asarray(faces)[:, :, ::-1], network.get_layer("trunk"))
     assert np.abs(raw - mirrored).max() > 0.01  # a face is not its mirror image
     expected = unit(unit((raw + mirrored) / 2) + np.asarray(network.get_layer("centred").bias))
     np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-6)
 
 
-def test_the_mirror_turns_round_a_picture_to_the_last_bit(network, faces):
+def test_mirror_layer_flips_exactly(network, faces):
     turned = network.get_layer("mirror")(np.float32(faces))
     np.testing.assert_array_equal(turned, np.asarray(faces)[:, :, ::-1])
 
 
-def test_a_face_and_its_mirror_image_have_one_encoding(network, faces):
+def test_face_and_mirror_image_have_the_same_encoding(network, faces):
     turned = np.asarray(faces)[:, :, ::-1]
     np.testing.assert_allclose(faces_to_encodings(turned, network), faces_to_encodings(faces, network), atol=1e-6)
 
 
 @pytest.mark.engine
-def test_the_engine_itself_gives_the_same_numbers(faces, raw):
+def test_engine_gives_the_same_numbers(faces, raw):
     """The same eight crops through both: 1e-5."""
     pytest.importorskip("dlib")
     if not weights_file():
         pytest.skip("the package face_recognition_models is not installed")
-    np.testing.assert_allclose(raw, engine_says(faces), atol=1e-5)
+    np.testing.assert_allclose(raw, engine_numbers(faces), atol=1e-5)
 
 
 @pytest.mark.engine
-def test_the_shipped_weights_are_a_fresh_port():
+def test_shipped_weights_equal_a_fresh_port():
     """Every number of the folder is the public file's, apart from the bias that the calibration wrote."""
     if not weights_file():
         pytest.skip("the package face_recognition_models is not installed")
@@ -275,22 +275,22 @@ def test_the_shipped_weights_are_a_fresh_port():
     assert np.any(shipped.get_layer("centred").bias) and not np.any(fresh.get_layer("centred").bias)
 
 
-def test_a_file_with_other_bytes_is_not_ported(tmp_path, monkeypatch):
+def test_read_dat_rejects_another_file(tmp_path, monkeypatch):
     path = tmp_path / "weights.dat"
     path.write_bytes(b"con_4 and so on")
-    with pytest.raises(BadArgument, match="weights.dat is not the file that this tool knows"):
+    with pytest.raises(BadArgument, match="weights.dat is not the file that this tool was written for"):
         port_resnet.read_dat(path)
     monkeypatch.setattr(port_resnet, "DAT_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     assert port_resnet.read_dat(path) == b"con_4 and so on"
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_find_dat_names_a_missing_package(monkeypatch):
     monkeypatch.setattr(port_resnet, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(BadArgument, match="no_such_package_of_weights is not installed .* or give --dat FILE"):
         port_resnet.find_dat()
 
 
-def test_another_file_is_refused():
+def test_port_rejects_a_file_without_layers():
     with pytest.raises(BadArgument, match="no further layer con_4 after byte 0: is this the right file?"):
         port(b"something else entirely")
 
@@ -298,7 +298,7 @@ def test_another_file_is_refused():
 if __name__ == "__main__":
     found = [detect_faces(photo_of(name))[0]["keypoints"] for name in FACES]
     keypoints = np.array([[face[name] for name in KEYPOINTS] for face in found], np.float32)
-    golden = np.array(list(zip(FACES, keypoints, engine_says(crops(keypoints)), strict=True)), KIND)
+    golden = np.array(list(zip(FACES, keypoints, engine_numbers(crops(keypoints)), strict=True)), KIND)
     GOLDEN.parent.mkdir(exist_ok=True)
     np.save(GOLDEN, golden)
     print(f"{len(golden)} faces in {GOLDEN}")

@@ -1,6 +1,7 @@
-"""The study of the twins: its lists keep people apart, and what it reports is what its scores say."""
+"""The study of the twins: lists that keep people apart, results that agree with the scores, commands that run."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy, precision_recall
 from facerec.learning.baselines import pixel_baseline
@@ -26,7 +28,7 @@ STUDY_RESULTS = [name for name in STUDIES if (RESULTS / f"siamese_{name}.json").
 
 # --------------------------------------------------------------------------------------------------- lists
 @pytest.mark.parametrize("name", STUDIES)
-def test_nobody_and_no_picture_is_in_two_lists_and_each_pair_comes_once(name):
+def test_lists_keep_people_and_pictures_apart_and_repeat_no_pair(name):
     owner = {}
     for label in PARTS:
         pairs = read_list(name, label)
@@ -37,7 +39,7 @@ def test_nobody_and_no_picture_is_in_two_lists_and_each_pair_comes_once(name):
     assert len(owner) > 100
 
 
-def test_the_lists_of_the_people_who_do_not_exist_are_what_the_command_writes(tmp_path, monkeypatch, capsys):
+def test_pairs_command_writes_the_committed_lists(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train_siamese, "LISTS", tmp_path)
     train_siamese.main(["pairs", "people"])
     assert "people test: 42 people, 336 pictures, 2000 pairs" in capsys.readouterr().out
@@ -46,18 +48,18 @@ def test_the_lists_of_the_people_who_do_not_exist_are_what_the_command_writes(tm
         assert (tmp_path / file).read_bytes() == (LISTS / file).read_bytes()
 
 
-def test_a_study_without_its_lists_or_pictures_says_what_is_missing(tmp_path, monkeypatch):
+def test_missing_lists_and_pictures_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(train_siamese, "LISTS", tmp_path)
-    with pytest.raises(BadArgument, match="people_test.csv is not there: write it with"):
+    with pytest.raises(BadArgument, match="people_test.csv is missing: write it with"):
         read_list("people", "test")
     monkeypatch.setitem(STUDIES, "att_faces", STUDIES["att_faces"]._replace(source=str(tmp_path / "nowhere")))
-    with pytest.raises(BadArgument, match="nowhere is no folder and no zip file"):
+    with pytest.raises(BadArgument, match="nowhere is neither a folder nor a zip file"):
         train_siamese.main(["pairs", "att_faces"])
 
 
 # ------------------------------------------------------------------------------------------------- results
 @pytest.mark.parametrize("name", STUDY_RESULTS)
-def test_what_is_reported_is_what_the_scores_say(name):
+def test_reported_rates_agree_with_the_scores(name):
     result = json.loads((RESULTS / f"siamese_{name}.json").read_text())
     scored = pd.read_csv(RESULTS / f"siamese_{name}_pairs.csv")
     pd.testing.assert_frame_equal(scored[["picture_1", "picture_2"]], pd.read_csv(LISTS / f"{name}_test.csv"))
@@ -75,7 +77,7 @@ def test_what_is_reported_is_what_the_scores_say(name):
         )
 
 
-def test_every_study_is_reported_with_every_twin_and_both_baselines():
+def test_every_study_reports_every_twin_and_both_baselines():
     assert len(STUDY_RESULTS) == len(STUDIES) == 3
     for name in STUDIES:
         histories = {twin: RESULTS / f"siamese_{name}_{twin.replace(' ', '_')}_history.csv" for twin in VARIANTS}
@@ -86,15 +88,15 @@ def test_every_study_is_reported_with_every_twin_and_both_baselines():
             assert row["epochs"] == len(pd.read_csv(history)) and row["waiting"] < 0.05
 
 
-def test_the_compact_twin_beats_the_dumb_baselines_on_real_people_by_more_than_the_intervals():
+def test_compact_twin_beats_the_baselines_beyond_the_intervals():
     methods = json.loads((RESULTS / "siamese_celeba_people.json").read_text())["methods"]
     compact = methods["twin, compact"]["accuracy"]
     for baseline in ("pixels", "whitened PCA"):
         assert compact["low"] > methods[baseline]["accuracy"]["high"]
 
 
-def test_the_shipped_twin_is_the_one_that_was_scored():
-    card = json.loads((train_siamese.ROOT / "weights/siamese/siamese.json").read_text())
+def test_shipped_twin_is_the_scored_one():
+    card = json.loads((ROOT / "weights/siamese/siamese.json").read_text())
     row = json.loads((RESULTS / f"siamese_{card['trained_on']}.json").read_text())["methods"]["twin, compact"]
     assert load_siamese()[1] == pytest.approx(1 - row["threshold"], abs=1e-4)
     plan = vars(plan_for(STUDIES[card["trained_on"]], "compact"))
@@ -102,8 +104,8 @@ def test_the_shipped_twin_is_the_one_that_was_scored():
     assert digest_of(load_siamese()[0]) == row["weights"]
 
 
-def test_the_model_card_quotes_what_was_measured():
-    card = (train_siamese.ROOT / "weights/siamese/MODEL_CARD.md").read_text(encoding="utf-8")
+def test_model_card_quotes_the_measured_accuracy():
+    card = (ROOT / "weights/siamese/MODEL_CARD.md").read_text(encoding="utf-8")
     methods = json.loads((RESULTS / "siamese_celeba_people.json").read_text())["methods"]
     quoted = 0
     for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
@@ -115,7 +117,7 @@ def test_the_model_card_quotes_what_was_measured():
     assert quoted == 5
 
 
-def test_the_one_person_job_was_done_for_enough_people_and_adds_up():
+def test_one_person_results_add_up():
     job = json.loads((RESULTS / "siamese_one_person.json").read_text())
     each = pd.DataFrame(job["each"])
     assert job["people"] == each.person.nunique() >= 10
@@ -127,7 +129,7 @@ def test_the_one_person_job_was_done_for_enough_people_and_adds_up():
 
 
 # ------------------------------------------------------------------------------------------------ the whole way
-def test_somebodys_own_pictures_become_a_verifier_that_is_kept(tmp_path, monkeypatch, capsys):
+def test_own_command_trains_and_saves_a_verifier(tmp_path, monkeypatch, capsys):
     people = find_people("datasets/people.zip")
     monkeypatch.setattr(
         train_siamese, "find_people", lambda source: people if "zip" in str(source) else find_people(source)
@@ -137,23 +139,27 @@ def test_somebodys_own_pictures_become_a_verifier_that_is_kept(tmp_path, monkeyp
         save_picture(tmp_path / "faces" / "me" / Path(picture).name, read_picture(picture))
     people = people[people.identity < "p080"].reset_index(drop=True)
     monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(40, 20, 20)))
-    monkeypatch.setattr(train_siamese, "train_for_one", partial(train_for_one, plan=SiamesePlan(epochs=1, batch=20)))
+    monkeypatch.setattr(
+        train_siamese, "train_for_one", partial(train_for_one, plan=SiamesePlan(side=32, epochs=1, batch=20))
+    )
     train_siamese.main(["own", str(tmp_path / "faces" / "me"), "--to", str(tmp_path / "mine")])
     out = capsys.readouterr().out
-    assert "of 2 later pictures, which taught nothing," in out and "of 20 strangers" in out
+    assert "of 2 later pictures that it did not learn from" in out and "of 20 strangers" in out
     model, threshold = load_siamese(tmp_path / "mine")
     assert f"its threshold is {threshold:.2f}" in out and model.count_params() == 340_705
-    with pytest.raises(BadArgument, match="pictures lie directly in it: give the folder above"):
+    with pytest.raises(BadArgument, match="it holds pictures directly: give the folder above"):
         find_people(tmp_path / "faces" / "me")
 
 
-def test_a_small_study_goes_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
+def test_small_study_runs_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
     small = STUDIES["people"]._replace(shares=(30, 12, 12), pairs=(64, 60, 80), large=1, compact=8)
     monkeypatch.setitem(STUDIES, "people", small)
     for name, place in (("RESULTS", tmp_path), ("LISTS", tmp_path / "pairs"), ("SHIPPED", tmp_path / "weights")):
         monkeypatch.setattr(train_siamese, name, place)
     monkeypatch.setattr(train_siamese, "folder_of", lambda name, variant: tmp_path / name / variant)
     monkeypatch.setattr(train_siamese, "FACENETS", {})
+    plan = plan_for(small, "compact")
+    monkeypatch.setattr(train_siamese, "plan_for", lambda study, variant: replace(plan, side=32))
     few = {"p0", "p1"}  # a part of the people is enough
     people = find_people("datasets/people.zip")
     people = people[people.identity.str[:2].isin(few) & (people.identity < "p054")].reset_index(drop=True)
@@ -169,3 +175,25 @@ def test_a_small_study_goes_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, 
     assert isinstance(model, keras.Model) and 0 < threshold < 1
     assert Path(tmp_path / "siamese_people_compact_history.csv").is_file()
     assert np.isfinite(pd.read_csv(tmp_path / "siamese_people_pairs.csv")["twin, compact"]).all()
+
+
+def test_all_does_every_step_for_every_study_in_order(tmp_path, monkeypatch):
+    done = []
+
+    def note(step):
+        def work(*args, **kwargs):
+            done.append((step, *map(str, args), *map(str, kwargs.values())))
+            return pd.DataFrame(columns=["dropped", "threshold", "auc", "f1", "validation_accuracy"])
+
+        return work
+
+    for step in ("preprocess", "train_one", "score", "ship"):
+        monkeypatch.setattr(train_siamese, step, note(step))
+    monkeypatch.setattr(train_siamese, "one_person", lambda: done.append(("one_person",)) or {"methods": {}})
+    train_siamese.main(["all", str(tmp_path), "--precision", "mixed_bfloat16"])
+    real = ["celeba_people", "att_faces"]
+    expected = [("preprocess", str(tmp_path / name), str(ROOT / "datasets" / name)) for name in real]
+    for name in [*real, "people"]:
+        twins = ("compact", "small windows", "large windows")
+        expected += [("train_one", name, twin, "mixed_bfloat16") for twin in twins] + [("score", name)]
+    assert done == [*expected, ("ship", "celeba_people"), ("one_person",)]

@@ -1,4 +1,4 @@
-"""The study of triplets: its lists keep people apart, what is compared learned equally long, what is reported is so."""
+"""The study of triplets: lists that keep people apart, fair comparisons, results that agree with the distances."""
 
 import json
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy
 from facerec.learning.baselines import pixel_baseline
@@ -35,7 +36,7 @@ def history() -> pd.DataFrame:
 
 # --------------------------------------------------------------------------------------------------- lists
 @pytest.mark.parametrize(("label", "count"), LISTS_OF_PHOTOS.items())
-def test_the_people_of_the_test_photos_are_in_no_other_list(label, count):
+def test_people_of_the_test_photos_are_in_no_other_list(label, count):
     pairs = pd.read_csv(LISTS / f"celeba_photos_{label}.csv")
     who = pairs.map(lambda picture: Path(picture).parts[0])
     others = [read_list("celeba_people", part) for part in ("train", "validation")]
@@ -46,7 +47,7 @@ def test_the_people_of_the_test_photos_are_in_no_other_list(label, count):
 
 
 # ------------------------------------------------------------------------------------------------- results
-def test_every_run_has_its_curve_and_its_score(methods, history):
+def test_every_run_has_a_curve_and_a_score(methods, history):
     assert set(history.run) == set(RUNS) and set(methods) == {"pixels", "whitened PCA", *FACENETS.values(), *RUNS}
     for _, part in history.groupby("run"):
         assert part.epoch.tolist() == list(range(1, len(part) + 1))
@@ -56,7 +57,7 @@ def test_every_run_has_its_curve_and_its_score(methods, history):
     ("compares", "may_differ"),
     [("mining", {"mining", "seed"}), ("number of people", {"epochs"}), ("optimizer", {"optimizer", "rate"})],
 )
-def test_what_is_compared_learned_alike_but_for_that_and_for_as_many_steps(methods, history, compares, may_differ):
+def test_compared_runs_differ_in_the_compared_entry_only_and_have_equal_steps(methods, history, compares, may_differ):
     plans = {name: methods[name]["trained"] for name, chosen in RUNS.items() if chosen.compares in (compares, "mining")}
     plans = {name: row for name, row in plans.items() if RUNS[name].compares == compares or name == "random_0"}
     base = plans["random_0"]["plan"]
@@ -65,16 +66,16 @@ def test_what_is_compared_learned_alike_but_for_that_and_for_as_many_steps(metho
         assert {key for key, value in row["plan"].items() if value != base[key]} <= may_differ, name
         assert row["scored_epoch"] == row["epochs"] == row["plan"]["epochs"] == (history.run == name).sum()
         people = RUNS[name].people or 123
-        steps = row["epochs"] * (2438 * people // 123 // 32)  # nearly: not everybody has as many pictures
+        steps = row["epochs"] * (2438 * people // 123 // 32)  # nearly: not everyone has as many pictures
         assert steps == pytest.approx(10 * (2438 // 32), rel=0.06), name
 
 
-def test_the_second_phase_and_its_control_differ_in_mining_only(methods):
+def test_second_phase_and_its_control_differ_in_mining_only(methods):
     one, other = (methods[name]["trained"]["plan"] for name in ("phase_two", "phase_two_random"))
     assert {key for key in one if one[key] != other[key]} == {"mining"}
 
 
-def test_what_is_reported_is_what_the_distances_say(methods):
+def test_reported_rates_agree_with_the_distances(methods):
     table = pd.read_csv(RESULTS / "triplets_pairs.csv")
     pd.testing.assert_frame_equal(table[["picture_1", "picture_2"]], pd.read_csv(LISTS / "celeba_photos_pairs.csv"))
     same = table.picture_1.map(lambda p: Path(p).parts[0]) == table.picture_2.map(lambda p: Path(p).parts[0])
@@ -92,24 +93,24 @@ def test_what_is_reported_is_what_the_distances_say(methods):
         )  # of 335,790 pairs there, of 2,000 here
 
 
-def test_the_embedding_that_was_trained_here_beats_both_dumb_baselines_by_more_than_the_intervals(methods):
+def test_first_phase_beats_the_baselines_beyond_the_intervals(methods):
     for baseline in ("pixels", "whitened PCA"):
         assert methods["phase_one"]["accuracy"]["low"] > methods[baseline]["accuracy"]["high"]
 
 
-def test_the_shipped_network_is_the_one_that_was_scored_and_the_better_one_for_the_validation_people(methods, history):
+def test_shipped_network_is_the_scored_one_and_the_better_on_validation_people(methods, history):
     model = load_facenet(train_triplets.SHIPPED)
     name = model.facenet.calibration["run"]
     assert digest_of(model) == methods[name]["weights"]
     assert model.facenet.threshold == pytest.approx(methods[name]["threshold"], abs=1e-4)
     errors = {run: history[history.run == run].validation_error.min() for run in train_triplets.CANDIDATES}
     assert errors[name] == min(errors.values())
-    size = sum(file.stat().st_size for file in (train_triplets.ROOT / train_triplets.SHIPPED).iterdir())
+    size = sum(file.stat().st_size for file in (ROOT / train_triplets.SHIPPED).iterdir())
     assert size < 25e6
 
 
-def test_the_model_card_quotes_what_was_measured(methods):
-    card = (train_triplets.ROOT / train_triplets.SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
+def test_model_card_quotes_the_measured_accuracy(methods):
+    card = (ROOT / train_triplets.SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
     quoted = 0
     for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
         name = line.strip("|").split("|")[0].strip(" *")
@@ -120,17 +121,10 @@ def test_the_model_card_quotes_what_was_measured(methods):
     assert quoted == 6
 
 
-def test_fine_tuning_was_measured_on_twenty_people_before_and_after():
+def test_fine_tuning_results_cover_twenty_people_before_and_after():
     tuned = json.loads((RESULTS / "triplets_fine_tuned.json").read_text())
-    assert (
-        tuned["people"] == 20
-        and tuned["pictures"][0] == 10
-        and set(tuned["networks"])
-        == {
-            *FACENETS.values(),
-            "phase_two",
-        }
-    )
+    assert tuned["people"] == 20 and tuned["pictures"][0] == 10
+    assert set(tuned["networks"]) == {*FACENETS.values(), "phase_two"}
     for row in tuned["networks"].values():
         gain = row["after"]["accuracy"]["value"] - row["before"]["accuracy"]["value"]
         assert row["gain"]["value"] == pytest.approx(gain) and row["gain"]["low"] <= gain <= row["gain"]["high"]
@@ -140,7 +134,7 @@ def test_fine_tuning_was_measured_on_twenty_people_before_and_after():
 
 
 # ------------------------------------------------------------------------------------------------ the whole way
-def test_a_runs_curve_replaces_its_old_one_and_leaves_the_others(tmp_path, monkeypatch):
+def test_note_history_replaces_one_run_and_leaves_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
     row = pd.DataFrame({"epoch": [1], "loss": [0.2]})
     note_history("phase_two", row)
@@ -189,10 +183,10 @@ def small_study(tmp_path, monkeypatch):
     return tmp_path, test_person
 
 
-def test_a_small_study_goes_from_pairs_to_a_shipped_network(small_study, capsys):
+def test_small_study_runs_from_pairs_to_a_shipped_network(small_study, capsys):
     folder, test_person = small_study
     main(["pairs"])
-    assert "10 people, 60 photos, 1 of them without a face that is found" in capsys.readouterr().out
+    assert "10 people, 60 photos, 1 of them without a detected face" in capsys.readouterr().out
     with pytest.raises(BadArgument, match="python tools/assets/train_triplets.py train phase_one"):
         main(["train", "phase_two"])
     main(["train", "all"])
@@ -212,7 +206,7 @@ def test_a_small_study_goes_from_pairs_to_a_shipped_network(small_study, capsys)
     assert table.phase_two.isna().sum() == (table[["picture_1", "picture_2"]] == f"{test_person}/0.jpg").sum().sum()
 
 
-def test_a_photo_without_a_face_makes_each_of_its_pairs_a_mistake(small_study):
+def test_photo_without_a_face_makes_each_of_its_pairs_a_mistake(small_study):
     main(["pairs"])
     photos = PhotoSet(train_triplets.test_photos())
     encodings = photos.encode(pixel_baseline())
@@ -221,6 +215,20 @@ def test_a_photo_without_a_face_makes_each_of_its_pairs_a_mistake(small_study):
     rows, same = photos.all_pairs()
     distances = between(encodings, rows, batch=100)
     assert len(rows) == 60 * 59 // 2 and np.isnan(distances).sum() == 59
-    assert accuracy(distances, same, 10.0) == pytest.approx(
-        (same.sum() - 5) / len(same)
-    )  # whatever is seen is accepted
+    right = (same.sum() - 5) / len(same)  # every distance is below 10: all seen pairs are accepted
+    assert accuracy(distances, same, 10.0) == pytest.approx(right)
+
+
+def test_all_does_every_step_in_order(tmp_path, monkeypatch):
+    done = []
+
+    def note(step, result=None):
+        return lambda *args: done.append((step, *map(str, args))) or result
+
+    table = pd.DataFrame(columns=["threshold", "auc", "validation_accuracy"])
+    for step, result in (("preprocess_photos", None), ("train_one", table), ("score", table), ("ship", None)):
+        monkeypatch.setattr(train_triplets, step, note(step, result))
+    monkeypatch.setattr(train_triplets, "fine_tuned", note("fine_tuned", {"networks": {}}))
+    main(["all", str(tmp_path)])
+    runs = [("train_one", name, "float32") for name in RUNS]
+    assert done == [("preprocess_photos", str(tmp_path)), *runs, ("score",), ("ship",), ("fine_tuned",)]

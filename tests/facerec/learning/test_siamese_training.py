@@ -1,0 +1,218 @@
+"""Siamese trainings: they learn, repeat, resume exactly, stop early, and serve one person."""
+
+import signal
+import sys
+import threading
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from facerec.errors import BadArgument
+from facerec.learning import checkpoints
+from facerec.learning.datasets import find_people, split_by_identity
+from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
+from facerec.learning.siamese import (
+    make_siamese,
+    score_all,
+)
+from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_for_one, train_siamese, with_all_pairs
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[PairFaces, PairFaces]:
+    """Few pairs of small faces, of people who do not exist, in two parts with different people."""
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
+    return PairFaces(make_pairs(learned, 96), side=32), PairFaces(make_pairs(validation, 40), side=32)
+
+
+PLAN = SiamesePlan(side=32, epochs=4, batch=16, rate=1e-3, seed=3)
+
+
+@pytest.fixture(scope="module")
+def trained(pairs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    model, history = train_siamese(*pairs, PLAN, folder, progress=False, every=2)
+    return model, history, folder
+
+
+def test_training_lowers_the_loss_and_saves_its_files(trained, pairs):
+    model, history, folder = trained
+    assert history.epoch.tolist() == [1, 2, 3, 4]
+    assert history.loss.iloc[-1] < history.loss.iloc[0]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras", "checkpoint.npz", "epoch_002.keras", "epoch_004.keras", "history.csv"
+    ]  # fmt: skip
+    assert np.allclose(history.rate, 1e-3 * 0.97 ** np.arange(4), rtol=0.04)
+    scores = score_pairs(model, pairs[1])
+    chances = np.where(pairs[1].same, scores, 1 - scores)
+    assert -np.log(chances).mean() == pytest.approx(history.validation_loss.min(), rel=1e-3)  # the best, not the last
+
+
+def test_epoch_loss_is_the_mean_of_its_steps(pairs, tmp_path, monkeypatch):
+    losses = []
+
+    class Watched(keras.Model):
+        def train_on_batch(self, *args, train=keras.Model.train_on_batch, **kwargs):
+            losses.append(train(self, *args, **kwargs))
+            return losses[-1]
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", Watched.train_on_batch)
+    _, history = train_siamese(*pairs, replace(PLAN, epochs=1), tmp_path, progress=False)
+    steps = pd.DataFrame(losses)[["loss", "accuracy"]]
+    assert len(steps) == 6 and steps.loss.std() > 1e-3
+    np.testing.assert_allclose(history[["loss", "accuracy"]].iloc[0], steps.mean(), atol=1e-5)
+
+
+def test_training_repeats_under_a_seed_and_differs_under_another(trained, pairs, tmp_path):
+    _, history, _ = trained
+    _, again = train_siamese(*pairs, PLAN, tmp_path / "again", progress=False)
+    columns = ["loss", "accuracy", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(again[columns], history[columns], rtol=1e-3)
+    _, other = train_siamese(
+        *pairs, SiamesePlan(side=32, epochs=1, batch=16, rate=1e-3, seed=4), tmp_path / "other", progress=False
+    )
+    assert abs(other.loss[0] - history.loss[0]) > 1e-3
+
+
+def run_training(folder: str) -> None:
+    """What a student's process does: it trains, and never ends before it is killed."""
+    finish = checkpoints.Epochs.finish
+
+    def finish_all_but_the_last(epochs, *args, **kwargs):
+        if epochs.done == PLAN.epochs - 1:
+            threading.Event().wait()  # until this process is killed
+        finish(epochs, *args, **kwargs)
+
+    checkpoints.Epochs.finish = finish_all_but_the_last
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
+    parts = (PairFaces(make_pairs(part, count), side=32) for part, count in ((learned, 96), (validation, 40)))
+    train_siamese(*parts, PLAN, folder, progress=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_training_resumes_to_the_uninterrupted_curve(trained, pairs, tmp_path, kill_in_training):
+    assert kill_in_training(run_training, tmp_path, within=0.5) == -signal.SIGKILL
+    assert (tmp_path / "checkpoint.npz").exists()
+    _, history = train_siamese(*pairs, PLAN, tmp_path, progress=False)
+    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
+    pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
+
+
+@pytest.mark.parametrize("where", ["save_checkpoint", "Log.add"])
+def test_training_killed_between_curve_and_checkpoint_loses_no_row(trained, pairs, tmp_path, monkeypatch, where):
+    calls = []
+
+    def dies(work):
+        def dying(*args, **kwargs):
+            calls.append(where)
+            if len(calls) == 2:  # in the second epoch
+                raise KeyboardInterrupt
+            return work(*args, **kwargs)
+
+        return dying
+
+    with monkeypatch.context() as patch:
+        target = checkpoints if where == "save_checkpoint" else checkpoints.Log
+        name = where.rpartition(".")[2]
+        patch.setattr(target, name, dies(getattr(target, name)))
+        with pytest.raises(KeyboardInterrupt):
+            train_siamese(*pairs, PLAN, tmp_path, progress=False)
+    _, history = train_siamese(*pairs, PLAN, tmp_path, progress=False)
+    columns = ["epoch", "loss", "validation_loss"]
+    pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
+
+
+def test_training_stops_early_without_validation_gain(pairs, tmp_path):
+    plan = SiamesePlan(side=32, epochs=30, batch=16, rate=0.0, patience=2, augmented=False)
+    _, history = train_siamese(*pairs, plan, tmp_path, progress=False)
+    assert len(history) < 30
+    best = int(history.validation_loss.argmin())
+    assert len(history) == best + 1 + 2
+
+
+def test_training_rejects_a_folder_of_another_plan_and_too_few_pairs(trained, pairs, tmp_path):
+    _, _, folder = trained
+    with pytest.raises(BadArgument, match="was begun with rate 0.001, not 0.01"):
+        train_siamese(*pairs, SiamesePlan(side=32, epochs=4, batch=16, rate=0.01, seed=3), folder, progress=False)
+    with pytest.raises(BadArgument, match="96 pairs don't fill a batch of 100"):
+        train_siamese(*pairs, SiamesePlan(side=32, batch=100), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("which", ["learned", "validation"])
+def test_training_rejects_faces_of_another_side_before_it_starts(pairs, tmp_path, which):
+    people = find_people("datasets/people.zip")
+    larger = PairFaces(make_pairs(people[people.identity < "p010"], 40), side=40)
+    parts = {"learned": pairs[0], "validation": pairs[1], which: larger}
+    with pytest.raises(BadArgument, match=f"{which}: its faces have 40 pixels, but the plan has side=32"):
+        train_siamese(parts["learned"], parts["validation"], PLAN, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def others():
+    people = find_people("datasets/people.zip")
+    return split_by_identity(people[people.identity < "p060"], (30, 15, 15))
+
+
+def test_train_for_one_is_tested_on_unseen_pictures_and_people(others, tmp_path):
+    people = find_people("datasets/people.zip")
+    own = list(people.picture[people.identity == "p100"])
+    plan = SiamesePlan(side=32, epochs=2, batch=20, rate=1e-3)
+    twins = train_for_one(own, others, tmp_path, plan, far=0.05, progress=False)
+    assert twins.known.shape == (5, 32, 32, 3) and (twins.later, twins.strangers) == (2, 15)
+
+    def mean_scores(pictures) -> np.ndarray:
+        return score_all(twins.model, twins.known, open_faces(list(pictures), 32) / np.float32(255)).mean(axis=0)
+
+    assert twins.true_accepts == np.mean(mean_scores(own[6:]) > twins.threshold)
+    accepted = np.mean(mean_scores(others[2].picture) > twins.threshold)
+    assert twins.false_accepts == pytest.approx(accepted, abs=0.01)
+    chosen_on = mean_scores(others[1].picture)
+    assert np.mean(chosen_on > twins.threshold) == pytest.approx(0.05, abs=0.01)  # six of 120
+
+
+def test_train_for_one_rejects_too_few_pictures_and_shared_people(others, tmp_path):
+    people = find_people("datasets/people.zip")
+    own = list(people.picture[people.identity == "p100"])
+    with pytest.raises(BadArgument, match="own has 7 pictures: at least 8 are needed"):
+        train_for_one(own[:7], others, tmp_path)
+    with pytest.raises(BadArgument, match="is in part 0 and in part 2"):
+        train_for_one(own, (others[0], others[1], others[0]), tmp_path)
+
+
+def test_with_all_pairs_scores_like_single_pairs():
+    model = make_siamese("compact", 32)
+    faces = np.random.default_rng(0).uniform(0, 1, (5, 32, 32, 3)).astype("float32")
+    scores = np.asarray(with_all_pairs(model, 5)(faces))
+    expected = [float(model([faces[i : i + 1], faces[j : j + 1]])[0, 0]) for i in range(5) for j in range(i + 1, 5)]
+    np.testing.assert_allclose(scores[:, 0], expected, atol=1e-5)
+    assert with_all_pairs(model, 5).count_params() == model.count_params()
+
+
+IN_BATCH = SiamesePlan(side=32, epochs=3, batch=32, rate=1e-3, moved=True, seed=3)
+
+
+@pytest.fixture(scope="module")
+def person_faces() -> PersonFaces:
+    people = find_people("datasets/people.zip")
+    return PersonFaces(split_by_identity(people[people.identity < "p020"], (14, 6))[0], side=32)
+
+
+def test_training_on_all_pairs_learns_and_resumes(person_faces, pairs, tmp_path):
+    _, whole = train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path / "whole", progress=False)
+    assert whole.loss.iloc[-1] < whole.loss.iloc[0]
+    train_siamese(person_faces, pairs[1], replace(IN_BATCH, epochs=1), tmp_path / "parts", progress=False)
+    _, parts = train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path / "parts", progress=False)
+    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate"]
+    pd.testing.assert_frame_equal(parts[columns], whole[columns], rtol=1e-3)
+
+
+def test_training_from_a_list_does_not_resume_from_all_pairs(person_faces, pairs, tmp_path):
+    train_siamese(*pairs, replace(IN_BATCH, epochs=1), tmp_path, progress=False)
+    with pytest.raises(BadArgument, match="learns from 'PairFaces', not 'PersonFaces'"):
+        train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path, progress=False)

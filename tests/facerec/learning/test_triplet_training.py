@@ -1,0 +1,341 @@
+"""Triplet trainings: their loss and metrics, exact resume, refusals, alarms, fine-tuning."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from facerec.errors import BadArgument, TrainingFailed
+from facerec.learning import checkpoints
+from facerec.learning.datasets import find_people, split_by_identity
+from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
+from facerec.learning.triplet_training import (
+    ENCODERS,
+    MINING,
+    OPTIMIZERS,
+    CollapseAlarm,
+    TripletMining,
+    TripletPlan,
+    _encoders,
+    active,
+    digest_of,
+    fine_tune,
+    found,
+    make_encoder,
+    make_learner,
+    mined_loss,
+    to_negative,
+    to_positive,
+    train_triplets,
+)
+from facerec.learning.triplets import (
+    hardest_triplets,
+    random_triplets,
+    semi_hard_triplets,
+)
+from tests.facerec.learning.crowds import all_triplets, crowd, numpy_loss, squared
+
+
+@pytest.mark.parametrize("mining", ["random", "semi-hard", "hardest"])
+def test_mined_loss_is_the_mean_triplet_loss_of_mined_triplets(mining):
+    encodings, who = crowd(3)
+    mined = TripletMining(mining, alpha=0.2, seed=5)([encodings, who])
+    negative, valid = (
+        random_triplets(who, keras.random.SeedGenerator(5))
+        if mining == "random"
+        else (semi_hard_triplets(encodings, who) if mining == "semi-hard" else hardest_triplets(encodings, who))
+    )
+    rows = [(a, p, int(negative[a, p])) for a, p in zip(*np.nonzero(np.asarray(valid)), strict=True)]
+    a, p, n = (encodings[list(column)] for column in zip(*rows, strict=True))
+    assert float(mined_loss(0.2)(who, mined)) == pytest.approx(numpy_loss(a, p, n) / len(rows), abs=1e-5)
+
+
+def test_metrics_agree_with_counting_in_the_batch():
+    encodings, who = crowd(3)
+    mined = TripletMining("semi-hard", alpha=0.2)([encodings, who])
+    triplets_, pairs = all_triplets(who), {(a, p) for a, p, _ in all_triplets(who)}
+    gaps = [squared(encodings, a, n) - squared(encodings, a, p) for a, p, n in triplets_]
+    assert float(active(who, mined)) == pytest.approx(np.mean(np.array(gaps) < 0.2), abs=1e-6)
+    assert float(found(who, mined)) == pytest.approx(len(semi_hard_triplets(encodings, who).triplets()) / len(pairs))
+    assert float(to_positive(who, mined)) == pytest.approx(
+        np.mean([squared(encodings, *pair) for pair in pairs]), abs=1e-5
+    )
+    others = [squared(encodings, a, b) for a in range(12) for b in range(12) if who[a] != who[b]]
+    assert float(to_negative(who, mined)) == pytest.approx(np.mean(others), abs=1e-5)
+
+
+@pytest.mark.parametrize("network", ENCODERS)
+def test_encoders_give_encodings_of_unit_length(network):
+    model = make_encoder(network)
+    side = ENCODERS[network][1]
+    faces = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
+    encodings = np.asarray(model(faces))
+    assert encodings.shape == (2, 128)
+    np.testing.assert_allclose(np.linalg.norm(encodings, axis=1), 1, atol=1e-5)
+
+
+def test_make_encoder_builds_five_convolutions_and_rejects_bad_arguments():
+    model = make_encoder()
+    for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D):
+        assert sum(isinstance(layer, kind) for layer in model.layers) == 5
+    assert model.input_shape == (None, 160, 160, 3) and model.get_layer("block5_pool").output.shape[1:] == (5, 5, 128)
+    with pytest.raises(BadArgument, match="network='six': one of 'five convolutions', 'inception'"):
+        make_encoder("six")
+    with pytest.raises(BadArgument, match="side=20: expected at least 32 pixels"):
+        make_encoder(side=20)
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[PersonFaces, PairFaces]:
+    """Few small faces of people who do not exist, and pairs of others."""
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p024"], (18, 6))
+    return PersonFaces(learned, side=32), PairFaces(make_pairs(validation, 60), side=32)
+
+
+PLAN = TripletPlan(side=32, epochs=4, batch=32, rate=1e-3, seed=3)
+
+
+COLUMNS = ["epoch", "loss", "active", "to_positive", "to_negative", "validation_error", "rate"]
+
+
+@pytest.fixture(scope="module")
+def trained(parts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    model, history = train_triplets(*parts, PLAN, folder, progress=False, every=2)
+    return model, history, folder
+
+
+def test_training_lowers_the_loss_and_saves_its_files(trained, parts):
+    model, history, folder = trained
+    assert history.loss.iloc[-1] < history.loss.iloc[0] and history.active.iloc[-1] < history.active.iloc[0]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.keras", "checkpoint.npz", "epoch_002.keras", "epoch_004.keras", "history.csv"
+    ]  # fmt: skip
+    assert history.found.eq(1).all()  # random: every pair has a negative
+    cosine = 1e-3 * (1 + np.cos(np.pi * np.arange(1, 5) / 4)) / 2
+    np.testing.assert_allclose(history.rate, cosine, atol=1e-6)
+    from facerec.evaluation import area_under_roc
+
+    area = area_under_roc(parts[1].distances(model), parts[1].same)
+    assert 1 - area == pytest.approx(history.validation_error.min(), abs=2e-3)  # the best, not the last
+
+
+def run_training(folder: str) -> None:
+    """What a student's process does: it trains, and never ends before it is killed."""
+    finish = checkpoints.Epochs.finish
+
+    def finish_all_but_the_last(epochs, *args, **kwargs):
+        if epochs.done == PLAN.epochs - 1:
+            threading.Event().wait()  # until this process is killed
+        finish(epochs, *args, **kwargs)
+
+    checkpoints.Epochs.finish = finish_all_but_the_last
+    people = find_people("datasets/people.zip")
+    learned, validation = split_by_identity(people[people.identity < "p024"], (18, 6))
+    parts = PersonFaces(learned, side=32), PairFaces(make_pairs(validation, 60), side=32)
+    train_triplets(*parts, PLAN, folder, progress=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_training_resumes_to_the_uninterrupted_curve(trained, parts, tmp_path, kill_in_training):
+    exit_code = kill_in_training(run_training, tmp_path, within=0.1)
+    assert exit_code == -signal.SIGKILL
+    _, history = train_triplets(*parts, PLAN, tmp_path, progress=False)
+    pd.testing.assert_frame_equal(history[COLUMNS], trained[1][COLUMNS], rtol=1e-3)
+
+
+def test_second_phase_starts_from_the_first_and_leaves_it_unchanged(trained, parts, tmp_path):
+    model, _, _ = trained
+    before = digest_of(model)
+    plan = replace(PLAN, mining="semi-hard", epochs=1, rate=1e-4)
+    started = _encoders(plan, model)[0]
+    np.testing.assert_allclose(parts[1].distances(started), parts[1].distances(model), atol=1e-5)
+    _, second = train_triplets(*parts, plan, tmp_path, model, progress=False)
+    assert 0 < second.found[0] < 1  # some pairs have no semi-hard negative in their batch
+    assert digest_of(model) == before  # the first phase's network is left as it was
+    with pytest.raises(BadArgument, match="was begun with start"):
+        train_triplets(*parts, plan, tmp_path, make_encoder(side=32), progress=False)
+
+
+def test_training_does_not_resume_with_other_data(trained, parts):
+    people = find_people("datasets/people.zip")
+    others = PersonFaces(people[people.identity < "p018"], side=32)
+    assert len(others) == len(parts[0])
+    more = PersonFaces(people[people.identity < "p018"], side=32, per_person=8)
+    pairs = PairFaces(make_pairs(people[people.identity > "p200"], 60), side=32)
+    for learned, validation, said in (
+        (others, parts[1], "begun with people"),
+        (more, parts[1], "begun with per_person 4, not 8"),
+        (parts[0], pairs, "begun with validation"),
+    ):
+        with pytest.raises(BadArgument, match=said):
+            train_triplets(learned, validation, PLAN, trained[2], progress=False)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_lowers_the_loss(parts, optimizer):
+    keras.utils.set_random_seed(0)
+    rate = {"sgd": 1e-2, "adagrad": 1e-2}.get(optimizer, 3e-4)
+    learner = make_learner(make_encoder(side=32), replace(PLAN, optimizer=optimizer, rate=rate), steps=10)
+    faces, who = next(iter(parts[0].crowds(32)))
+    losses = [learner.train_on_batch([faces, who], who)[0] for _ in range(10)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1e-3
+
+
+def test_mixed_precision_training_saves_a_float32_network(parts, tmp_path):
+    plan = replace(PLAN, epochs=1, precision="mixed_bfloat16")
+    model, history = train_triplets(*parts, plan, tmp_path, progress=False)
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"} and np.isfinite(history.loss[0])
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_collapsing_training_stops_with_an_error(parts, tmp_path):
+    """A real one: the hardest negatives from the beginning, in long steps."""
+    plan = replace(PLAN, mining="hardest", epochs=20, rate=3e-2)
+    people = PersonFaces(find_people("datasets/people.zip").head(8 * 160), side=32)
+    with pytest.raises(TrainingFailed, match=r"the same: for 10 steps, two people were less than 0.05 apart"):
+        train_triplets(people, parts[1], plan, tmp_path, progress=False)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_dead_network_is_noticed_in_the_first_epoch(parts, tmp_path, mining):
+    """The last dense layer knows nothing but its bias: all distances are 0. An epoch has four steps here."""
+    start = make_encoder(side=32)
+    kernel, bias = start.get_layer("embedding").get_weights()
+    start.get_layer("embedding").set_weights([0 * kernel, bias + 1])
+    with pytest.raises(TrainingFailed, match=r"the same: for 4 steps"):
+        train_triplets(*parts, replace(PLAN, mining=mining, rate=1e-6), tmp_path, start, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+
+
+def test_collapse_alarm_rings_only_after_enough_collapsed_steps_in_a_row():
+    alarm = CollapseAlarm(0.2, steps=3)
+    healthy, collapsed = {"to_negative": 0.06}, {"to_negative": 0.04}
+    for result in (collapsed, collapsed, healthy, collapsed, collapsed):
+        alarm(1, result)
+    with pytest.raises(TrainingFailed):
+        alarm(2, collapsed)
+
+
+def test_nan_loss_stops_the_training_without_a_checkpoint(parts, tmp_path):
+    start = make_encoder(side=32)
+    last = start.get_layer("embedding")
+    last.set_weights([np.full_like(weight, np.nan) for weight in last.get_weights()])
+    with pytest.raises(TrainingFailed, match="the loss of step 1 is nan: try a smaller learning rate"):
+        train_triplets(*parts, PLAN, tmp_path, start, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 0
+
+
+def test_training_resumes_after_a_full_disk(parts, trained, tmp_path, monkeypatch):
+    wrote = []
+
+    def full(stream, **arrays):
+        wrote.append(stream)
+        if len(wrote) == 2:
+            stream.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        save(stream, **arrays)
+
+    save = np.savez
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.np, "savez", full)
+        with pytest.raises(TrainingFailed, match="epoch 2 can't be saved in .* .No space left.* resumes after epoch 1"):
+            train_triplets(*parts, PLAN, tmp_path, progress=False)
+    assert not list(tmp_path.glob(".unfinished*"))
+    _, history = train_triplets(*parts, PLAN, tmp_path, progress=False)
+    pd.testing.assert_frame_equal(history[COLUMNS], trained[1][COLUMNS], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mining": "hard"}, "mining='hard': one of 'random', 'semi-hard', 'hardest'"),
+        ({"optimizer": "adamw"}, "optimizer='adamw': one of 'rmsprop'"),
+        ({"network": "resnet"}, "network='resnet': one of"),
+        ({"alpha": 0}, "alpha=0: the margin must be more than 0"),
+        ({"frozen": 1.0}, "frozen=1.0: the share of frozen layers"),
+        ({"epochs": 0}, "epochs=0, patience=5"),
+        ({"patience": 0}, "epochs=4, patience=0"),
+        ({"rate": 0.0}, "rate=0.0: the learning rate"),
+        ({"rate": float("nan")}, "rate=nan: the learning rate"),
+        ({"side": 40}, "side=40: the people have faces of 32 pixels"),
+        ({"precision": "float7"}, "precision='float7': one of"),
+        (
+            {"batch": 80},
+            "batch=80: must be 4 faces each of at least 2 people; here are 18 people in 144 pictures, enough .* 72",
+        ),
+        ({"batch": 30}, "batch=30: must be 4 faces each of at least 2 people"),
+        ({"batch": 400}, "batch=400: must be 4 faces each of at least 2 people"),
+    ],
+)
+def test_training_rejects_an_impossible_plan_before_it_starts(parts, tmp_path, change, said):
+    with pytest.raises(BadArgument, match=said):
+        train_triplets(*parts, replace(PLAN, **change), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())  # refused before anything is begun
+
+
+def test_training_rejects_a_start_network_of_another_side(parts, tmp_path):
+    with pytest.raises(BadArgument, match="side=32: five_convolutions have faces of 64 pixels"):
+        train_triplets(*parts, PLAN, tmp_path, make_encoder(side=64), progress=False)
+
+
+def test_frozen_layers_keep_their_weights_and_so_does_the_start(trained, parts, tmp_path):
+    model, _, _ = trained
+    before = digest_of(model)
+    plan = replace(PLAN, mining="semi-hard", epochs=2, rate=1e-4, frozen=0.6)
+    tuned, history = train_triplets(*parts, plan, tmp_path, model, progress=False)
+    assert digest_of(model) == before and digest_of(tuned) != before and len(history) == 2
+    moved = [
+        layer.name
+        for layer, was in zip(tuned.layers, model.layers, strict=True)
+        if any(not np.array_equal(a, b) for a, b in zip(layer.get_weights(), was.get_weights(), strict=True))
+    ]
+    names = [layer.name for layer in model.layers if layer.weights]  # five convolutions, each with its norm, and two
+    assert moved == names[round(0.6 * 12) :] == ["block4_bn", "block5_conv", "block5_bn", "dense", "embedding"]
+
+
+def test_fine_tune_returns_a_network_like_the_given_one(parts, tmp_path, network):
+    people = find_people("datasets/people.zip")
+    side = network.input_shape[1]
+    learned = PersonFaces(people[people.identity < "p008"], side)
+    validation = PairFaces(make_pairs(people[(people.identity >= "p008") & (people.identity < "p014")], 40), side)
+    plan = TripletPlan(side=side, alpha=1.5, epochs=1, rate=1e-5, frozen=0.8)  # a margin that costs something
+    tuned, _ = fine_tune(network, learned, validation, tmp_path, plan, progress=False)
+    assert tuned.input_shape == network.input_shape and tuned.output_shape == network.output_shape
+    before, after = (validation.distances(model) for model in (network, tuned))
+    assert 0 < np.abs(before - after).max() < 0.5
+    assert tuned.facenet.template == network.facenet.template and tuned.facenet.threshold != network.facenet.threshold
+    with pytest.raises(BadArgument, match="side=160: the people have faces of 150 pixels"):
+        fine_tune(network, learned, validation, tmp_path, TripletPlan(), progress=False)
+
+
+def test_fine_tune_without_gain_returns_the_old_weights(trained, parts, tmp_path):
+    """Same pairs of one and the same picture are at no distance for any network: there is nothing to gain."""
+    model, _, _ = trained
+    pairs = make_pairs(find_people("datasets/people.zip").tail(8 * 6), 60)
+    pairs["picture_2"] = pairs.picture_1.where(pairs.same, pairs.picture_2)
+    tuned, history = fine_tune(model, parts[0], PairFaces(pairs, 32), tmp_path, replace(PLAN, epochs=1), progress=False)
+    assert len(history) == 1 and digest_of(tuned) == digest_of(model) and tuned is not model
+
+
+def test_fine_tune_works_with_three_people(trained, parts, tmp_path):
+    people = find_people("datasets/people.zip")
+    friends = PersonFaces(people[people.identity.isin(["p100", "p101", "p102"])], side=32)
+    _, history = fine_tune(trained[0], friends, parts[1], tmp_path, progress=False)
+    assert 1 <= len(history) <= 10
+
+
+def test_inception_network_trains_with_triplets(parts, tmp_path):
+    plan = replace(PLAN, network="inception", epochs=1)
+    model, history = train_triplets(*parts, plan, tmp_path, progress=False)
+    assert model.name == "faceRecoModel" and np.isfinite(history.loss[0])

@@ -1,0 +1,325 @@
+"""Run TensorFlow.js graph models in TensorFlow: read them, and compile them into one function.
+
+A graph model is a list of nodes as JSON, and raw weights. ``OPERATIONS`` maps each of its operations to TensorFlow.
+``tools/assets/make_people.py`` runs its generator and its enlarger with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facerec._quiet import quietly
+from facerec.errors import BadArgument
+
+with quietly():
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A TensorFlow.js graph: its nodes by name, and the arrays of its Const nodes by name."""
+
+    nodes: dict[str, dict]
+    weights: dict[str, np.ndarray]
+
+    def inputs(self, name: str) -> list[str]:
+        """The names of a node's inputs."""
+        inputs = (source.removesuffix(":0") for source in self.nodes[name].get("input", []))
+        return [source for source in inputs if not source.startswith("^")]
+
+    def op(self, name: str) -> str:
+        """The operation of a node."""
+        return self.nodes[name]["op"]
+
+    def attributes(self, name: str) -> dict:
+        """The attributes of a node as plain Python values."""
+        return {key: _plain(value) for key, value in self.nodes[name].get("attr", {}).items()}
+
+
+def _plain(value: dict):
+    """Unpack: {"i": "1"} → 1, {"s": "U0FNRQ=="} → "SAME", {"list": {"i": ["1", "2"]}} → [1, 2]."""
+    (kind, content), *_ = value.items() or [("none", None)]
+    if kind == "list":
+        return [_plain({kind: item}) for kind, items in content.items() for item in items]
+    if kind == "s":
+        return base64.b64decode(content).decode()
+    return int(content) if kind == "i" else content
+
+
+def read_graph(folder: str | os.PathLike) -> Graph:
+    """Read a TensorFlow.js graph model.
+
+    Args:
+        folder: The folder of ``model.json`` and its shards.
+
+    Returns:
+        The graph with its weights: float32 or int32 arrays, read-only.
+
+    Raises:
+        BadArgument: If a file is missing, or the shards are shorter or longer than their manifest says.
+    """
+    folder = Path(folder)
+    if not (folder / "model.json").is_file():
+        raise BadArgument(f"{folder} does not hold a TensorFlow.js model: model.json is missing")
+    document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    weights: dict[str, np.ndarray] = {}
+    for group in document["weightsManifest"]:
+        weights |= _read_weights(folder, group["paths"], group["weights"])
+    return Graph({node["name"]: node for node in document["modelTopology"]["node"]}, weights)
+
+
+def _read_weights(folder: Path, paths: list[str], entries: list[dict]) -> dict[str, np.ndarray]:
+    """Cut the concatenated shards into the arrays of the manifest, in its order."""
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        raise BadArgument(f"{folder} lacks {', '.join(missing)}: fetch the package again")
+    data = b"".join((folder / path).read_bytes() for path in paths)
+    weights, at = {}, 0
+    for entry in entries:
+        if entry["dtype"] not in ("float32", "int32"):
+            raise BadArgument(f"{entry['name']} has dtype {entry['dtype']}; known here: float32, int32")
+        count = int(np.prod(entry["shape"], dtype=int))
+        if len(data) < at + 4 * count:
+            raise BadArgument(f"the shards in {folder} end before {entry['name']}: fetch the package again")
+        dtype = np.dtype(entry["dtype"]).newbyteorder("<")
+        weights[entry["name"]] = np.frombuffer(data, dtype, count, at).reshape(entry["shape"])
+        at += 4 * count
+    if at != len(data):
+        raise BadArgument(f"the shards in {folder} hold {len(data) - at} bytes more than their manifest says")
+    return weights
+
+
+def _fused_conv2d(inputs: list[tf.Tensor], attributes: dict) -> tf.Tensor:
+    """A convolution with the operations that are fused to it: a bias, perhaps a leaky ReLU."""
+    after = {
+        "BiasAdd": lambda x: x + inputs[2],
+        "LeakyRelu": lambda x: tf.nn.leaky_relu(x, attributes["leakyrelu_alpha"]),
+    }
+    x = OPERATIONS["Conv2D"](inputs[:2], attributes)
+    for operation in attributes["fused_ops"]:
+        if operation not in after:
+            raise BadArgument(f"_FusedConv2D with {operation}: this interpreter knows {', '.join(after)}")
+        x = after[operation](x)
+    return x
+
+
+def _strided_slice(inputs: list[tf.Tensor], attributes: dict) -> tf.Tensor:
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    return tf.strided_slice(*inputs, **{mask: attributes[mask] for mask in masks})
+
+
+#: Operation → its implementation in TensorFlow: (inputs, attributes) → value.
+OPERATIONS: dict[str, Callable[[list[tf.Tensor], dict], tf.Tensor]] = {
+    "Add": lambda x, _: x[0] + x[1],
+    "AddV2": lambda x, _: x[0] + x[1],
+    "BatchToSpaceND": lambda x, _: tf.raw_ops.BatchToSpaceND(input=x[0], block_shape=x[1], crops=x[2]),
+    "BiasAdd": lambda x, _: x[0] + x[1],
+    "ConcatV2": lambda x, _: tf.concat(x[:-1], x[-1]),
+    "Conv2D": lambda x, a: tf.nn.conv2d(x[0], x[1], a["strides"], a["padding"], dilations=a["dilations"]),
+    "Conv2DBackpropInput": lambda x, a: tf.nn.conv2d_transpose(x[2], x[1], x[0], a["strides"], a["padding"]),
+    "Identity": lambda x, _: x[0],
+    "LeakyRelu": lambda x, a: tf.nn.leaky_relu(x[0], a["alpha"]),
+    "Maximum": lambda x, _: tf.maximum(x[0], x[1]),
+    "Mean": lambda x, a: tf.reduce_mean(x[0], x[1], keepdims=a.get("keep_dims", False)),
+    "Minimum": lambda x, _: tf.minimum(x[0], x[1]),
+    "Mul": lambda x, _: x[0] * x[1],
+    "Pack": lambda x, a: tf.stack(x, a["axis"]),
+    "Pad": lambda x, _: tf.pad(x[0], x[1]),
+    "Reshape": lambda x, _: tf.reshape(x[0], x[1]),
+    "Rsqrt": lambda x, _: tf.math.rsqrt(x[0]),
+    "Shape": lambda x, _: tf.shape(x[0]),
+    "Square": lambda x, _: tf.square(x[0]),
+    "StridedSlice": _strided_slice,
+    "Tile": lambda x, _: tf.tile(x[0], x[1]),
+    "_FusedConv2D": _fused_conv2d,
+}
+
+#: Operations that read and write every number once; chains of them are compiled into one pass.
+POINTWISE = {"Add", "AddV2", "BiasAdd", "LeakyRelu", "Maximum", "Mean", "Minimum", "Mul", "Rsqrt", "Square"}
+
+
+def compile_graph(
+    graph: Graph,
+    output: str,
+    dtype: str = "bfloat16",
+    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> Callable[[np.ndarray], tf.Tensor]:
+    """Compile a graph into one TensorFlow function.
+
+    The nodes are visited once, while TensorFlow traces the function; afterwards a static graph runs. Two shortcuts make
+    it fast: a chain of pointwise operations is compiled into one pass over memory, and the convolution of a picture
+    doubled in size is computed on the small picture.
+
+    Args:
+        graph: A graph with one Placeholder.
+        output: The name of the output node.
+        dtype: The type of convolutions and of values in memory, "bfloat16" or "float32". Pointwise operations are
+            computed in float32 either way.
+        finish: Applied to the output inside the compiled function: float32 tensor → tensor.
+
+    Returns:
+        A function from the value of the Placeholder, float32, to the finished output.
+
+    Raises:
+        BadArgument: If there is no such node, or it needs an operation that is not in ``OPERATIONS``.
+    """
+    order = evaluation_order(graph, output)
+    (placeholder,) = (name for name in order if graph.op(name) == "Placeholder")
+    sizes = graph.attributes(placeholder)["shape"]["dim"]
+    shape = [None if int(size["size"]) < 0 else int(size["size"]) for size in sizes]
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    def run(x: tf.Tensor) -> tf.Tensor:
+        walk = _Walk(graph, order, dtype, {placeholder: tf.cast(x, dtype)})
+        for name in order:  # from input to output, so no recursion goes deep
+            if graph.op(name) not in POINTWISE:
+                walk.value(name)
+        return finish(tf.cast(walk.value(output), tf.float32))
+
+    return run
+
+
+def evaluation_order(graph: Graph, output: str) -> list[str]:
+    """The nodes that ``output`` needs, itself included; each comes after the nodes that it needs.
+
+    Raises:
+        BadArgument: If one of them is not in the graph, or its operation is not in ``OPERATIONS``.
+    """
+    order: dict[str, None] = {}
+    waiting = [output]
+    while waiting:
+        name = waiting[-1]
+        if name not in graph.nodes:
+            raise BadArgument(f"the graph has no node {name}")
+        if graph.op(name) not in OPERATIONS and graph.op(name) not in ("Const", "Placeholder"):
+            raise BadArgument(f"the operation {graph.op(name)} (node {name}) is unknown here")
+        unknown = [source for source in graph.inputs(name) if source not in order]
+        if unknown:
+            waiting += unknown
+        else:
+            order[waiting.pop()] = None
+    return list(order)
+
+
+class _Walk:
+    """The values of nodes, each computed when it is first needed."""
+
+    def __init__(self, graph: Graph, order: list[str], dtype: str, values: dict[str, tf.Tensor]):
+        self.graph, self.order, self.dtype, self.values = graph, order, dtype, values
+
+    def value(self, name: str) -> tf.Tensor:
+        """The value of a node."""
+        if name not in self.values:
+            self.values[name] = self._compute(name)
+        return self.values[name]
+
+    def _compute(self, name: str) -> tf.Tensor:
+        op, inputs = self.graph.op(name), self.graph.inputs(name)
+        if op == "Const":
+            return self._constant(name, self.dtype)
+        if op in POINTWISE:
+            return self._pointwise_chain(name)
+        small = doubled_source(self.graph, name)
+        if small is not None:
+            return convolve_doubled(self.value(small), self.graph.weights[inputs[1]])
+        return OPERATIONS[op]([self.value(source) for source in inputs], self.graph.attributes(name))
+
+    def _constant(self, name: str, dtype: str) -> tf.Tensor:
+        array = self.graph.weights[name]
+        return tf.constant(array, dtype if array.dtype.kind == "f" else array.dtype)
+
+    def _pointwise_chain(self, name: str) -> tf.Tensor:
+        """Compile a node, with all pointwise operations that lead to it, into one pass over memory."""
+        inside = self._chain_before(name)
+        outside = [source for node in inside for source in self.graph.inputs(node) if source not in inside]
+        outside = list(dict.fromkeys(outside))
+
+        @tf.function(autograph=False, jit_compile=True)
+        def chain(*arrays: tf.Tensor) -> tf.Tensor:
+            values = {source: _as_float32(array) for source, array in zip(outside, arrays, strict=True)}
+            for node in inside:
+                if self.graph.op(node) == "Const":
+                    values[node] = self._constant(node, "float32")
+                else:
+                    inputs = [values[source] for source in self.graph.inputs(node)]
+                    values[node] = OPERATIONS[self.graph.op(node)](inputs, self.graph.attributes(node))
+            result = values[name]
+            return tf.cast(result, self.dtype) if result.dtype.is_floating else result
+
+        return chain(*[self.value(source) for source in outside])
+
+    def _chain_before(self, name: str) -> list[str]:
+        """The pointwise operations and constants that lead to a node, in order, the node last."""
+        inside, waiting = {name}, [name]
+        while waiting:
+            for source in self.graph.inputs(waiting.pop()):
+                op = self.graph.op(source)
+                is_open = op == "Const" or (op in POINTWISE and source not in self.values)
+                if is_open and source not in inside:
+                    inside.add(source)
+                    waiting.append(source)
+        return [node for node in self.order if node in inside]
+
+
+def _as_float32(array: tf.Tensor) -> tf.Tensor:
+    return tf.cast(array, tf.float32) if array.dtype.is_floating else array
+
+
+def doubled_source(graph: Graph, name: str) -> str | None:
+    """The node of the small picture, if a node is a 3×3 convolution of a picture doubled in size; else None.
+
+    In the graph: Tile (four copies) → BatchToSpaceND (their pixels side by side) → Conv2D.
+    """
+    if graph.op(name) != "Conv2D":
+        return None
+    spread, kernel = graph.inputs(name)
+    tile = graph.inputs(spread)[0] if graph.op(spread) == "BatchToSpaceND" else spread
+    if graph.op(tile) != "Tile" or kernel not in graph.weights or graph.attributes(name)["padding"] != "SAME":
+        return None
+    numbers = [graph.weights.get(node) for node in (graph.inputs(tile)[1], *graph.inputs(spread)[1:])]
+    expected = ([4, 1, 1, 1], [2, 2], [[0, 0], [0, 0]])
+    doubles = len(numbers) == 3 and all(map(np.array_equal, numbers, expected))
+    plain = set(graph.attributes(name)["strides"] + graph.attributes(name)["dilations"]) == {1}
+    return graph.inputs(tile)[0] if doubles and plain and graph.weights[kernel].shape[:2] == (3, 3) else None
+
+
+def convolve_doubled(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
+    """Convolve a picture doubled in size (every pixel 2×2) without making it: 4/9 of the work.
+
+    The three rows under a kernel belong to only two rows of the small picture: (1, 2, 2) at even rows, (1, 1, 2) at odd
+    ones, and likewise for columns. So each of the four positions in a doubled pixel is a 2×2 convolution of the small
+    picture, with a kernel that adds up the weights of the same pixel.
+
+    Args:
+        x: The small picture, (m, H, W, channels).
+        kernel: The kernel for the large picture, (3, 3, channels, filters).
+
+    Returns:
+        (m, 2H, 2W, filters).
+    """
+    _, h, w, _ = tf.unstack(tf.shape(x))
+    filters = kernel.shape[-1]
+    rows = []
+    for row in (0, 1):
+        columns = []
+        for column in (0, 1):
+            padding = [[0, 0], [1 - row, row], [1 - column, column], [0, 0]]
+            small = tf.constant(_fold(_fold(kernel, row, axis=0), column, axis=1), x.dtype)
+            columns.append(tf.nn.conv2d(x, small, 1, padding))  #                   (m, H, W, filters)
+        side_by_side = tf.concat(columns, axis=-1)  # in memory that is              (m, H, 2W, filters)
+        rows.append(tf.reshape(side_by_side, (-1, h, 2 * w * filters)))
+    return tf.reshape(tf.concat(rows, axis=-1), (-1, 2 * h, 2 * w, filters))
+
+
+def _fold(kernel: np.ndarray, odd: int, axis: int) -> np.ndarray:
+    """Add up the two of the kernel's three rows (or columns) that belong to the same small pixel."""
+    first, middle, last = np.moveaxis(kernel, axis, 0)
+    pair = (first + middle, last) if odd else (first, middle + last)
+    return np.stack(pair, axis)
