@@ -17,7 +17,7 @@ os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or each kernel w
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
 (ROOT / "build" / "ipython").mkdir(parents=True, exist_ok=True)
 os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")  # nobody's own settings, and not their history
-os.environ.pop("MPLBACKEND", None)  # a kernel draws into the notebook unless it is told otherwise
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some processors, where it halves the time
 
 import matplotlib
 from nbval.kernel import RunningKernel
@@ -27,6 +27,12 @@ matplotlib.use("Agg")  # and a test draws into memory
 
 
 # ---------------------------------------------------------------------- notebooks, as nbval compares them
+def start_kernel(self: RunningKernel, *args: object, **kwargs: object) -> None:
+    """Start a kernel that draws into the notebook: Streamlit tells this process, and its children, to draw nowhere."""
+    os.environ.pop("MPLBACKEND", None)
+    nbval_start(self, *args, **kwargs)
+
+
 def execute_cell_input(self: RunningKernel, cell_input: str, allow_stdin: bool | None = None) -> str:
     """Run a cell as a notebook does: in nbval's way, a semicolon at its end does not hide the last value."""
     return self.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
@@ -74,6 +80,8 @@ def sanitize(self: IPyNbCell, output: object) -> object:
     return Printed(output) if isinstance(output, str) else output
 
 
+nbval_start = RunningKernel.__init__
+RunningKernel.__init__ = start_kernel
 nbval_sanitize = IPyNbCell.sanitize
 IPyNbCell.sanitize = sanitize
 RunningKernel.execute_cell_input = execute_cell_input

@@ -1,16 +1,16 @@
-"""tools/run_notebook.py and the strict comparison of notebooks, on a small notebook that needs no network."""
+"""Running a notebook and comparing its outputs, on a small notebook that needs no trained network."""
 
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from facerec._files import ROOT
+from tests.plugin import Printed
 from tools import run_notebook
 
 SLIDER = """\
@@ -56,7 +56,7 @@ def executed(tmp_path_factory):
     return folder / "small.ipynb"
 
 
-def test_it_says_where_it_is_prints_the_answers_and_leaves_the_notebook_alone(notebook, capsys):
+def test_run_prints_headings_and_answers_and_leaves_the_notebook_unchanged(notebook, capsys):
     before = notebook.read_bytes()
     assert run_notebook.main([str(notebook), "--to", str(notebook.with_name("page.html"))]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -68,34 +68,34 @@ def test_it_says_where_it_is_prints_the_answers_and_leaves_the_notebook_alone(no
     assert notebook.with_name("page.html").is_file()
 
 
-def test_a_failing_cell_stops_it_and_is_shown(notebook, capsys):
+def test_failing_cell_stops_the_run_and_is_shown(notebook, capsys):
     cells = [*CELLS[:2], new_code_cell("print('before')\n1 / 0"), new_code_cell("print('never')")]
     nbformat.write(new_notebook(cells=cells), notebook)
     before = notebook.read_bytes()
     assert run_notebook.main([str(notebook), "--in-place", "--to", str(notebook.with_name("page.html"))]) == 1
-    said = capsys.readouterr().err
-    assert "code cell 2 of 3 failed" in said
-    assert "    2  1 / 0" in said
-    assert "ZeroDivisionError: division by zero" in said
-    assert "\x1b" not in said
+    shown = capsys.readouterr().err
+    assert "code cell 2 of 3 failed" in shown
+    assert "    2  1 / 0" in shown
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "\x1b" not in shown
     assert notebook.read_bytes() == before
     assert not notebook.with_name("page.html").exists()
 
 
-def test_a_cell_that_never_ends_is_given_up(notebook, capsys):
+def test_cell_that_takes_too_long_is_stopped(notebook, capsys):
     nbformat.write(new_notebook(cells=[new_code_cell("import time\ntime.sleep(60)")]), notebook)
     assert run_notebook.main([str(notebook), "--timeout", "2"]) == 1
     assert "code cell 1 of 1 failed" in capsys.readouterr().err
 
 
-def test_what_is_no_notebook_is_named(tmp_path, capsys):
+def test_file_that_is_not_a_notebook_is_named(tmp_path, capsys):
     (tmp_path / "notes.ipynb").write_text("no JSON")
     for path in (tmp_path / "notes.ipynb", tmp_path / "missing.ipynb"):
         assert run_notebook.main([str(path)]) == 1
         assert path.name in capsys.readouterr().err
 
 
-def test_what_is_kept_depends_on_nothing_but_the_notebook(executed, tmp_path):
+def test_running_twice_keeps_the_same_bytes(executed, tmp_path):
     nb = nbformat.read(executed, as_version=4)
     assert nb.metadata.kernelspec.name == "python3"
     assert nb.metadata.language_info == {"name": "python"}
@@ -112,7 +112,7 @@ def test_what_is_kept_depends_on_nothing_but_the_notebook(executed, tmp_path):
     assert again.read_bytes() == executed.read_bytes()
 
 
-def test_the_page_needs_no_network(executed):
+def test_page_needs_no_network(executed):
     page = executed.with_suffix(".html").read_text(encoding="utf-8")
     body = page[page.index("<body") :]
     assert "<math" in body and "$$" not in body
@@ -122,40 +122,32 @@ def test_the_page_needs_no_network(executed):
     assert not re.search(r"<link[^>]+href=[\"']http|@import|import\s+\w+\s+from\s+[\"']http", page)
 
 
-def compared(notebook: Path) -> subprocess.CompletedProcess:
-    """What pytest says about a notebook, with this project's settings."""
-    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", ".", "-p", "conftest"]
-    command += ["-p", "no:cacheprovider", "--color=no", str(notebook)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def changed(text: str, *changes: tuple[str, str]) -> str:
+    """A text with each of these parts, which it must hold once, replaced."""
     for was, now in changes:
         assert text.count(was) == 1, was
         text = text.replace(was, now)
     return text
 
 
-def test_an_executed_notebook_passes_the_strict_comparison(executed, tmp_path):
-    text = changed(executed.read_text(encoding="utf-8"), ('"distance 0.4400', '"distance 0.4401'))  # another processor
-    (tmp_path / "executed.ipynb").write_text(text, encoding="utf-8")
-    result = compared(tmp_path / "executed.ipynb")
-    assert result.returncode == 0, result.stdout
-    assert "5 passed" in result.stdout
-
-
-def test_changed_outputs_fail_the_strict_comparison(executed, tmp_path):
-    text = changed(
-        executed.read_text(encoding="utf-8"),
+def test_pytest_accepts_equal_outputs_and_refuses_changed_ones_in_two_processes(executed, tmp_path):
+    text = executed.read_text(encoding="utf-8")
+    equal = changed(text, ('"distance 0.4400', '"distance 0.4401'))  # as on another processor
+    other = changed(
+        text,
         ('"three\\n"', '"four\\n"'),
         ("<Figure size 200x100", "<Figure size 300x100"),
         ('"3"', '"5"'),
         ('"distance 0.4400', '"distance 0.4402'),
     )
-    (tmp_path / "changed.ipynb").write_text(text, encoding="utf-8")
-    result = compared(tmp_path / "changed.ipynb")
-    assert result.returncode == 1, result.stdout
-    assert "4 failed, 1 passed" in result.stdout
+    for name, content in (("equal", equal), ("other", other)):
+        (tmp_path / f"{name}.ipynb").write_text(content, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider"]
+    command += ["-n", "2", "--dist", "loadfile", "--color=no", *map(str, sorted(tmp_path.glob("*.ipynb")))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "4 failed, 6 passed" in done.stdout
+    assert not re.search(r"FAILED .*equal\.ipynb", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -175,10 +167,6 @@ def test_changed_outputs_fail_the_strict_comparison(executed, tmp_path):
         ("0.44", "", False),
     ],
 )
-def test_the_strict_comparison_forgives_last_decimals_and_nothing_else(one, other, equal, pytestconfig):
-    (root_conftest,) = [
-        plugin for plugin in pytestconfig.pluginmanager.get_plugins() if getattr(plugin, "Printed", None)
-    ]
-    printed = root_conftest.Printed
-    assert (printed(one) == printed(other)) is equal
-    assert (printed(one) != printed(other)) is not equal
+def test_comparison_forgives_last_decimals_and_nothing_else(one, other, equal):
+    assert (Printed(one) == Printed(other)) is equal
+    assert (Printed(one) != Printed(other)) is not equal

@@ -186,8 +186,8 @@ def without_shortcuts(graph: Graph) -> Graph:
 
 
 # -------------------------------------------------------------------------------------------------- the drawing
-# In pixels: the picture's width and margin, the height of a box, from floor to floor, between boxes, and of a letter.
-WIDTH, MARGIN, BOX, STEP, GAP, CHARACTER = 860, 30, 26, 74, 24, 7.3
+# In pixels: the margin, the height of a box, the steps from floor to floor and from box to box, the width of a letter.
+MARGIN, BOX, STEP, GAP, CHARACTER = 30, 26, 74, 24, 7.3
 
 
 def places(graph: Graph) -> tuple[dict[str, tuple[float, float]], list[list[str]]]:
@@ -215,18 +215,18 @@ def places(graph: Graph) -> tuple[dict[str, tuple[float, float]], list[list[str]
         for upper, lower in pairwise(arrow):
             beside.setdefault(upper, set()).add(lower)
             beside.setdefault(lower, set()).add(upper)
-    x = {node: WIDTH * (i + 0.5) / len(storey) for storey in storeys for i, node in enumerate(storey)}
+    x = {node: 900 * (i + 0.5) / len(storey) for storey in storeys for i, node in enumerate(storey)}
     for sweep in range(24):
         for n in range(top + 1) if sweep % 2 else range(top, -1, -1):
             wanted = {node: fmean([x[other] for other in beside.get(node, [node])]) for node in storeys[n]}
             storeys[n].sort(key=wanted.get)
             x |= _apart(storeys[n], wanted)
-    height = MARGIN + top * STEP
-    return {node: (x[node], height - n * STEP) for n, storey in enumerate(storeys) for node in storey}, arrows
+    left, height = min(x[node] - _width(node) / 2 for node in x) - MARGIN, MARGIN + top * STEP
+    return {node: (x[node] - left, height - n * STEP) for n, storey in enumerate(storeys) for node in storey}, arrows
 
 
 def _apart(storey: list[str], wanted: Mapping[str, float]) -> dict[str, float]:
-    """The nodes of a floor, each as near to the place that it wants as its neighbours and the margins allow."""
+    """The nodes of a floor, each as near to the place that it wants as its neighbours allow."""
     half = [(_width(node) + GAP) / 2 for node in storey]
     gaps = [left + right for left, right in pairwise(half)]
     right, left = [wanted[node] for node in storey], [wanted[node] for node in storey]
@@ -234,9 +234,7 @@ def _apart(storey: list[str], wanted: Mapping[str, float]) -> dict[str, float]:
         right[i + 1] = max(right[i + 1], right[i] + gap)  # a node that is too near moves to the right …
     for i, gap in reversed([*enumerate(gaps)]):
         left[i] = min(left[i], left[i + 1] - gap)  # … or to the left: half of each
-    x = [(a + b) / 2 for a, b in zip(left, right, strict=True)]
-    over = max(0.0, x[-1] + half[-1] - WIDTH) - max(0.0, half[0] - x[0])
-    return {node: place - over for node, place in zip(storey, x, strict=True)}
+    return {node: (a + b) / 2 for node, a, b in zip(storey, left, right, strict=True)}
 
 
 def _width(node: str) -> float:
@@ -268,12 +266,13 @@ def drawing(graph: Graph) -> str:
             f'<text x="{x:.0f}" y="{y + 4:.0f}">{html.escape(room)}</text>'
         )
     height = 2 * MARGIN + STEP * max(floors(graph).values())
+    wide = round(max(x + _width(node) / 2 for node, (x, _) in where.items())) + MARGIN
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" role="img" '
             'aria-label="Who imports whom: every arrow points down">',
             STYLE,
-            f'<path class="paper" d="M0,0 H{WIDTH} V{height} H0 z"/>',
+            f'<path class="paper" d="M0,0 H{wide} V{height} H0 z"/>',
             *lines,
             "</svg>\n",
         ]

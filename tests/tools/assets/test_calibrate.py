@@ -28,7 +28,7 @@ def fewer_pairs(monkeypatch):
 
 
 def cone(seed: int, people: int = 80, photos: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Raw encodings with a large common part (FACTS: norm 1.31 of 1.44), names, and the same pairs' rows."""
+    """Raw encodings with a large common part (norm 1.31 of 1.44, as measured), names, and the same pairs' rows."""
     rng = np.random.default_rng(seed)
     common = np.random.default_rng(42).normal(size=D)
     common *= 1.31 / np.linalg.norm(common)
@@ -187,7 +187,7 @@ def test_shipped_network_is_calibrated(network):
     notes, bias = network.facenet.calibration, np.asarray(network.get_layer("centred").bias)
     assert notes["equal_error_threshold"] == pytest.approx(0.7, abs=1e-3)
     assert notes["held_out_equal_error_threshold"][0] == pytest.approx(0.7, abs=0.02)
-    assert np.linalg.norm(bias) / notes["factor"] == pytest.approx(0.91, abs=0.05)  # FACTS: 1.31 of a mean norm of 1.44
+    assert np.linalg.norm(bias) / notes["factor"] == pytest.approx(0.91, abs=0.05)  # 1.31 of a mean norm of 1.44
 
 
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])

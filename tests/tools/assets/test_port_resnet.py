@@ -198,7 +198,7 @@ def test_network_has_the_published_size_and_scaling():
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert len(convolutions) == 29 and convolutions[0].kernel.shape == (7, 7, 3, 32)
     affine = sum(2 * layer.filters for layer in convolutions)
-    assert model.count_params() + affine == 5_614_592  # FACTS: with the affine layers
+    assert model.count_params() + affine == 5_614_592  # the published number, with the affine layers
     assert build_resnet().count_params() == model.count_params() + 150**2 + 128**2 + 128  # what mirrors and centres
     assert model.output_shape == build_resnet().output_shape == (None, 128)
     mean = np.broadcast_to(np.float32(MEAN_RGB), (1, 150, 150, 3))
@@ -224,7 +224,7 @@ def test_stored_keypoints_are_the_detectors(detections):
 
 
 def test_golden_numbers_are_not_noise():
-    """The raw numbers lie in a cone (FACTS: mean norm 1.44), and every face is another one."""
+    """The raw numbers lie in a cone (mean norm 1.44), and no two faces are alike."""
     numbers = np.load(GOLDEN)["raw"]
     assert numbers.dtype == np.float32 and np.linalg.norm(numbers, axis=1) == pytest.approx(1.44, abs=0.15)
     distances = np.linalg.norm(numbers[:, None] - numbers[None], axis=2)
