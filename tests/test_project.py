@@ -233,16 +233,17 @@ def run_python(code: str, folder: Path) -> str:
 
 
 def test_importing_the_database_and_the_evaluation_loads_no_keras_and_no_milvus(tmp_path):
-    loaded = run_python("import facerec.database, facerec.evaluation, sys; print(*sys.modules)", tmp_path).split()
-    assert [name for name in loaded if belongs(name, ("keras", "tensorflow", "pymilvus", "milvus_lite"))] == []
+    code = "import facerec.database, facerec.evaluation, sys; print(*sys.modules)"
+    (loaded,) = run_python(code, tmp_path).splitlines()
+    assert [name for name in loaded.split() if belongs(name, ("keras", "tensorflow", "pymilvus", "milvus_lite"))] == []
 
 
 def test_importing_prints_nothing_and_writes_nothing_and_fr_utils_loads_only_what_it_needs(tmp_path):
     names = [name for name in architecture.modules() if belongs(name, ("facerec", "inception_blocks_v2"))]
     every = ", ".join(name for name in names if not name.endswith("__main__"))
-    loaded = run_python(f"import fr_utils, sys; print(*sys.modules)\nimport {every}", tmp_path).split()
+    (loaded,) = run_python(f"import fr_utils, sys; print(*sys.modules)\nimport {every}", tmp_path).splitlines()
     heavy = ("pymilvus", "milvus_lite", "facerec.database.milvus", "facerec.learning", "facerec.live", "apps")
-    assert [name for name in loaded if belongs(name, heavy)] == []
+    assert [name for name in loaded.split() if belongs(name, heavy)] == []
 
 
 # ------------------------------------------------------------------------------------------------ what git keeps

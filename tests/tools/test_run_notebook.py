@@ -142,8 +142,9 @@ def test_pytest_accepts_equal_outputs_and_refuses_changed_ones_in_two_processes(
     )
     for name, content in (("equal", equal), ("other", other)):
         (tmp_path / f"{name}.ipynb").write_text(content, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider"]
-    command += ["-n", "2", "--dist", "loadfile", "--color=no", *map(str, sorted(tmp_path.glob("*.ipynb")))]
+    command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", str(tmp_path)]
+    command += ["-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", "--color=no"]
+    command += [*map(str, sorted(tmp_path.glob("*.ipynb")))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "4 failed, 6 passed" in done.stdout

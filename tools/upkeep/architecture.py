@@ -1,4 +1,4 @@
-"""Draw who imports whom, from the imports themselves, and list the rooms in docs/architecture.md.
+"""Draw what imports what, from the imports themselves, and list the rooms in docs/architecture.md.
 
     python tools/upkeep/architecture.py      # writes docs/architecture.svg and the table of docs/architecture.md
 
@@ -44,7 +44,7 @@ BASEMENT = ("facerec.errors", "facerec._files", "facerec._quiet")
 Graph = dict[str, set[str]]
 
 
-# ------------------------------------------------------------------------------------------------ who imports whom
+# ------------------------------------------------------------------------------------------------ what imports what
 def modules() -> dict[str, Path]:
     """The dotted name of every module of the project, and its file."""
     found = {}
@@ -270,7 +270,7 @@ def drawing(graph: Graph) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" role="img" '
-            'aria-label="Who imports whom: every arrow points down">',
+            'aria-label="What imports what: every arrow points down">',
             STYLE,
             f'<path class="paper" d="M0,0 H{wide} V{height} H0 z"/>',
             *lines,

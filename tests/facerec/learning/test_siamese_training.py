@@ -212,7 +212,6 @@ def test_training_on_all_pairs_learns_and_resumes(person_faces, pairs, tmp_path)
     pd.testing.assert_frame_equal(parts[columns], whole[columns], rtol=1e-3)
 
 
-def test_training_from_a_list_does_not_resume_from_all_pairs(person_faces, pairs, tmp_path):
-    train_siamese(*pairs, replace(IN_BATCH, epochs=1), tmp_path, progress=False)
+def test_training_from_a_list_does_not_resume_from_all_pairs(trained, person_faces, pairs):
     with pytest.raises(BadArgument, match="learns from 'PairFaces', not 'PersonFaces'"):
-        train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path, progress=False)
+        train_siamese(person_faces, pairs[1], PLAN, trained[2], progress=False)
