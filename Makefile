@@ -11,8 +11,8 @@ PYTHONS = $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3.13 python3 py
 SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 NOTEBOOK = Face_Recognition.ipynb
-# Two processes; the tests of a file, and the cells of a notebook, stay together.
-IN_TWO = -n 2 --dist loadfile
+# Three processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
+IN_PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL = 3
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
@@ -42,8 +42,8 @@ app: .venv/.apps ## the Streamlit app: verify, recognise, people, live → http:
 compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept → http://localhost:8000
 	@$(PY) -m apps.flask $(ARGS)
 
-test: .venv/.dev ## every test and notebook, in two processes; ARGS="-k triplet" picks some
-	@$(PYTEST) $(IN_TWO) $(ARGS)
+test: .venv/.dev ## every test and notebook; ARGS="-k triplet" picks some
+	@$(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 clean: ## remove .venv and everything else that these commands made, except docs/results/ and datasets/
 	rm -rf .venv build .pytest_cache .ruff_cache .ipynb_checkpoints

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -182,19 +180,3 @@ def test_default_threshold_is_the_networks_own(images, database, capsys):
     strict.facenet = dataclasses.replace(strict.facenet, threshold=0.2)
     assert who_is_it(images / "camera_0.jpg", database, strict)[1] is None
     assert who_is_it(images / "camera_0.jpg", database, strict, threshold=0.7)[1] == "lena"
-
-
-def test_import_loads_no_engine_no_training_and_no_app():
-    code = "import sys, fr_utils; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    not_needed = (
-        "facerec.database.sqlite",
-        "facerec.database.milvus",
-        "facerec.learning",
-        "facerec.live",
-        "apps",
-        "tools",
-    )
-    extras = ("pymilvus", "faiss", "streamlit", "flask", "tests")
-    assert "facerec.gallery" in loaded
-    assert not [module for module in loaded if module.startswith((*not_needed, *extras))]
