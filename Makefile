@@ -42,7 +42,7 @@ app: .venv/.apps ## the Streamlit app: verify, recognise, people, live → http:
 compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept → http://localhost:8000
 	@$(PY) -m apps.flask $(ARGS)
 
-test: .venv/.dev ## every test and notebook; ARGS="-k triplet" picks some
+test: .venv/.dev ## the tests and the notebooks; ARGS="-k triplet" picks some
 	@$(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 clean: ## remove .venv and everything else that these commands made, except docs/results/ and datasets/
@@ -50,7 +50,7 @@ clean: ## remove .venv and everything else that these commands made, except docs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ For measuring and upkeep (results go to docs/results/; datasets/README.md says what DIR=… must hold)
-bench: .venv/.dev ## time the networks and the database, beside other ways
+bench: .venv/.dev ## time the networks and the database against alternatives
 	@$(PY) tools/measure/bench.py $(ARGS)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_database.py)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)

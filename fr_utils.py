@@ -77,7 +77,7 @@ def verify(
     threshold: float | None = None,
     aligned: bool = False,
 ) -> tuple[float, bool]:
-    """Decide whether a person is who they say they are (1:1), and say it.
+    """Decide whether a person is who they say they are (1:1), and print the verdict.
 
     Args:
         image_path: A photo of the person at the door.
@@ -111,7 +111,7 @@ def who_is_it(
     threshold: float | None = None,
     aligned: bool = False,
 ) -> tuple[float, str | None]:
-    """Find out who a person is (1:K, or no match), and say it.
+    """Find out who a person is (1:K, or no match), and print it.
 
     Args:
         image_path: A photo of the person at the door.

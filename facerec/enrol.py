@@ -54,7 +54,7 @@ def build_database(
             portraits are skipped: after an interruption the same call continues.
 
     Returns:
-        database: Identity → encoding (128,), sorted by name: a dict, or ``into``.
+        database: Identity → encoding (128,): a dict sorted by name, or ``into``.
         unusable: A table with a row (``file``, ``reason``) for every portrait that could not be used.
 
     Raises:

@@ -1,7 +1,7 @@
-"""A dict of encodings or a ``FaceDatabase``, asked alike.
+"""A dict of encodings or a ``FaceDatabase``, queried in the same way.
 
-    database, model ──open_gallery──► gallery ──distance(identity, encodings)──► 1:1
-                                              ──nearest(encodings, k)──────────► 1:K
+    database, model ──open_gallery──► gallery ──distance_from(gallery, identity, encodings)──► 1:1
+                                              ──gallery.nearest(encodings, k)──────────────► 1:K
 
 No other room decides which of the two a database is.
 """

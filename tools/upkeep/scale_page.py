@@ -179,7 +179,7 @@ def codes_beside_graphs(size: dict) -> str:
     built, large = ([row[key] for row in graphs] for key in ("build_s", "size_mb"))
     ours, *took = (good_enough(row)["p50_ms"] for row in (codes, *graphs))
     return (
-        f"Among {size['people']:,} people the codes are built in {codes['build_s']:.0f} s and take "
+        f"Among {size['people']:,} people the codes are built in {codes['build_s']:.2g} s and take "
         f"{codes['size_mb']:,.0f} MB, the graphs {min(built):.0f} to {max(built):.0f} s and {min(large):,.0f} to "
         f"{max(large):,.0f} MB; the codes answer in {ours:.1f} ms, the graphs in {min(took):.1f} to {max(took):.1f} ms."
     )
