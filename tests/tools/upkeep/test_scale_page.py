@@ -116,7 +116,7 @@ def test_index_rows_are_followed_by_a_sentence_that_sums_them_up():
     assert cells(codes)[:5] == ["100,000", "codes", "6.4 s", "32 MB", "512"]
     assert cells(graph)[2] == "123 s"
     assert sentence == (
-        "Among 100,000 people the codes are built in 6 s and take 32 MB, the graphs 99 to 123 s and 400 to 1,500 MB; "
+        "Among 100,000 people the codes are built in 6.4 s and take 32 MB, the graphs 99 to 123 s and 400 to 1,500 MB; "
         "the codes answer in 0.5 ms, the graphs in 0.1 to 2.0 ms."
     )
 
