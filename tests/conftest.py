@@ -9,21 +9,17 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-from facerec._files import ROOT
-
-if str(ROOT) not in sys.path:  # pyproject.toml says so too; here for a test that is run from elsewhere
-    sys.path.insert(0, str(ROOT))
 
 import numpy as np
 import pytest
 
+from facerec._files import ROOT
 from facerec._quiet import quietly
 from facerec.detection import Detection, detect_faces_batch
 from facerec.enrol import build_database
