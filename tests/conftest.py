@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ from facerec.photos import load_image
 
 with quietly():
     import keras
+    import tensorflow
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +89,14 @@ def kill_in_training():
         return process.exitcode
 
     return kill
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """TensorFlow draws up no graphs: in a toy training they take longer than all its steps."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

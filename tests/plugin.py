@@ -19,6 +19,10 @@ os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
 os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")  # nobody's own settings, and not their history
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some processors, where it halves the time
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: threads of each would wait for each other
+    for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
+
 import matplotlib
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell

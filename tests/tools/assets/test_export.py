@@ -11,7 +11,7 @@ from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument
 from facerec.evaluation.lfw import Pairs
 from facerec.networks import load_facenet, save_network
-from inception_blocks_v2 import faceRecoModel
+from inception_blocks_v2 import BLOCKS, conv_bn_relu, faceRecoModel, inception_block
 from tools.assets import export
 from tools.assets.export import FORMS
 from tools.measure.lfw import find_faces
@@ -19,9 +19,17 @@ from tools.measure.lfw import find_faces
 
 @pytest.fixture(scope="module")
 def model():
-    """A small untrained network with convolutions."""
+    """One block of the Inception network between its first and its last layers, untrained, for faces of 32 pixels."""
     keras.utils.set_random_seed(0)
-    return faceRecoModel((32, 32, 3))
+    whole = faceRecoModel((32, 32, 3))
+    faces = keras.Input((32, 32, 3))
+    x = conv_bn_relu(whole.get_layer("scaling")(faces), 64, 7, "stem", "1", strides=2)
+    x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    x = inception_block(x, BLOCKS["3b"], "3b")
+    x = keras.layers.Dense(128)(keras.layers.GlobalAveragePooling2D()(x))
+    small = keras.Model(faces, keras.layers.UnitNormalization(name="encoding")(x), name="small")
+    assert {type(layer) for layer in small.layers} == {type(layer) for layer in whole.layers}
+    return small
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from tools.assets.train_siamese import FACENETS, LISTS, PARTS, RESULTS, STUDIES,
 
 STUDY_RESULTS = [name for name in STUDIES if (RESULTS / f"siamese_{name}.json").is_file()]
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 # --------------------------------------------------------------------------------------------------- lists
 @pytest.mark.parametrize("name", STUDIES)

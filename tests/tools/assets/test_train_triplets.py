@@ -21,6 +21,8 @@ from tools.assets import train_siamese, train_triplets
 from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, Study, read_list
 from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between, main, note_history
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def methods() -> dict:
