@@ -82,6 +82,11 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
     return encodings
 
 
+def unit_length(x: np.ndarray) -> np.ndarray:
+    """Vectors (…, D), each divided by its Euclidean length."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
 def _compiled(model: keras.Model):
     """The network as one compiled function, made at its first use; layer by layer it is slower."""
     if keras.backend.backend() != "tensorflow":

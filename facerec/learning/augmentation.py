@@ -109,7 +109,7 @@ def blur(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur the face as if out of focus, or as if the camera moved."""
     if rng.random() < 0.7:
         return cv2.GaussianBlur(face, (0, 0), rng.uniform(0.4, 2.0) * len(face) / 96)
-    length = int(rng.integers(3, 8))
+    length = max(2, round(int(rng.integers(3, 8)) * len(face) / 96))
     kernel = np.zeros((length, length), np.float32)
     if rng.random() < 0.5:
         kernel[length // 2] = 1 / length

@@ -1,9 +1,11 @@
 """Crops to distil from: pictures, where their faces are, and the teacher's encodings of them.
 
-    picture ──detect──► keypoints ──to_template──► matrix to the crop ──jitter──► J matrices ──teacher──► (J, 128)
+    picture ──detect──► keypoints ──to_template──► matrix to the crop ──zoom──► J looks ──teacher──► (J, 128)
 
 ``prepare`` writes all of it in parts that ``Prepared`` opens. A crop is kept as a matrix (2, 3) beside its picture: a
-network of any side cuts its own view of it.
+network of any side cuts its own view of it, with jitter of its own. The teacher sees the face aligned and, in another
+look, a little larger: the mean of such looks is a better target than its view of a jittered crop (``share_targets``
+may improve it further where it is known who is shown).
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from tqdm.auto import tqdm
 from facerec._files import whole, write_json
 from facerec._quiet import quietly
 from facerec.detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp
+from facerec.encoding import unit_length
 from facerec.errors import BadArgument, FaceError
-from facerec.networks import info_of
+from facerec.networks import THRESHOLD, info_of
 from facerec.photos import PICTURE_ENDINGS, load_image
 
 with quietly():
@@ -35,6 +37,9 @@ STORED_SIDE = 128
 
 #: How much more than the teacher's crop is kept of a larger picture: room for the jitter.
 MARGIN = 1.3
+
+#: How much larger than aligned the teacher sees the face, in each of its looks; they are averaged.
+LOOKS = (1.0, 1.1)
 
 #: Pictures per prepared part.
 PART = 1000
@@ -133,15 +138,19 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def jitter_matrix(rng: np.random.Generator, side: int, degrees: float = 7.0, share: float = 0.07) -> np.ndarray:
-    """A random rotation, scale and shift of a crop of ``side`` pixels, mirrored half of the time: (2, 3)."""
+    """A random rotation, scale and shift of a crop of ``side`` pixels, as (2, 3)."""
     angle = np.radians(rng.uniform(-degrees, degrees))
     scale = 1 + rng.uniform(-share, share)
     shift = rng.uniform(-share, share, 2) * side
-    mirror = -1 if rng.random() < 0.5 else 1
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn = turn @ np.diag([mirror, 1])
     centre = np.array([(side - 1) / 2, (side - 1) / 2])
     return np.column_stack([turn, centre - turn @ centre + shift])
+
+
+def zoom_matrix(side: int, zoom: float) -> np.ndarray:
+    """The matrix (2, 3) that enlarges a crop of ``side`` pixels about its centre."""
+    shift = (1 - zoom) * (side - 1) / 2
+    return np.array([[zoom, 0, shift], [0, zoom, shift]])
 
 
 def cut(stored: np.ndarray, matrix: np.ndarray, side: int, teacher_side: int) -> np.ndarray:
@@ -187,47 +196,41 @@ class Teacher:
         return (np.concatenate(features) @ self.kernel)[: len(faces) - rest]
 
     def encodings(self, raw: np.ndarray) -> np.ndarray:
-        """Encodings of raw numbers, as the teacher is calibrated now, of unit length: (…, 128) → (…, 128)."""
-        centred = raw + self.bias
-        return centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+        """All looks at a face as one encoding, as the teacher is calibrated now: (…, J, 128) → (…, 128)."""
+        return unit_length(unit_length(raw.mean(axis=-2)) + self.bias)
 
 
-def prepare(
-    folders: Sequence[Path], to: Path, teacher: Teacher, jitters: int = 4, seed: int = 1, part: int = PART
-) -> None:
+def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PART) -> None:
     """Write pictures, crops and the teacher's numbers for them, in parts; existing parts are skipped.
 
     A folder ``faces`` becomes ``faces.json`` (where its faces are), ``faces_00000.npy`` (n, 128, 128, 3),
-    ``faces_00000.npz`` (matrices (n, J, 2, 3) and the teacher's raw numbers (n, J, 128)), and so on.
-    ``faces_problems.csv`` lists the pictures that could not be used.
+    ``faces_00000.npz`` (matrices (n, 2, 3), the teacher's raw numbers (n, J, 128) for its J looks, the pictures' names
+    (n,)), and so on. ``faces_problems.csv`` lists the pictures that could not be used.
 
     Args:
         folders: Folders of pictures, or of shards (n, H, W, 3) uint8.
         to: The folder to write into.
         teacher: The network that encodes the crops.
-        jitters: J, crops per picture; the first one is not jittered.
-        seed: Seed of the jitter; the same seed gives each part the same crops.
         part: Pictures per part.
 
     Raises:
-        BadArgument: If a folder holds no pictures, or was prepared with another teacher, seed or number of jitters.
+        BadArgument: If a folder holds no pictures, or was prepared with another teacher or other looks.
     """
     to.mkdir(parents=True, exist_ok=True)
     for folder in folders:
         items = list_pictures(folder)
-        framing = load_framing(items, to / f"{folder.name}.json", teacher, jitters, seed)
+        framing = load_framing(items, to / f"{folder.name}.json", teacher)
         starts = range(0, len(items), part)
         for number, start in enumerate(tqdm(starts, desc=folder.name, unit="part")):
             target = to / f"{folder.name}_{number:05d}.npz"
             if target.exists():
                 continue
-            rng = np.random.default_rng([seed, zlib.crc32(folder.name.encode()), number])
-            prepare_part(items[start : start + part], target, framing, teacher, jitters, rng)
+            prepare_part(items[start : start + part], target, framing, teacher)
 
 
-def load_framing(items: list, file: Path, teacher: Teacher, jitters: int, seed: int) -> np.ndarray | None:
+def load_framing(items: list, file: Path, teacher: Teacher) -> np.ndarray | None:
     """Where the faces of a folder are: found in a sample of 100 the first time, then read from ``file``."""
-    made_with = {"teacher": teacher.fingerprint, "jitters": jitters, "seed": seed}
+    made_with = {"teacher": teacher.fingerprint, "looks": list(LOOKS)}
     if file.exists():
         notes = json.loads(file.read_text())
         if {key: notes[key] for key in made_with} != made_with:
@@ -240,7 +243,7 @@ def load_framing(items: list, file: Path, teacher: Teacher, jitters: int, seed: 
     return None if notes["keypoints"] is None else np.array(notes["keypoints"])
 
 
-def prepare_part(items, target: Path, framing, teacher: Teacher, jitters: int, rng: np.random.Generator) -> None:
+def prepare_part(items, target: Path, framing, teacher: Teacher) -> None:
     """Make one part: read, find the faces, cut the crops, ask the teacher, write."""
     pictures, kept, problems = read_all(items)
     if framing is None:
@@ -248,16 +251,16 @@ def prepare_part(items, target: Path, framing, teacher: Teacher, jitters: int, r
         points = [points_of(p, f[0]) if f else None for p, f in zip(pictures, found, strict=True)]
     else:
         points = [framing] * len(pictures)
-    stored, matrices = [], []
+    stored, matrices, names = [], [], []
     for picture, keypoints, number in zip(pictures, points, kept, strict=True):
         if keypoints is None:
             problems.append({"file": name_of(items[number]), "reason": "no face found"})
             continue
         base = to_template(picture, keypoints, teacher.template, teacher.side)
         picture, base = store(picture, base, teacher.side)
-        turns = [compose(jitter_matrix(rng, teacher.side), base) for _ in range(jitters - 1)]
         stored.append(picture)
-        matrices.append([base, *turns])
+        matrices.append(base)
+        names.append(name_of(items[number]))
     raw = ask_teacher(stored, matrices, teacher)  # (n, J, 128)
     write_problems(target.with_name(f"{target.stem.rpartition('_')[0]}_problems.csv"), problems)
     if not stored:
@@ -265,16 +268,17 @@ def prepare_part(items, target: Path, framing, teacher: Teacher, jitters: int, r
     with whole(target.with_suffix(".npy")) as unfinished:
         np.save(unfinished, np.stack(stored))
     with whole(target) as unfinished:  # written last: a part without it is made again
-        np.savez(unfinished, matrices=np.array(matrices, np.float32), raw=raw)
+        np.savez(unfinished, matrices=np.array(matrices, np.float32), raw=raw, names=np.array(names))
 
 
 def ask_teacher(stored: list[np.ndarray], matrices: list, teacher: Teacher, pictures: int = 128) -> np.ndarray:
-    """The teacher's raw numbers for all crops of all pictures: (n, J, 128) float32."""
+    """The teacher's raw numbers for all looks at all pictures: (n, J, 128) float32."""
     raw = []
     for start in range(0, len(stored), pictures):
         some = zip(stored[start : start + pictures], matrices[start : start + pictures], strict=True)
-        crops = [cut(picture, m, teacher.side, teacher.side) for picture, ms in some for m in ms]
-        raw.append(teacher.raw(np.stack(crops)).reshape(-1, len(matrices[0]), teacher.kernel.shape[1]))
+        zooms = [zoom_matrix(teacher.side, zoom) for zoom in LOOKS]
+        crops = [cut(picture, compose(z, m), teacher.side, teacher.side) for picture, m in some for z in zooms]
+        raw.append(teacher.raw(np.stack(crops)).reshape(-1, len(LOOKS), teacher.kernel.shape[1]))
     return np.concatenate(raw) if raw else np.empty((0, 0, 0), np.float32)
 
 
@@ -297,20 +301,24 @@ class Prepared:
         parts: The names of its parts, for example ``"celeba_faces_00003"``.
 
     Attributes:
-        matrices: From each stored picture to the teacher's crops, (n, J, 2, 3).
-        raw: The teacher's raw numbers for these crops, (n, J, 128).
+        matrices: From each stored picture to the teacher's crop, (n, 2, 3).
+        raw: The teacher's raw numbers for its J looks, (n, J, 128).
+        names: ``part/file`` of each picture, (n,).
+        starts: The number of each part's first picture, and n at the end, (parts + 1,).
 
     Raises:
-        BadArgument: If there are no parts.
+        BadArgument: If a part has not been prepared, or none is asked for.
     """
 
     def __init__(self, folder: Path, parts: Sequence[str]):
-        if not parts:
-            raise BadArgument(f"{folder} holds no prepared pictures of the folders asked for")
+        missing = [part for part in parts if not (folder / f"{part}.npz").exists()]
+        if missing or not parts:
+            raise BadArgument(f"{folder} lacks {', '.join(missing) or 'any part that was asked for'}: prepare it first")
         self.pictures = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in parts]
         arrays = [np.load(folder / f"{part}.npz") for part in parts]
         self.matrices = np.concatenate([a["matrices"] for a in arrays])
         self.raw = np.concatenate([a["raw"] for a in arrays])
+        self.names = np.array([f"{part}/{name}" for part, a in zip(parts, arrays, strict=True) for name in a["names"]])
         self.starts = np.cumsum([0, *(len(p) for p in self.pictures)])
 
     def __len__(self) -> int:
@@ -320,6 +328,58 @@ class Prepared:
         """A stored picture, (128, 128, 3)."""
         part = int(np.searchsorted(self.starts, number, side="right")) - 1
         return self.pictures[part][number - self.starts[part]]
+
+    def held_out(self, every: int) -> np.ndarray:
+        """Which pictures are only measured, (n,) bool: one in ``every`` of each part, so other parts change nothing."""
+        row = np.arange(len(self)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        return row % every == 0
+
+
+def people_of(names: Sequence[str], labelled: Sequence[str]) -> np.ndarray:
+    """Who is shown, (n,) str: in labelled folders the file's name up to its first ``_``; elsewhere nobody twice.
+
+    Args:
+        names: (n,), ``part/file``, as in :class:`Prepared`.
+        labelled: Folders whose files are called ``<person>_<picture>``.
+
+    Example:
+        >>> people_of(["a_00000/7_1.jpg", "a_00001/7_2.jpg", "b_00000/7_1.jpg"], ["a"]).tolist()
+        ['a/7', 'a/7', 'b_00000/7_1.jpg']
+    """
+    people = []
+    for name in names:
+        part, _, file = name.partition("/")
+        folder = part.rpartition("_")[0]
+        people.append(f"{folder}/{file.partition('_')[0]}" if folder in labelled else name)
+    return np.array(people)
+
+
+def share_targets(encodings: np.ndarray, people: np.ndarray, share: float, near: float = THRESHOLD) -> np.ndarray:
+    """The targets of the student: encodings, moved towards the mean of the person's pictures.
+
+    A picture that is far from the person's others is probably mislabelled: it keeps its encoding and does not count in
+    the mean.
+
+    Args:
+        encodings: The teacher's, (n, D), unit length.
+        people: Who is shown, (n,).
+        share: 0 leaves the encodings as they are; with 1 all pictures of a person have one target.
+        near: Pictures at this distance or farther from the mean of the person's other pictures count as mislabelled.
+
+    Returns:
+        (n, D), unit length.
+    """
+    _, person, count = np.unique(people, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(count), encodings.shape[1]))
+    np.add.at(sums, person, encodings)
+    others = sums[person] - encodings
+    good = (count[person] > 1) & (np.linalg.norm(others, axis=1) > 1e-6)
+    good[good] = np.linalg.norm(unit_length(others[good]) - encodings[good], axis=1) < near
+    sums[:] = 0
+    np.add.at(sums, person[good], encodings[good])
+    targets = encodings.copy()
+    targets[good] = unit_length((1 - share) * encodings[good] + share * unit_length(sums[person[good]]))
+    return targets
 
 
 def parts_of(folder: Path, names: Sequence[str] | None) -> list[str]:

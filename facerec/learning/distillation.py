@@ -1,14 +1,15 @@
-"""Distillation: a small network learns the encodings of a large one, from faces without labels.
+"""Distillation: a small network learns the encodings of a large one, and the distances among them.
 
-    crop ──────────────────────► teacher ─► encoding ─┐
-                                                      ├─ squared distance ─► the student's step
-    crop ──degrade──► student ─────────────► encoding ┘
+    crop, aligned ────────────────────────► teacher ─► targets ─┐
+                                                                ├─ squared distance + relations ─► the student's step
+    crop ──jitter──mirror──degrade──► student ─────► encodings ─┘
 
-The student sees the teacher's crops as bad photographs, so it learns to encode them as if they were good ones. A
-training is a pure function of its ``Config``: it can be killed at any step and resumed.
+The teacher sees each face well, the student sees a bad photograph of it and learns the encoding of the good one. Small
+faces come first: the network ends in global pooling, so that its weights fit any side, and a face of 64 pixels costs
+less than half of one of 96. A training is a pure function of its ``Config``: it can be killed at any step and resumed.
 
-Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Loshchilov and Hutter, "Decoupled weight
-decay regularization", 2019 (AdamW).
+Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Park et al., "Relational knowledge
+distillation", 2019; Loshchilov and Hutter, "Decoupled weight decay regularization", 2019 (AdamW).
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from facerec._quiet import quietly
 from facerec.errors import BadArgument
 from facerec.learning.augmentation import degrade
 from facerec.learning.checkpoints import Log, load_checkpoint, precision, save_checkpoint
-from facerec.learning.crops import Prepared, Teacher, cut
+from facerec.learning.crops import (
+    Prepared,
+    Teacher,
+    compose,
+    cut,
+    jitter_matrix,
+    people_of,
+    share_targets,
+)
 from inception_blocks_v2 import faceRecoModel
 
 with quietly():
@@ -36,87 +45,125 @@ with quietly():
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stretch of a training.
+
+    Attributes:
+        side: S, the side of the student's faces, in pixels.
+        steps: The number of batches.
+        parts: The prepared parts to learn from.
+    """
+
+    side: int
+    steps: int
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that a training depends on; the same configuration gives the same network.
 
     Attributes:
-        parts: The prepared parts to learn from.
-        side: S, the student's side, in pixels.
-        steps: Batches until the learning rate is zero. This entry alone may change when a training resumes; the rate
-            then follows the new curve, and the result is no longer that of one command.
+        stages: What is shown, one stage after the other.
         batch: Crops per batch.
-        rate: The highest learning rate.
+        rate: The learning rate between warm-up and cool-down.
         warmup: Steps until it is reached.
-        decay: AdamW's weight decay.
+        cooldown: The last steps, in which the rate falls to 0 along half a cosine. Earlier steps do not depend on how
+            many follow: the same beginning serves a short training and a long one.
+        decay: AdamW's weight decay of the kernels.
         average: Momentum of the moving average of the weights.
-        harsh: How bad the photographs are (see ``degrade``).
-        validation: How many pictures are held out.
+        relations: Weight of the second term of :class:`Distillation`.
+        labelled: Folders whose files' names begin with the person (see :func:`people_of`).
+        share: How far the targets of a person's pictures move together (see :func:`share_targets`).
+        harsh: How bad the photographs are (see :func:`degrade`).
+        held_out: One in so many pictures of each part is only measured.
         precision: Keras' dtype policy: ``float32`` or ``mixed_bfloat16``.
-        seed: Seed of the first weights, the order and the degradation.
+        seed: Seed of the first weights, the order, the jitter and the degradation.
     """
 
-    parts: tuple[str, ...]
-    side: int = 96
-    steps: int = 3000
+    stages: tuple[Stage, ...]
     batch: int = 128
-    rate: float = 2e-3
-    warmup: int = 100
-    decay: float = 1e-4
-    average: float = 0.99
-    harsh: float = 1.0
-    validation: int = 512
+    rate: float = 1.5e-3
+    warmup: int = 500
+    cooldown: int = 1000
+    decay: float = 0.02
+    average: float = 0.998
+    relations: float = 10.0
+    labelled: tuple[str, ...] = ()
+    share: float = 0.5
+    harsh: float = 0.7
+    held_out: int = 40
     precision: str = "float32"
     seed: int = 1
 
+    @property
+    def steps(self) -> int:
+        """The number of steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def begin_of(self, stage: int) -> int:
+        """The number of steps before a stage."""
+        return sum(before.steps for before in self.stages[:stage])
+
 
 class Batches:
-    """The crops of each step, a pure function of the seed and the step.
+    """The crops of each step of a stage, a pure function of the seed and the step.
 
     Args:
-        data: The prepared pictures.
+        data: The prepared pictures of the stage.
         teacher: Gives the encodings to learn, and the side of its crops.
         config: The seed, the sizes and the degradation.
+        stage: The number of the stage.
 
     Raises:
         BadArgument: If no picture is left to learn from.
     """
 
-    def __init__(self, data: Prepared, teacher: Teacher, config: Config):
+    def __init__(self, data: Prepared, teacher: Teacher, config: Config, stage: int = 0):
         self.data, self.config, self.teacher_side = data, config, teacher.side
-        self.encodings = teacher.encodings(data.raw)  # (n, J, 128)
-        order = np.random.default_rng([config.seed, 1]).permutation(len(data))
-        self.held_out, self.learned = np.split(order, [config.validation])
-        if len(self.learned) < 1:
-            raise BadArgument(f"{len(data)} pictures, of which {config.validation} are held out: none to learn from")
+        self.stage, self.side, self.first = stage, config.stages[stage].side, config.begin_of(stage)
+        held_out = data.held_out(config.held_out)
+        self.held_out, self.learned = np.flatnonzero(held_out), np.flatnonzero(~held_out)
+        if not len(self.learned):
+            raise BadArgument(f"all {len(data)} pictures are held out (one in {config.held_out}): none to learn from")
+        self.encodings = teacher.encodings(data.raw)  # (n, 128)
+        people = people_of(data.names[self.learned], config.labelled)
+        self.targets = self.encodings.astype(np.float32)
+        self.targets[self.learned] = share_targets(self.encodings[self.learned], people, config.share)
 
-    def numbers(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The pictures of a step, and which crop of each: (B,) and (B,)."""
-        n, crops = len(self.learned), self.encodings.shape[1]
-        at = np.arange(step * self.config.batch, (step + 1) * self.config.batch)
+    def numbers(self, step: int) -> np.ndarray:
+        """The pictures of a step, (B,): each is shown once before any is shown again."""
+        n = len(self.learned)
+        at = (step - self.first) * self.config.batch + np.arange(self.config.batch)
         rounds, rows = at // n, at % n
-        pictures, which = np.empty(len(at), int), np.empty(len(at), int)
+        pictures = np.empty(len(at), int)
         for number in np.unique(rounds):
-            here = rounds == number
-            pictures[here] = np.random.default_rng([self.config.seed, 2, number]).permutation(self.learned)[rows[here]]
-            which[here] = (pictures[here] + number) % crops  # each round shows another crop of each picture
-        return pictures, which
+            order = np.random.default_rng([self.config.seed, 2, self.stage, number]).permutation(self.learned)
+            pictures[rounds == number] = order[rows[rounds == number]]
+        return pictures
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The degraded crops of a step, (B, S, S, 3) float32, and the teacher's encodings, (B, 128)."""
-        pictures, which = self.numbers(step)
+        """The degraded faces of a step, (B, S, S, 3) float32, and their targets, (B, 128)."""
+        pictures = self.numbers(step)
         rng = np.random.default_rng([self.config.seed, 3, step])
-        faces = [degrade(self.crop(p, j), rng, self.config.harsh) for p, j in zip(pictures, which, strict=True)]
-        return np.stack(faces).astype(np.float32), self.encodings[pictures, which]
+        faces = [degrade(self.jittered(picture, rng), rng, self.config.harsh) for picture in pictures]
+        return np.stack(faces).astype(np.float32), self.targets[pictures]
 
-    def crop(self, picture: int, which: int = 0) -> np.ndarray:
-        """The student's view of one crop, (S, S, 3) uint8."""
-        matrix = self.data.matrices[picture, which]
-        return cut(self.data.picture(picture), matrix, self.config.side, self.teacher_side)
+    def jittered(self, picture: int, rng: np.random.Generator) -> np.ndarray:
+        """A face rotated, scaled, shifted and, half of the time, mirrored: (S, S, 3) uint8."""
+        face = self.crop(picture, jitter_matrix(rng, self.teacher_side))
+        return np.ascontiguousarray(face[:, ::-1]) if rng.random() < 0.5 else face
+
+    def crop(self, picture: int, jitter: np.ndarray | None = None) -> np.ndarray:
+        """The student's view of a face, (S, S, 3) uint8; ``jitter`` (2, 3) moves the teacher's crop first."""
+        matrix = self.data.matrices[picture]
+        matrix = matrix if jitter is None else compose(jitter, matrix)
+        return cut(self.data.picture(picture), matrix, self.side, self.teacher_side)
 
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """The held-out pictures, neither jittered nor degraded, and the teacher's encodings."""
+        """The held-out faces, neither jittered nor degraded, (m, S, S, 3), and the teacher's encodings, (m, 128)."""
         faces = np.stack([self.crop(picture) for picture in self.held_out])
-        return faces.astype(np.float32), self.encodings[self.held_out, 0]
+        return faces.astype(np.float32), self.encodings[self.held_out]
 
     def from_step(self, first: int, last: int, ahead: int = 4) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of steps ``first`` … ``last`` − 1, made in a thread while the network computes."""
@@ -169,19 +216,36 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return y
 
 
-def build_student(config: Config, network: Callable[..., keras.Model] = faceRecoModel) -> keras.Model:
-    """Build the student, ready to train: fast batch normalisation, AdamW, squared distance to the teacher."""
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of each step: it rises, stays, and falls to 0 along half a cosine.
+
+    Args:
+        config: ``rate``, ``warmup``, ``cooldown`` and the number of steps.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def __call__(self, step):
+        """The rate of a step, counted from 0."""
+        step = ops.cast(step, "float32")
+        up = ops.minimum(1.0, (step + 1) / max(1, self.config.warmup))
+        begin = self.config.steps - self.config.cooldown
+        down = ops.clip((step - begin) / max(1, self.config.cooldown), 0.0, 1.0)
+        return self.config.rate * up * 0.5 * (1 + ops.cos(np.pi * down))
+
+
+def build_student(config: Config, side: int, network: Callable[..., keras.Model] = faceRecoModel) -> keras.Model:
+    """Build the student for faces of one side, ready to train; the shapes of its weights do not depend on the side."""
     keras.utils.set_random_seed(config.seed)
     with precision(config.precision):
-        model = network(input_shape=(config.side, config.side, 3))
+        model = network(input_shape=(side, side, 3))
         model = keras.models.clone_model(model, clone_function=with_fused_batch_norm)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, config.steps - config.warmup, warmup_target=config.rate, warmup_steps=config.warmup
-    )
     optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
+        Rate(config), weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
     )
-    model.compile(optimizer, loss=squared_distance, jit_compile=xla())
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    model.compile(optimizer, loss=Distillation(config.relations), jit_compile=xla())
     optimizer.build(model.trainable_variables)
     return model
 
@@ -201,9 +265,27 @@ def with_fused_batch_norm(layer: layers.Layer) -> layers.Layer:
     return kind.from_config(layer.get_config())
 
 
-def squared_distance(taught, seen):
-    """The squared Euclidean distance of unit encodings, 2 − 2·cosine: (m, 128), (m, 128) → (m,)."""
-    return ops.sum(ops.square(taught - seen), axis=-1)
+class Distillation(keras.losses.Loss):
+    """The squared distance to the targets, and the squared error of all cosines within the batch.
+
+    Args:
+        relations: Weight of the second term, which without it is about a tenth of the first.
+
+    Source:
+        Park et al., "Relational knowledge distillation", 2019, section 3.2.1, with cosines for distances.
+    """
+
+    def __init__(self, relations: float):
+        super().__init__(name="distillation")
+        self.relations = relations
+
+    def call(self, taught, seen):
+        """The loss of targets and encodings, (m, 128) each and of unit length: (m,)."""
+        loss = ops.sum(ops.square(taught - seen), axis=-1)  # 2 − 2·cosine
+        if self.relations:
+            off = ops.matmul(seen, ops.transpose(seen)) - ops.matmul(taught, ops.transpose(taught))  # (m, m)
+            loss += self.relations * ops.mean(ops.square(off), axis=-1)
+        return loss
 
 
 def averaged_weights(model: keras.Model) -> list[np.ndarray]:
@@ -214,6 +296,32 @@ def averaged_weights(model: keras.Model) -> list[np.ndarray]:
     for variable, value in zip(model.trainable_variables, now, strict=True):
         variable.assign(value)
     return averaged
+
+
+def finished(model: keras.Model, batches: Batches, step: int, settling: int = 50) -> keras.Model:
+    """Give a student the averaged weights, and measure its batch statistics anew.
+
+    The running statistics belong to the weights of the last steps, not to their average.
+
+    Args:
+        model: The student of a training; it changes.
+        batches: What it was shown last.
+        step: How many steps it has been trained.
+        settling: The statistics are the mean over so many batches, those of the last steps.
+
+    Returns:
+        The same model; its batch normalisation is not folded yet.
+    """
+    model.set_weights(averaged_weights(model))
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for number, (faces, _) in enumerate(batches.from_step(max(batches.first, step - settling), step)):
+        for norm in norms:
+            norm.momentum = number / (number + 1)  # so that all batches count alike
+        model(faces, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model
 
 
 def mean_cosine(model: keras.Model, weights: list[np.ndarray], faces: np.ndarray, taught: np.ndarray) -> float:
@@ -227,63 +335,69 @@ def mean_cosine(model: keras.Model, weights: list[np.ndarray], faces: np.ndarray
 
 
 #: The columns of ``log.csv``.
-CURVE = ("step", "pictures", "loss", "rate", "cosine", "watched_cosine")
+CURVE = ("step", "crops", "side", "rate", "loss", "cosine")
 
 
 def train(
-    data: Prepared,
+    source: Path,
     teacher: Teacher,
     config: Config,
     folder: Path,
     every: int = 200,
     stop_after: int | None = None,
-    watched: Prepared | None = None,
     network: Callable[..., keras.Model] = faceRecoModel,
 ) -> keras.Model:
     """Train the student, or resume where the training stopped.
 
     Args:
-        data: The prepared pictures of ``config.parts``.
+        source: The folder of the prepared pictures.
         teacher: Gives the encodings to learn.
         config: Everything that the result depends on.
         folder: The folder of the checkpoint and ``log.csv``.
         every: Steps between two checkpoints.
         stop_after: Stop at this step, with a checkpoint; None trains to the end.
-        watched: More pictures, never learned from: the log has a column for them.
         network: The function that builds the student from ``input_shape``.
 
     Returns:
-        The student with the averaged weights; its batch normalisation is not folded yet.
+        The student as it learns; :func:`finished` makes it ready to use.
 
     Raises:
-        BadArgument: If the folder holds a training with another configuration.
+        BadArgument: If the folder holds a training with another configuration, or pictures are not prepared.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    batches = Batches(data, teacher, config)
-    model = build_student(config, network)
-    first = load_checkpoint(model, folder, asdict(config), may_differ=["steps"])
-    last = min(config.steps, stop_after or config.steps)
     log = Log(folder / "log.csv", CURVE)
+    last = min(config.steps, stop_after or config.steps)
+    for number in range(stage_at(config, last) + 1):
+        model = build_student(config, config.stages[number].side, network)  # the checkpoint carries the weights along
+        done, end = load_checkpoint(model, folder, asdict(config)), min(last, config.begin_of(number + 1))
+        if done < end:
+            batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
+            train_stage(model, batches, done, end, folder, log, every)
+    return model
+
+
+def stage_at(config: Config, step: int) -> int:
+    """The number of the stage that step ``step``, counted from 1, belongs to."""
+    return max(number for number in range(len(config.stages)) if config.begin_of(number) < max(1, step))
+
+
+def train_stage(
+    model: keras.Model, batches: Batches, first: int, last: int, folder: Path, log: Log, every: int
+) -> None:
+    """Train steps ``first`` + 1 … ``last`` of one stage, with a row of the log and a checkpoint every so many steps."""
     log.cut_after(first)
-    sets = {"cosine": batches.validation()}
-    if watched is not None:
-        others = Config(parts=(), side=config.side, validation=min(512, len(watched) - 1), seed=config.seed)
-        sets["watched_cosine"] = Batches(watched, teacher, others).validation()
+    config, validation = batches.config, batches.validation()
     losses: list[float] = []
-    steps = range(first + 1, last + 1)
     with tqdm(total=config.steps, initial=first, desc="distilling", unit="step", mininterval=2) as bar:
-        for step, (faces, taught) in zip(steps, batches.from_step(first, last), strict=True):
-            losses.append(float(np.asarray(model.train_on_batch(faces, taught))))
+        for step, batch in enumerate(batches.from_step(first, last), first + 1):
+            losses.append(float(np.asarray(model.train_on_batch(*batch))))
             model.reset_metrics()
             bar.update()
             if step % every == 0 or step == last:
-                weights = averaged_weights(model)
-                cosines = {name: round(mean_cosine(model, weights, *pair), 5) for name, pair in sets.items()}
-                rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
-                loss = round(float(np.mean(losses)), 6)
-                log.add(step=step, pictures=step * config.batch, loss=loss, rate=f"{rate:.3g}", **cosines)
+                cosine = mean_cosine(model, averaged_weights(model), *validation)
+                row = {"loss": round(float(np.mean(losses)), 6), "cosine": round(cosine, 5)}
+                rate = f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.4g}"
+                log.add(step=step, crops=step * config.batch, side=batches.side, rate=rate, **row)
                 save_checkpoint(model, folder, step, asdict(config))
-                bar.set_postfix(loss=loss, **cosines)
+                bar.set_postfix(row)
                 losses.clear()
-    model.set_weights(averaged_weights(model))
-    return model

@@ -19,6 +19,7 @@ import numpy as np
 
 from facerec._files import in_project
 from facerec._quiet import quietly
+from facerec.encoding import unit_length
 from facerec.errors import BadArgument, run
 from facerec.evaluation import Probability, equal_error, fit_probability
 from facerec.evaluation.lfw import Pairs, find_pictures, person_of, read_pairs
@@ -50,8 +51,7 @@ def raw_model(model: keras.Model) -> keras.Model:
 
 def centre(raw: np.ndarray, mean: np.ndarray, factor: float) -> np.ndarray:
     """Subtract ``factor`` times the mean from raw encodings (m, D) and scale them to unit length."""
-    centred = raw - factor * mean
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    return unit_length(raw - factor * mean)
 
 
 def mean_of_people(raw: np.ndarray, people: np.ndarray) -> np.ndarray:

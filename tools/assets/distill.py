@@ -1,95 +1,148 @@
-"""Distil the residual network into the small Inception FaceNet, from faces without labels.
+r"""Distil the residual network into the small Inception FaceNet.
 
     python tools/assets/distill.py prepare --pictures FOLDER [FOLDER ...] --to datasets/distill
-    python tools/assets/distill.py train --from datasets/distill --steps 3000 --checkpoints checkpoints/generated
+    python tools/assets/distill.py train --from datasets/distill --checkpoints checkpoints/distill \
+        --stage 64 6000 faces --stage 96 2000 faces generated:20 --cooldown 4000
+    python tools/assets/distill.py write --from datasets/distill --checkpoints checkpoints/distill --to build/student
 
-``prepare`` takes folders of pictures, or of the shards of ``tools/assets/make_people.py faces``. It finds the faces,
-cuts several slightly rotated, shifted and scaled crops out of each picture, and asks the teacher (``weights/resnet``)
-for their encodings. ``train`` shows the student the same crops, as bad photographs, and moves its encodings towards the
-teacher's. Both can be killed at any time and started again: ``prepare`` skips finished parts, ``train`` resumes.
+``prepare`` takes folders of pictures, or of the shards of ``tools/assets/make_people.py faces``. It finds the faces and
+asks the teacher (``weights/resnet``) for their encodings, in two looks. ``train`` shows the student each face as a bad
+photograph, rotated, shifted and mirrored, and moves its encoding towards the teacher's. Both can be killed at any time
+and started again: ``prepare`` skips finished parts, ``train`` resumes. A stage that is given a number of parts
+(``generated:20``) can be planned before they are prepared.
 
-At the end ``train`` folds batch normalisation into the convolutions and writes the folder of the network. Calibrate its
-threshold next, with ``tools/assets/calibrate.py``.
+At the end ``train`` writes the folder of the network, with batch normalisation folded into the convolutions; ``write``
+does so for a training that still runs. Calibrate the threshold next, with ``tools/assets/calibrate.py``.
 
 On a machine with a GPU any Keras backend works: ``KERAS_BACKEND=jax python tools/assets/distill.py …``
 
-Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Loshchilov and Hutter,
-"Decoupled weight decay regularization", 2019 (AdamW).
+Source: see ``facerec/learning/distillation.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+#: oneDNN's convolutions do twice as much per second; TensorFlow leaves them off on processors without AVX-512.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 import cv2
+import numpy as np
 
 from facerec._files import ROOT
 from facerec.detection import KEYPOINTS
-from facerec.learning.checkpoints import read_config
+from facerec.errors import BadArgument, run
+from facerec.learning.checkpoints import FILE, load_checkpoint, read_config
 from facerec.learning.crops import Prepared, Teacher, parts_of, prepare
-from facerec.learning.distillation import Config, train
+from facerec.learning.distillation import Batches, Config, Stage, build_student, finished, stage_at, train
 from facerec.learning.folding import fold_batch_norm
-from facerec.networks import load_facenet, save_network
+from facerec.networks import THRESHOLD, load_facenet, save_network
 from inception_blocks_v2 import faceRecoModel
 
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Run ``prepare``."""
-    prepare(args.pictures, args.to, Teacher(load_facenet(args.teacher)), args.jitters, args.seed)
+    prepare(args.pictures, args.to, Teacher(load_facenet(args.teacher)))
 
 
 def run_train(args: argparse.Namespace) -> None:
     """Run ``train``."""
     cv2.setNumThreads(1)  # the network needs the cores
-    begun = read_config(args.checkpoints)  # parts that were prepared later do not join a training that has begun
-    parts = begun["parts"] if begun else parts_of(args.source, args.only)
     options = {key: getattr(args, key) for key in vars(args) if key in Config.__dataclass_fields__}
-    config = Config(parts=tuple(parts), **options)
+    config = Config(stages=tuple(stage_of(words, args.source) for words in args.stage), **options)
     teacher = Teacher(load_facenet(args.teacher))
-    watched = Prepared(args.source, parts_of(args.source, args.watch)) if args.watch else None
-    data = Prepared(args.source, parts)
-    print(f"{len(data):,} pictures × {data.raw.shape[1]} crops; {config.steps:,} steps of {config.batch}")
-    model = train(data, teacher, config, args.checkpoints, args.every, args.stop_after, watched, faceRecoModel)
-    if args.stop_after and args.stop_after < config.steps:
-        return
+    print(f"{config.steps:,} steps of {config.batch}: {config.steps * config.batch:,} crops")
+    train(args.source, teacher, config, args.checkpoints, args.every, args.stop_after, faceRecoModel)
+    if not args.stop_after or args.stop_after >= config.steps:
+        write(args.source, teacher, args.checkpoints, args.to, args.name)
+
+
+def stage_of(words: Sequence[str], source: Path) -> Stage:
+    """A stage as the command line gives it: side, steps and folders, or ``folder:n`` for the first n parts of one."""
+    side, steps, *folders = words
+    if not (side.isdecimal() and steps.isdecimal() and folders):
+        raise BadArgument(f"--stage {' '.join(words)}: expected side, steps and folders, for example 64 3000 faces")
+    parts: list[str] = []
+    for folder in folders:
+        name, _, count = folder.partition(":")
+        numbered = [f"{name}_{number:05d}" for number in range(int(count or 0))]
+        parts += numbered or parts_of(source, [name])
+    return Stage(int(side), int(steps), tuple(parts))
+
+
+def run_write(args: argparse.Namespace) -> None:
+    """Run ``write``."""
+    write(args.source, Teacher(load_facenet(args.teacher)), args.checkpoints, args.to, args.name)
+
+
+def write(source: Path, teacher: Teacher, checkpoints: Path, to: Path, name: str) -> None:
+    """Write the student of a checkpoint as the folder of a network, not calibrated yet.
+
+    Args:
+        source: The folder of the prepared pictures.
+        teacher: The teacher of the training.
+        checkpoints: The folder of the checkpoint.
+        to: The folder of the network.
+        name: The network's name.
+
+    Raises:
+        BadArgument: If there is no checkpoint, or its pictures are not prepared.
+    """
+    made_with = read_config(checkpoints)
+    if made_with is None:
+        raise BadArgument(f"{checkpoints} holds no {FILE}: nothing has been trained there yet")
+    stages = tuple(Stage(stage["side"], stage["steps"], tuple(stage["parts"])) for stage in made_with["stages"])
+    config = Config(**{**made_with, "stages": stages, "labelled": tuple(made_with["labelled"])})
+    with np.load(checkpoints / FILE) as saved:
+        number = stage_at(config, int(saved["step"]))
+    model = build_student(config, config.stages[number].side, faceRecoModel)
+    step = load_checkpoint(model, checkpoints, made_with)
+    batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
+    network = fold_batch_norm(finished(model, batches, step))
     template = {name: tuple(xy) for name, xy in zip(KEYPOINTS, teacher.template.round(6).tolist(), strict=True)}
-    network = fold_batch_norm(model)
-    save_network(network, args.to, name=args.name, template=template, threshold=0.7)
-    print(f"{args.to}: {network.count_params():,} parameters, batch normalisation folded")
+    save_network(network, to, name=name, template=template, threshold=THRESHOLD)
+    print(f"{to}: step {step:,} of {config.steps:,}, {network.count_params():,} parameters, batch normalisation folded")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    first = commands.add_parser("prepare", help="cut crops and ask the teacher")
+    first = commands.add_parser("prepare", help="find faces and ask the teacher")
+    second = commands.add_parser("train", help="train the student, or resume")
+    third = commands.add_parser("write", help="write the network of a training that still runs")
     first.set_defaults(run=run_prepare)
     first.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders of pictures or shards")
     first.add_argument("--to", type=Path, default=ROOT / "datasets" / "distill")
-    first.add_argument("--jitters", type=int, default=4, help="crops per picture")
-    first.add_argument("--seed", type=int, default=1)
-    first.add_argument("--teacher", default="weights/resnet")
-
-    second = commands.add_parser("train", help="train the student, or resume")
     second.set_defaults(run=run_train)
-    second.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
-    second.add_argument("--only", nargs="+", metavar="NAME", help="learn from these prepared folders; default: all")
     second.add_argument(
-        "--watch", nargs="+", metavar="NAME", help="measure on these prepared folders, never learn from them"
+        "--stage",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="WORD",
+        help="side, steps and folders (folder:n for its first n parts); repeat it for the next stage",
     )
-    second.add_argument("--checkpoints", type=Path, required=True, help="folder of the checkpoint and the log")
     second.add_argument("--to", type=Path, default=ROOT / "keras-facenet-h5")
-    second.add_argument("--name", default="Inception FaceNet")
-    second.add_argument("--teacher", default="weights/resnet")
     second.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     second.add_argument("--stop-after", type=int, help="stop at this step, to resume later")
     second.add_argument("--precision", default=Config.precision, choices=["float32", "mixed_bfloat16"])
-    for key in ("side", "steps", "batch", "warmup", "validation", "seed"):
-        second.add_argument(f"--{key}", type=int, default=getattr(Config, key))
-    for key in ("rate", "decay", "average", "harsh"):
+    second.add_argument("--labelled", nargs="+", default=(), help="folders whose files are called <person>_…")
+    for key in ("batch", "warmup", "cooldown", "held_out", "seed"):
+        second.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Config, key))
+    for key in ("rate", "decay", "average", "relations", "share", "harsh"):
         second.add_argument(f"--{key}", type=float, default=getattr(Config, key))
+    third.set_defaults(run=run_write)
+    third.add_argument("--to", type=Path, default=ROOT / "build" / "student")
+    for command in (second, third):
+        command.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
+        command.add_argument("--checkpoints", type=Path, required=True, help="folder of the checkpoint and the log")
+        command.add_argument("--name", default="Inception FaceNet")
+    for command in (first, second, third):
+        command.add_argument("--teacher", default="weights/resnet")
     return parser.parse_args(argv)
 
 
@@ -100,4 +153,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

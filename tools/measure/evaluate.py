@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, write_json, write_table
 from facerec.damage import DAMAGE_LEVELS, damaged
-from facerec.encoding import faces_to_encodings, photos_to_encodings
+from facerec.encoding import faces_to_encodings, photos_to_encodings, unit_length
 from facerec.errors import BadArgument, run
 from facerec.evaluation import (
     bootstrap_accuracy,
@@ -67,13 +67,10 @@ def looks(faces: np.ndarray, model) -> dict[str, np.ndarray]:
     if "trunk" in {layer.name for layer in model.layers}:  # the residual network looks twice by itself
         one = faces_to_encodings(faces, model.get_layer("trunk"))
         bias = np.asarray(model.get_layer("centred").bias)
-        return {"one look": _unit(_unit(one) + bias), "with the mirror image": faces_to_encodings(faces, model)}
+        both = faces_to_encodings(faces, model)
+        return {"one look": unit_length(unit_length(one) + bias), "with the mirror image": both}
     one, other = faces_to_encodings(faces, model), faces_to_encodings(faces[:, :, ::-1], model)
-    return {"one look": one, "with the mirror image": _unit(one + other)}
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+    return {"one look": one, "with the mirror image": unit_length(one + other)}
 
 
 def encode_both_ways(pictures: Mapping[str, Path], model) -> dict[str, dict[str, np.ndarray]]:

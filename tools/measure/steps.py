@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, whole, write_json
 from facerec.detection import KEYPOINTS, TEMPLATE, Point, detect_faces_batch, similarity_transform, warp
-from facerec.encoding import faces_to_encodings
+from facerec.encoding import faces_to_encodings, unit_length
 from facerec.errors import run
 from facerec.evaluation import Interval
 from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
@@ -153,7 +153,7 @@ def combine(looks: Sequence[np.ndarray], step: Step) -> np.ndarray:
     """The encodings (m, D) before centring: the mean of the looks, scaled to unit length unless the step skips that."""
     seen = [one if step.mirrored else one[:1] for one in looks]  # (1 or 2, m, D) each
     mean = np.concatenate(seen).mean(axis=0)
-    return mean / np.linalg.norm(mean, axis=1, keepdims=True) if step.unit_first else mean
+    return unit_length(mean) if step.unit_first else mean
 
 
 @dataclass(frozen=True)

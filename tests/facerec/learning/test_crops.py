@@ -7,22 +7,24 @@ import numpy as np
 import pytest
 
 from facerec.detection import TEMPLATE
+from facerec.encoding import unit_length
 from facerec.errors import BadArgument
 from facerec.learning import crops
 from facerec.learning.crops import (
     Prepared,
     Teacher,
+    compose,
     cut,
     jitter_matrix,
     parts_of,
+    people_of,
     prepare,
+    share_targets,
     store,
     to_template,
+    zoom_matrix,
 )
-from facerec.learning.distillation import (
-    Config,
-)
-from tests.facerec.learning.toys import SIDE, make_face, prepare_toy, small_teacher
+from tests.facerec.learning.toys import PARTS, make_face, prepare_toy, small_teacher
 
 
 @pytest.fixture(scope="module")
@@ -36,34 +38,34 @@ def prepared(teacher, tmp_path_factory):
 
 
 @pytest.fixture
-def setup(prepared, teacher):
-    """What ``train`` takes: data, teacher and a configuration of 6 steps."""
-    parts = parts_of(prepared, ["faces"])
-    config = Config(tuple(parts), side=SIDE, steps=6, batch=4, warmup=2, validation=3, rate=1e-2)
-    return Prepared(prepared, parts), teacher, config
+def data(prepared) -> Prepared:
+    return Prepared(prepared, PARTS)
 
 
-def test_jitter_keeps_its_bounds_and_mirrors_half_of_the_time():
+def test_jitter_keeps_its_bounds():
     rng = np.random.default_rng(1)
     corners = np.array([[0.0, 0.0], [149.0, 149.0]])
-    mirrored = 0
     for _ in range(200):
         m = jitter_matrix(rng, 150)
-        scale = np.sqrt(abs(np.linalg.det(m[:, :2])))
-        assert 0.93 <= scale <= 1.07
+        assert 0.93 <= np.sqrt(np.linalg.det(m[:, :2])) <= 1.07
         middle = (corners.mean(0) @ m[:, :2].T + m[:, 2]) - corners.mean(0)
         assert np.abs(middle).max() <= 0.07 * 150 + 1e-6
-        mirrored += np.linalg.det(m[:, :2]) < 0
-        turn = m[:, :2] @ np.diag([np.sign(np.linalg.det(m[:, :2])), 1])
-        assert abs(np.degrees(np.arctan2(turn[1, 0], turn[0, 0]))) <= 7.0 + 1e-6
-    assert 70 < mirrored < 130
+        assert abs(np.degrees(np.arctan2(m[1, 0], m[0, 0]))) <= 7.0 + 1e-6
 
 
-def test_prepared_numbers_are_the_teachers_for_these_crops(setup):
-    data, teacher, _ = setup
+def test_zoom_keeps_the_centre():
+    m = zoom_matrix(150, 1.1)
+    np.testing.assert_allclose(m @ [74.5, 74.5, 1], [74.5, 74.5])
+    np.testing.assert_allclose(m @ [0, 74.5, 1], [-7.45, 74.5])
+
+
+def test_prepared_numbers_are_the_teachers_for_its_looks(data, teacher):
+    side = teacher.side
     for number in (0, 8, 9, 15):  # both parts
-        crops = [cut(data.picture(number), m, teacher.side, teacher.side) for m in data.matrices[number]]
-        np.testing.assert_allclose(teacher.raw(np.stack(crops)), data.raw[number], atol=1e-5)
+        picture, matrix = data.picture(number), data.matrices[number]
+        larger = compose(zoom_matrix(side, 1.1), matrix)
+        looks = [cut(picture, matrix, side, side), cut(picture, larger, side, side)]
+        np.testing.assert_allclose(teacher.raw(np.stack(looks)), data.raw[number], atol=1e-5)
 
 
 def test_to_template_maps_keypoints_onto_the_template():
@@ -94,12 +96,13 @@ def test_store_pads_small_pictures_with_their_edge():
     np.testing.assert_array_equal(cut(stored, matrix, 150, 150), cut(picture, matrix, 150, 150))
 
 
-def test_prepare_skips_existing_parts_and_rejects_other_settings(prepared, teacher):
+def test_prepare_skips_existing_parts_and_rejects_other_looks(prepared, teacher, monkeypatch):
     before = {file: file.stat().st_mtime_ns for file in prepared.iterdir()}
-    prepare([prepared.parent / "faces"], prepared, teacher, jitters=3, seed=5, part=9)
+    prepare([prepared.parent / "faces"], prepared, teacher, part=9)
     assert before == {file: file.stat().st_mtime_ns for file in prepared.iterdir()}
+    monkeypatch.setattr(crops, "LOOKS", (1.0,))
     with pytest.raises(BadArgument, match="give another --to"):
-        prepare([prepared.parent / "faces"], prepared, teacher, jitters=4, seed=5, part=9)
+        prepare([prepared.parent / "faces"], prepared, teacher, part=9)
 
 
 def test_prepare_reports_a_corrupt_picture(teacher, tmp_path, monkeypatch):
@@ -109,8 +112,8 @@ def test_prepare_reports_a_corrupt_picture(teacher, tmp_path, monkeypatch):
     (tmp_path / "in" / "b.jpg").write_bytes(b"not a picture")
     cv2.imwrite(str(tmp_path / "in" / "c.png"), good[..., ::-1])
     monkeypatch.setattr(crops, "find_framing", lambda pictures: np.array(list(TEMPLATE.values())))
-    prepare([tmp_path / "in"], tmp_path / "to", teacher, jitters=2)
-    assert len(Prepared(tmp_path / "to", ["in_00000"])) == 2
+    prepare([tmp_path / "in"], tmp_path / "to", teacher)
+    assert Prepared(tmp_path / "to", ["in_00000"]).names.tolist() == ["in_00000/a.png", "in_00000/c.png"]
     rows = list(csv.DictReader((tmp_path / "to" / "in_problems.csv").open()))
     assert [row["file"] for row in rows] == ["b.jpg"]
     assert "not a picture" in rows[0]["reason"]
@@ -122,10 +125,33 @@ def test_parts_of_names_a_folder_that_is_not_prepared(prepared):
         parts_of(prepared, ["others"])
 
 
-def test_teacher_computes_encodings_from_prepared_numbers(setup):
-    data, teacher, _ = setup
-    taught = teacher.encodings(data.raw)
-    np.testing.assert_allclose(np.linalg.norm(taught, axis=-1), 1, atol=1e-5)
-    crops = np.stack([cut(data.picture(0), data.matrices[0, 0], teacher.side, teacher.side)])
-    centred = teacher.raw(crops)[0] + teacher.bias
-    np.testing.assert_allclose(taught[0, 0], centred / np.linalg.norm(centred), atol=1e-5)
+def test_parts_that_are_not_prepared_are_named(prepared):
+    with pytest.raises(BadArgument, match="lacks later_00000, later_00001: prepare it first"):
+        Prepared(prepared, ["faces_00000", "later_00000", "later_00001"])
+
+
+def test_teacher_computes_encodings_from_prepared_numbers(data, teacher):
+    together = data.raw[0].sum(axis=0)  # of two looks
+    centred = together / np.linalg.norm(together) + teacher.bias
+    np.testing.assert_allclose(teacher.encodings(data.raw)[0], centred / np.linalg.norm(centred), atol=1e-5)
+
+
+def test_people_are_known_in_labelled_folders_only():
+    names = ["known_00000/7_1.jpg", "known_00001/7_2.jpg", "known_00001/8_1.jpg", "other_00000/7_1.jpg"]
+    assert people_of(names, ["known"]).tolist() == ["known/7", "known/7", "known/8", "other_00000/7_1.jpg"]
+    assert len(set(people_of(names, []))) == 4
+
+
+def test_targets_of_one_person_move_together_and_mislabelled_ones_stay():
+    rng = np.random.default_rng(0)
+    centre, stranger, alone = unit_length(rng.normal(size=(3, 16)))
+    own = unit_length(centre + 0.05 * rng.normal(size=(3, 16)))
+    encodings = np.vstack([own, stranger, alone])
+    people = np.array(["a", "a", "a", "a", "b"])  # the stranger is labelled a
+    shared = share_targets(encodings, people, 1.0)
+    mean = own.mean(axis=0) / np.linalg.norm(own.mean(axis=0))
+    np.testing.assert_allclose(shared[:3], np.tile(mean, (3, 1)))
+    np.testing.assert_array_equal(shared[3:], encodings[3:])
+    half = share_targets(encodings, people, 0.5)
+    np.testing.assert_allclose(half[0], (own[0] + mean) / np.linalg.norm(own[0] + mean))
+    np.testing.assert_allclose(share_targets(encodings, people, 0.0), encodings)

@@ -1,4 +1,4 @@
-"""Distillation at toy size: batches, exact resume, learning, the averaged weights."""
+"""Distillation at toy size: batches, loss and rate, exact resume across stages, learning, the finished network."""
 
 import csv
 from dataclasses import replace
@@ -9,22 +9,23 @@ import numpy as np
 import pytest
 from keras import layers
 
+from facerec.encoding import unit_length
 from facerec.errors import BadArgument
-from facerec.learning.crops import (
-    Prepared,
-    Teacher,
-    cut,
-    parts_of,
-)
+from facerec.learning import distillation
+from facerec.learning.crops import Prepared, Teacher, cut
 from facerec.learning.distillation import (
     Batches,
-    Config,
+    Distillation,
     FusedBatchNormalization,
+    Rate,
+    Stage,
     averaged_weights,
     build_student,
+    finished,
+    stage_at,
     train,
 )
-from tests.facerec.learning.toys import SIDE, prepare_toy, small_student, small_teacher
+from tests.facerec.learning.toys import CONFIG, PARTS, SIDE, prepare_toy, small_student, small_teacher
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,9 @@ def prepared(teacher, tmp_path_factory):
 
 
 @pytest.fixture
-def setup(prepared, teacher):
-    """What ``train`` takes: data, teacher and a configuration of 6 steps."""
-    parts = parts_of(prepared, ["faces"])
-    config = Config(tuple(parts), side=SIDE, steps=6, batch=4, warmup=2, validation=3, rate=1e-2)
-    return Prepared(prepared, parts), teacher, config
+def batches(prepared, teacher) -> Batches:
+    """The batches of the first stage."""
+    return Batches(Prepared(prepared, PARTS), teacher, CONFIG)
 
 
 def weights_of(model):
@@ -53,91 +52,150 @@ def losses_of(folder):
     return [row["loss"] for row in csv.DictReader((folder / "log.csv").open())]
 
 
-def test_student_sees_the_crop_of_the_teacher(setup):
-    data, teacher, config = setup
-    batches = Batches(data, teacher, config)
+def test_student_sees_the_crop_of_the_teacher(batches, teacher):
+    data = batches.data
     for number in range(len(data)):
-        for which in range(3):
-            picture, matrix = data.picture(number), data.matrices[number, which]
-            seen_by_teacher = cut(picture, matrix, teacher.side, teacher.side)
-            seen_by_student = batches.crop(number, which)
-            assert seen_by_student.shape == (SIDE, SIDE, 3)
-            shrunk = cv2.resize(seen_by_teacher, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-            assert np.abs(shrunk.astype(float) - seen_by_student).mean() < 8  # half a pixel, not another crop
+        seen_by_teacher = cut(data.picture(number), data.matrices[number], teacher.side, teacher.side)
+        seen_by_student = batches.crop(number)
+        assert seen_by_student.shape == (SIDE, SIDE, 3)
+        shrunk = cv2.resize(seen_by_teacher, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        assert np.abs(shrunk.astype(float) - seen_by_student).mean() < 8  # half a pixel, not another crop
 
 
-def test_every_round_shows_every_picture_once_with_a_new_crop(setup):
-    batches = Batches(*setup)
-    seen = [tuple(pair) for step in range(13) for pair in zip(*batches.numbers(step), strict=True)]  # 4 rounds of 13
-    rounds = [seen[i : i + 13] for i in range(0, 52, 13)]
-    for one in rounds:
-        assert sorted(picture for picture, _ in one) == sorted(batches.learned)
-    crops = [dict(one) for one in rounds[:3]]
-    for picture in batches.learned:
-        assert {one[picture] for one in crops} == {0, 1, 2}
-    assert not set(batches.held_out) & {picture for picture, _ in seen}
+def test_half_of_the_crops_are_mirrored(batches, monkeypatch):
+    monkeypatch.setattr(distillation, "jitter_matrix", lambda rng, side: np.eye(2, 3))
+    rng, plain = np.random.default_rng(0), batches.crop(3)
+    crops = [batches.jittered(3, rng) for _ in range(200)]
+    mirrored = [(crop == plain[:, ::-1]).all() for crop in crops]
+    assert all((crop == plain).all() != other for crop, other in zip(crops, mirrored, strict=True))
+    assert 70 < sum(mirrored) < 130
 
 
-def test_thread_yields_the_batches_of_its_steps(setup):
-    batches = Batches(*setup)
+def test_every_round_shows_every_picture_once(batches):
+    assert batches.held_out.tolist() == [0, 6, 9, 15]  # one in six of each part
+    seen = np.concatenate([batches.numbers(step) for step in range(12)])  # 4 rounds of 12
+    for one in seen.reshape(4, 12):
+        assert sorted(one) == sorted(batches.learned)
+    assert (seen[:12] != seen[12:24]).any()
+
+
+def test_held_out_pictures_keep_the_teachers_encodings(prepared, teacher):
+    data = Prepared(prepared, PARTS)
+    data.names = np.array([f"faces_00000/one_{i}.jpg" for i in range(len(data))])
+    batches = Batches(data, teacher, replace(CONFIG, labelled=("faces",), share=1.0))
+    np.testing.assert_allclose(batches.targets[batches.held_out], batches.encodings[batches.held_out], atol=1e-6)
+    assert (batches.targets[batches.learned] != batches.encodings[batches.learned].astype(np.float32)).any(axis=1).any()
+
+
+def test_thread_yields_the_batches_of_its_steps(batches):
     for step, (faces, taught) in enumerate(batches.from_step(2, 5), 2):
         again, taught_again = batches.batch(step)
         np.testing.assert_array_equal(faces, again)
         np.testing.assert_array_equal(taught, taught_again)
 
 
-def test_error_in_the_thread_is_raised_to_the_caller(setup, monkeypatch):
-    batches = Batches(*setup)
+def test_error_in_the_thread_is_raised_to_the_caller(batches, monkeypatch):
     monkeypatch.setattr(batches, "batch", lambda step: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         next(batches.from_step(0, 2))
 
 
-def test_training_repeats_and_resumes_exactly(setup, tmp_path):
-    options = {"every": 2, "network": small_student}
+def test_loss_agrees_with_plain_numpy():
+    rng = np.random.default_rng(0)
+    taught, seen = (unit_length(rng.normal(size=(5, 128))).astype("float32") for _ in range(2))
+    expected = []
+    for i in range(5):
+        off = [(float(seen[i] @ seen[j]) - float(taught[i] @ taught[j])) ** 2 for j in range(5)]
+        expected.append(float(((seen[i] - taught[i]) ** 2).sum()) + 3.0 * sum(off) / 5)
+    np.testing.assert_allclose(Distillation(3.0).call(taught, seen), expected, rtol=1e-5)
+    plain = keras.ops.convert_to_numpy(Distillation(0.0).call(taught, seen))
+    np.testing.assert_allclose(plain, ((seen - taught) ** 2).sum(axis=1), rtol=1e-5)
+
+
+def test_rate_rises_stays_and_falls_and_begins_alike_in_a_longer_training():
+    plan = replace(CONFIG, stages=(Stage(SIDE, 100, PARTS),), warmup=10, cooldown=40, rate=0.5)
+    rates = np.array([float(Rate(plan)(step)) for step in range(101)])
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) * 0.05, rtol=1e-6)
+    np.testing.assert_allclose(rates[10:61], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(rates[80], 0.25, rtol=1e-5)
+    assert (np.diff(rates[60:]) < 0).all() and rates[100] == pytest.approx(0, abs=1e-7)
+    longer = replace(plan, stages=(Stage(SIDE, 900, PARTS),))
+    assert [float(Rate(longer)(step)) for step in range(60)] == list(rates[:60])
+
+
+def test_stage_at_counts_steps_from_one():
+    assert [stage_at(CONFIG, step) for step in range(7)] == [0, 0, 0, 0, 0, 1, 1]
+
+
+def test_training_repeats_and_resumes_exactly(prepared, teacher, tmp_path):
+    setup, options = (prepared, teacher, CONFIG), {"every": 1, "network": small_student}
     whole = train(*setup, tmp_path / "whole", **options)
     again = train(*setup, tmp_path / "again", **options)
-    train(*setup, tmp_path / "killed", stop_after=4, **options)
+    for stop in (2, 4, 5):  # within a stage, between two, and within the next
+        train(*setup, tmp_path / "killed", stop_after=stop, **options)
     with (tmp_path / "killed" / "log.csv").open("a") as log:
-        log.write("6,24,0.5,0.1,0.5,\n")  # the kill came after a row, before its checkpoint
+        log.write("6,24,40,0.1,0.5,0.5\n")  # the kill came after a row, before its checkpoint
     killed = train(*setup, tmp_path / "killed", **options)
+    assert len(losses_of(tmp_path / "whole")) == 6
     assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "again") == losses_of(tmp_path / "killed")
+    assert whole.input_shape == (None, SIDE + 8, SIDE + 8, 3)
     for one, two, three in zip(weights_of(whole), weights_of(again), weights_of(killed), strict=True):
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, three)
     with pytest.raises(BadArgument, match="seed 1, not 2"):
-        train(setup[0], setup[1], replace(setup[2], seed=2), tmp_path / "whole", **options)
+        train(prepared, teacher, replace(CONFIG, seed=2), tmp_path / "whole", **options)
 
 
-def test_another_seed_changes_batches_and_weights(setup):
-    data, teacher, config = setup
-    one, two = (Batches(data, teacher, replace(config, seed=seed)) for seed in (1, 2))
-    assert one.batch(0)[0].tobytes() != two.batch(0)[0].tobytes()
-    one, two = (weights_of(build_student(replace(config, seed=seed), small_student)) for seed in (1, 2))
+def test_finished_training_takes_no_more_steps(prepared, teacher, tmp_path, monkeypatch):
+    options = {"every": 3, "network": small_student}
+    done = weights_of(train(prepared, teacher, CONFIG, tmp_path, **options))
+    monkeypatch.setattr(distillation, "train_stage", lambda *args: 1 / 0)
+    again = weights_of(train(prepared, teacher, CONFIG, tmp_path, **options))
+    for one, two in zip(done, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_another_seed_changes_batches_and_weights(batches, teacher):
+    other = Batches(batches.data, teacher, replace(CONFIG, seed=2))
+    assert batches.batch(0)[0].tobytes() != other.batch(0)[0].tobytes()
+    one, two = (weights_of(build_student(replace(CONFIG, seed=seed), SIDE, small_student)) for seed in (1, 2))
     assert any((a != b).any() for a, b in zip(one, two, strict=True))
 
 
-def test_training_approaches_the_teacher(setup, tmp_path):
-    data, teacher, config = setup
-    config = replace(config, steps=60, harsh=0.2, average=0.8)
-    train(data, teacher, config, tmp_path, every=20, network=small_student, watched=data)
+def test_training_approaches_the_teacher(prepared, teacher, tmp_path):
+    config = replace(CONFIG, stages=(Stage(SIDE, 60, PARTS),), cooldown=50, harsh=0.2, average=0.8, relations=1.0)
+    train(prepared, teacher, config, tmp_path, every=20, network=small_student)
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
     assert float(rows[-1]["loss"]) < 0.6 * float(rows[0]["loss"])
     assert float(rows[-1]["cosine"]) > 0.8
-    assert float(rows[-1]["watched_cosine"]) > 0.8
     assert float(rows[-1]["rate"]) == pytest.approx(0, abs=1e-6)
 
 
-def test_averaged_weights_leave_the_model_unchanged(setup, tmp_path):
-    config = replace(setup[2], average=0.0)
-    model = build_student(config, small_student)
-    model.train_on_batch(*Batches(*setup).batch(0))
+def test_averaged_weights_leave_the_model_unchanged(batches):
+    model = build_student(replace(CONFIG, average=0.0), SIDE, small_student)
+    model.train_on_batch(*batches.batch(0))
     before = weights_of(model)
     for now, averaged in zip(before, averaged_weights(model), strict=True):
         np.testing.assert_allclose(averaged, now, atol=1e-6)  # with momentum 0 the average is the weights
     for one, two in zip(before, weights_of(model), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_finished_student_has_averaged_weights_and_the_statistics_of_its_last_batches(batches):
+    model = build_student(CONFIG, SIDE, small_student)
+    for step in range(4):
+        model.train_on_batch(*batches.batch(step))
+    averaged, norm = averaged_weights(model), next(x for x in model.layers if isinstance(x, layers.BatchNormalization))
+    conv = keras.Model(model.input, norm.input)
+    momentum = norm.momentum
+    done = finished(model, batches, 4, settling=3)
+    seen = [np.asarray(conv(batches.batch(step)[0])) for step in (1, 2, 3)]
+    np.testing.assert_allclose(norm.moving_mean, np.mean([x.mean(axis=(0, 1, 2)) for x in seen], axis=0), atol=1e-4)
+    trainable = [variable.path for variable in model.trainable_variables]
+    for variable, value in zip(done.weights, averaged, strict=True):
+        assert variable.path not in trainable or np.array_equal(variable, value)
+    assert norm.momentum == momentum
 
 
 def test_fused_batch_norm_agrees_with_batch_norm():
