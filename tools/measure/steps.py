@@ -202,27 +202,29 @@ class Rates:
         return np.array([(false[equal] + 1 - true[equal]) / 2, true[allowed - 1] if allowed else 0.0])
 
 
+def draw_rates(held: HeldOut, people: int) -> np.ndarray:
+    """Equal error rate and true accepts at FAR, of all people and of SAMPLES bootstrap draws: (1 + SAMPLES, 2)."""
+    rng, rates = np.random.default_rng(0), Rates(held)
+    draws = [np.ones(people), *(rng.multinomial(people, np.full(people, 1 / people)) for _ in range(SAMPLES))]
+    return np.array([rates.at(draw.astype(float)) for draw in draws])
+
+
 def measure(held: Mapping[str, HeldOut], people: int) -> list[dict]:
     """A row per step: equal error rate, true accepts at one false accept in a thousand, and the gains."""
-    rng = np.random.default_rng(0)
-    draws = [np.ones(people), *(rng.multinomial(people, np.full(people, 1 / people)) for _ in range(SAMPLES))]
-    scores = {}
-    for label, one in tqdm(held.items(), desc="drawing people", unit="step"):
-        rates = Rates(one)
-        scores[label] = np.array([rates.at(draw.astype(float)) for draw in draws])  # (1 + SAMPLES, 2)
+    scores = {label: draw_rates(one, people) for label, one in tqdm(held.items(), desc="drawing people", unit="step")}
     rows = []
     for step in (step for step in STEPS if step.label in scores):
         row = {"step": step.label, "kept": step.label == KEPT, "compared_with": step.compared_with or None}
         for i, name in enumerate(("equal_error_rate", f"true_accepts_at_{FAR:g}")):
-            row[name] = asdict(_interval(scores[step.label][:, i]))
+            row[name] = asdict(interval_of(scores[step.label][:, i]))
             if step.compared_with:
                 gain = scores[step.label][:, i] - scores[step.compared_with][:, i]
-                row[f"{name}_gain"] = asdict(_interval(-gain if i == 0 else gain))
+                row[f"{name}_gain"] = asdict(interval_of(-gain if i == 0 else gain))
         rows.append(row)
     return rows
 
 
-def _interval(values: np.ndarray) -> Interval:
+def interval_of(values: np.ndarray) -> Interval:
     """The first value, with the 95 % interval of the others."""
     return Interval(float(values[0]), *(float(q) for q in np.quantile(values[1:], [0.025, 0.975])))
 
