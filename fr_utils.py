@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from facerec._quiet import quietly
+from facerec._quiet import quietly, say
 from facerec.detection import extract_faces, reading_order
 from facerec.encoding import faces_to_encodings, img_to_encoding
 from facerec.enrol import build_database, judge_portraits
@@ -100,7 +100,7 @@ def verify(
     threshold = threshold_for(model, threshold)
     distance = distance_to(image_path, identity, database, model, aligned)
     door_open = distance < threshold
-    print(f"It's {identity}, welcome in!" if door_open else f"It's not {identity}, please go away")
+    say(f"It's {identity}, welcome in!" if door_open else f"It's not {identity}, please go away")
     return distance, door_open
 
 
@@ -135,9 +135,9 @@ def who_is_it(
     names, distances = gallery.nearest(encoding[None])
     distance, name = float(distances[0, 0]), names[0, 0]
     if distance < threshold:
-        print(f"It's {name}, the distance is {distance:.2f}")
+        say(f"It's {name}, the distance is {distance:.2f}")
         return distance, name
-    print("Not in the database.")
+    say("Not in the database.")
     return distance, None
 
 

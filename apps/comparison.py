@@ -18,7 +18,7 @@ from facerec._quiet import quietly
 from facerec.detection import Detection, align_face, detect_faces_batch, no_face_in, pick_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import FaceError
-from facerec.learning.siamese import embedding_of, load_siamese, score_embeddings
+from facerec.learning.siamese import load_siamese, score_all
 from facerec.networks import confidence, info_of, load_facenet, threshold_for
 from facerec.photos import Source, load_image
 
@@ -161,10 +161,9 @@ class Comparer:
 
     def _score(self, photos: Sequence[np.ndarray], detections: Sequence[Detection]) -> float:
         """The twins' score."""
-        embedding = embedding_of(self.twins)
-        faces = _aligned(photos, detections, embedding.input_shape[1]).astype(np.float32) / 255
-        first, second = faces_to_encodings(faces, embedding)
-        return float(score_embeddings(self.twins, first[None], second[None])[0, 0])
+        side = self.twins.input_shape[0][1]
+        faces = _aligned(photos, detections, side).astype(np.float32) / 255
+        return float(score_all(self.twins, faces[:1], faces[1:])[0, 0])
 
 
 def _opened(photo: Source, name: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facerec._files import in_project
+from facerec._quiet import say
 from facerec.errors import BadArgument, EmptyDatabase, run
 from facerec.live.collect import COLLECTED, DETECTORS, Collector, Session, collect_from
 from facerec.live.frames import Frames
@@ -94,13 +95,13 @@ def collect(person: str, source: str, to: Path, detector: str, rate: float) -> N
         with Frames(source, per_second=rate) as frames:
             results = collect_from(frames, collector)
         _print_problems(frames)
-        print(", ".join(f"{count} {reason}" for reason, count in results.most_common()) or "no frames")
+        say(", ".join(f"{count} {reason}" for reason, count in results.most_common()) or "no frames")
     counts = collector.counts()
     if not counts:
-        print("nothing was saved")
+        say("nothing was saved")
         return
-    print(f"{collector.folder}: {counts['anchor']} anchor, {counts['positive']} positive")
-    print(f"next, align them for training: python tools/assets/prepare_people.py preprocess {to} --to {to}_faces")
+    say(f"{collector.folder}: {counts['anchor']} anchor, {counts['positive']} positive")
+    say(f"next, align them for training: python tools/assets/prepare_people.py preprocess {to} --to {to}_faces")
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
@@ -159,7 +160,7 @@ def demo(
             else:
                 write_annotated(frames, viewing, output)
         _print_problems(frames)
-        print(viewing.summary())
+        say(viewing.summary())
 
 
 def open_database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
@@ -189,7 +190,7 @@ def open_database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
         return lasting
     database, unusable = build_database(path, model)
     for file, reason in unusable.itertuples(index=False):
-        print(f"not used: {file}: {reason}")
+        say(f"not used: {file}: {reason}")
     if not database:
         raise EmptyDatabase(f"--database {path} holds no portrait that can be used")
     return database
@@ -197,7 +198,7 @@ def open_database(path: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
 
 def _print_problems(frames: Frames) -> None:
     for name, reason in frames.problems:
-        print(f"not opened: {name}: {reason}")
+        say(f"not opened: {name}: {reason}")
 
 
 if __name__ == "__main__":

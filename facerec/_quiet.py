@@ -1,4 +1,4 @@
-"""Import TensorFlow without the page of messages that it prints about processors and GPUs."""
+"""What reaches the console: not TensorFlow's page of messages, but names in any letters; and no hanging processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,37 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facerec.errors import ForkedProcess
+
 _ONE_AT_A_TIME = threading.RLock()
+
+#: The process in which TensorFlow has computed, once it has.
+_computes_in: int | None = None
+
+
+def say(text: str) -> None:
+    """Print a line; letters that this console can't show become question marks."""
+    try:
+        print(text)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding or "ascii"
+        print(text.encode(encoding, "replace").decode(encoding))
+
+
+def check_process() -> None:
+    """Refuse to compute in a forked copy of a process that has computed: TensorFlow's threads are not in the copy.
+
+    Raises:
+        ForkedProcess: Instead of waiting for those threads for ever.
+    """
+    global _computes_in
+    if _computes_in is None:
+        _computes_in = os.getpid()
+    elif _computes_in != os.getpid():
+        raise ForkedProcess(
+            "this process was forked from one that had already used a network, and would wait for ever; start it with "
+            'multiprocessing.get_context("spawn")'
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ Networks", 2016, in the implementation of the package ``mtcnn``.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections import defaultdict
@@ -22,8 +23,8 @@ from typing import TypedDict
 import cv2
 import numpy as np
 
-from facerec._quiet import quietly
-from facerec.errors import BadArgument, NoFaceFound
+from facerec._quiet import check_process, quietly
+from facerec.errors import BadArgument, BadNetwork, NoFaceFound
 
 Point = tuple[float, float]
 
@@ -133,13 +134,23 @@ def _load_detector():
     The package itself calls them layer by layer, which takes three times as long for a small photo.
     """
     with quietly():  # imported here: aligning faces does not need it
+        import keras
         import tensorflow as tf
         from mtcnn import MTCNN
 
+    if not (tf.executing_eagerly() or tf.inside_function()) or os.environ.get("TF_USE_LEGACY_KERAS", "0") == "1":
+        raise BadNetwork(
+            "MTCNN needs Keras 3 and eager execution: unset TF_USE_LEGACY_KERAS, or leave eager execution on"
+        )
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # Python 3.13 complains about how lz4 closes files
-    try:
+    settings = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:  # under settings of its own, whatever the caller's are
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format("channels_last")
         detector = MTCNN()
     finally:
+        keras.config.set_dtype_policy(settings[0])
+        keras.config.set_image_data_format(settings[1])
         sys.unraisablehook = hook
     for stage, side in zip(detector.stages, (None, 24, 48), strict=True):
         faces = tf.TensorSpec((None, side, side, 3), tf.float32)
@@ -149,6 +160,7 @@ def _load_detector():
 
 def _search(photos: list[np.ndarray]) -> list[list[dict]]:
     """What MTCNN returns for photos of one size."""
+    check_process()
     answers = _detector().detect_faces(photos)
     return answers if answers else [[] for _ in photos]  # it returns [] if no photo has a face
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from facerec._quiet import quietly
+from facerec._quiet import check_process, quietly
 from facerec.detection import (
     Detection,
     align_face,
@@ -62,8 +62,10 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
         Encodings (m, D) float32.
 
     Raises:
-        BadArgument: If the faces do not have the shape that the network takes, or hold anything but finite numbers.
+        BadArgument: If the faces do not have the shape that the network takes, hold anything but finite numbers, or
+            are floats in 0..1: networks of this course scale 0..255 themselves.
         BadNetwork: If the network returns NaN: its weights are unusable.
+        ForkedProcess: In a forked copy of a process that has computed: start it by spawning.
     """
     faces = np.asarray(faces)
     if not np.issubdtype(faces.dtype, np.number) or not np.isfinite(faces).all():
@@ -73,13 +75,21 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
     if faces.ndim != 4 or faces.shape[1:] != model.input_shape[1:]:
         expected = ", ".join(map(str, model.input_shape[1:]))
         raise BadArgument(f"{model.name} takes faces (m, {expected}), not {faces.shape}")
-    encode = _compiled(model)
-    batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
-    encodings = [np.empty((0, model.output_shape[-1]), np.float32), *(np.asarray(encode(batch)) for batch in batches)]
-    encodings = np.concatenate(encodings)
+    if np.issubdtype(faces.dtype, np.floating) and 0 < faces.max(initial=0) <= 1:
+        raise BadArgument(f"faces must be in 0..255; these are floats up to {faces.max():.3g}: multiply them by 255")
+    encodings = in_batches(faces, model, batch_size)
     if not np.isfinite(encodings).all():
         raise BadNetwork(f"{model.name} returns NaN instead of encodings: its weights are unusable")
     return encodings
+
+
+def in_batches(faces: np.ndarray, model: keras.Model, batch_size: int = 64) -> np.ndarray:
+    """What a network returns for faces (m, S, S, 3) in its own range: (m, D) float32."""
+    check_process()
+    encode = _compiled(model)
+    batches = [faces[i : i + batch_size].astype(np.float32) for i in range(0, len(faces), batch_size)]
+    nothing = np.empty((0, model.output_shape[-1]), np.float32)
+    return np.concatenate([nothing, *(np.asarray(encode(batch)) for batch in batches)])
 
 
 def unit_length(x: np.ndarray) -> np.ndarray:

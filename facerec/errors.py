@@ -49,6 +49,10 @@ class TrainingFailed(FaceError):
     """Training failed on the way: the loss became NaN, or all encodings became the same."""
 
 
+class ForkedProcess(FaceError):
+    """The process was forked after TensorFlow had computed in its parent, so nothing can be computed in it."""
+
+
 class NoCamera(FaceError):
     """There is no camera, it may not be used, or it gives no pictures."""
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase, fingerprint_of, mean_encoding
-from facerec.database.entries import other_network, unlabelled
+from facerec.database.entries import check_encodings, other_network, unlabelled
 from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity
 
 with quietly():
@@ -92,8 +92,9 @@ class DictGallery:
     @cached_property
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
         """The names (K,) and their encodings (K, D)."""
-        names = list(self._database)
-        return np.array(names, object), np.stack([self._encoding(name) for name in names])
+        names = np.empty(len(self._database), object)  # np.array would take names that are tuples apart
+        names[:] = list(self._database)
+        return names, np.stack([self._encoding(name) for name in names])
 
     def ready(self) -> DictGallery:
         """Build the matrix."""
@@ -124,14 +125,11 @@ class DictGallery:
     def _encoding(self, identity: str) -> np.ndarray:
         """An entry as (D,), whether it was kept as (D,) or, as in the course, as (1, D)."""
         value = self._database[identity]
-        problem = f"the database's entry for {identity} is not an encoding of {self._network}"
         try:
-            encoding = np.asarray(value, np.float32).reshape(-1)
-        except (TypeError, ValueError) as error:
+            return check_encodings(np.reshape(value, -1), self._dimension, "it")[0]
+        except (BadArgument, TypeError, ValueError) as error:
+            problem = f"the database's entry for {identity} is not an encoding of {self._network}"
             raise BadArgument(f"{problem}: {error}") from error
-        if encoding.shape != (self._dimension,) or not np.isfinite(encoding).all():
-            raise BadArgument(f"{problem}: {np.shape(value)}, expected ({self._dimension},) finite numbers")
-        return encoding
 
 
 class LastingGallery:

@@ -1,10 +1,12 @@
 """Photos: (H, W, 3) uint8 RGB, from anything that holds a picture.
 
-a path, bytes, a file, a PIL image, an array ──load_image──► photo
+a path, bytes, a file, a data URL, a PIL image, an array ──load_image──► photo
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import os
 import re
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from facerec.errors import UnreadableImage
 
-#: Anything that opens a picture: a path, its bytes, a file object, a PIL image, or an array.
+#: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
+
+#: Base64 text shorter than this, in letters, is taken for a path.
+LONGEST_PATH = 1024
 
 #: Larger pictures are refused before they are decoded (a 4 kB file can claim a billion pixels).
 MAX_PIXELS = 64_000_000
@@ -27,18 +32,22 @@ MAX_SIDE = 32_000  # OpenCV can't resample longer ones
 MAX_BYTES = 200_000_000
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # JPEG opens MPO too
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".avif")
+PICTURE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif", ".avif"),
+    *(".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"),
+)
 
 
 def load_image(source: Source) -> np.ndarray:
     """Load a photo from anything that holds one, as upright RGB.
 
-    Phone photos are turned upright (EXIF); grey, palette, 16-bit and CMYK pictures become RGB; transparent pixels
-    become white; of an animation the first frame counts.
+    Phone photos are turned upright (EXIF) and their colours brought to sRGB (ICC); grey, palette, 10- and 16-bit and
+    CMYK pictures become RGB; transparent pixels become white; of an animation the first frame counts.
 
     Args:
-        source: A path, the bytes of a file, a file object, a PIL image, or an array: (H, W), (H, W, 1),
-            (H, W, 3) or (H, W, 4), as uint8, uint16, or floats in 0..1.
+        source: A path, the bytes of a file, a file object (from its beginning), a data URL or the Base64 text of a
+            file, a PIL image, or an array or tensor: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as uint8, uint16, or
+            floats in 0..1.
 
     Returns:
         The photo, (H, W, 3) uint8.
@@ -55,6 +64,8 @@ def load_image(source: Source) -> np.ndarray:
         return _array_to_rgb(source, name)
     if isinstance(source, Image.Image):
         return _decode(source, name)
+    if hasattr(source, "__array__"):  # a tensor of TensorFlow, PyTorch or JAX
+        return _array_to_rgb(np.asarray(source), name)
     try:
         data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source)
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -64,11 +75,10 @@ def load_image(source: Source) -> np.ndarray:
     if len(data) > MAX_BYTES:
         raise UnreadableImage(f"{name} is larger than {MAX_BYTES // 10**6} MB")
     try:
-        with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged metadata
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open(data)
     except Exception as error:  # damaged headers make Pillow raise nearly anything
-        hint = "; save HEIC pictures as JPEG first" if data[4:8] == b"ftyp" else ""
+        film = data[4:8] == b"ftyp" and data[8:12] not in HEIC_BRANDS
+        hint = "; it is a film: take its frames" if film else ""
         raise UnreadableImage(f"{name} is not a picture that can be opened{hint} ({reason_of(error)})") from error
     return _decode(image, name)
 
@@ -79,23 +89,67 @@ def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
 
 
 def describe(source: Any) -> str:
-    """Name a picture for an error message: its path, or its type and size."""
+    """Name a picture for an error message: its path, or its type and size, never the picture itself."""
+    if isinstance(source, str) and _holds_picture(source):
+        return f"a picture as text of {len(source):,} letters"
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source) or "an empty path"
-    if isinstance(source, np.ndarray):
-        return f"an array {source.shape}"
+        path = os.fspath(source) or "an empty path"
+        return path if len(path) <= LONGEST_PATH else f"{path[:60]}… ({len(path):,} letters)"
     if isinstance(source, bytes):
         return f"a picture of {len(source):,} bytes"
+    if hasattr(source, "shape") and hasattr(source, "__array__"):
+        return f"{'an array' if isinstance(source, np.ndarray) else 'a tensor'} {tuple(source.shape)}"
     return str(getattr(source, "filename", None) or getattr(source, "name", None) or f"a {type(source).__name__}")
 
 
+def _holds_picture(text: str) -> bool:
+    """Whether a text is a picture rather than the path of one: a data URL, or long Base64."""
+    return text[:5].lower() == "data:" or (
+        len(text) > LONGEST_PATH and re.fullmatch(r"[A-Za-z0-9+/=\s_-]+", text) is not None
+    )
+
+
 def _read(source: Any) -> bytes:
+    """The bytes of a file: of a path, of a file object from its beginning, or of Base64 text."""
+    if isinstance(source, str) and _holds_picture(source):
+        return _from_base64(source)
     if hasattr(source, "read"):
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)  # it may have been read before
         return source.read(MAX_BYTES + 1)
     if Path(source).exists() and not Path(source).is_file():
         raise OSError("it is not a file")
     with open(source, "rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of a data URL, or of Base64 text in either alphabet."""
+    header, comma, rest = text.partition(",") if text[:5].lower() == "data:" else ("data:;base64", ",", text)
+    if not comma or not header.lower().endswith(";base64"):
+        raise ValueError("it is not a data URL with Base64")
+    try:
+        letters = "".join(rest.split()).translate(str.maketrans("-_", "+/"))
+        return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"its Base64 is damaged: {error}") from error
+
+
+#: What the eighth to eleventh byte of a HEIC file are.
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open a picture of one of :data:`FORMATS`, or HEIC; its pixels are not decoded yet."""
+    formats = FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        from pillow_heif import register_heif_opener  # the first of them loads the decoder
+
+        register_heif_opener()
+        formats = ("HEIF", "AVIF")
+    with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged metadata
+        warnings.simplefilter("ignore")
+        return Image.open(io.BytesIO(data), formats=formats)
 
 
 def reason_of(error: Exception) -> str:
@@ -138,10 +192,26 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         return _array_to_rgb(pixels.clip(0, 65535).astype(np.uint16 if deep else np.uint8), name)
     if image.mode == "F":
         return _array_to_rgb(np.asarray(image), name)
+    image = _to_srgb(image)
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Bring colours that a camera or editor described by a profile, such as Display P3, to sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image  # the profile is damaged, or one of other colours: take the pixels as they are
 
 
 def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
@@ -149,7 +219,8 @@ def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
-        raise UnreadableImage(f"{name} is not a picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+        hint = "; its channels must come last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise UnreadableImage(f"{name} is not a picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4){hint}")
     if array.shape[0] * array.shape[1] > MAX_PIXELS or max(array.shape) > MAX_SIDE:
         raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, or {MAX_SIDE:,} in a row")
     array = _to_uint8(array, name)

@@ -153,8 +153,8 @@ def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarr
     try:
         return load_image(data)
     except FaceError:
-        hint = "Please save HEIC pictures as JPEG first." if data[4:8] == b"ftyp" else "Is it a complete photo?"
-        raise Problem(422, "unreadable", f"{_start(name)} can't be opened. {hint}", picture) from None
+        text = f"{_start(name)} can't be opened. Is it a complete photo?"
+        raise Problem(422, "unreadable", text, picture) from None
 
 
 @dataclass(frozen=True)

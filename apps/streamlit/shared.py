@@ -36,8 +36,8 @@ with quietly():
 
 IMAGES = ROOT / "images"
 
-#: The files that may be uploaded; the error for a HEIC file says how to convert it.
-ENDINGS = [ending.removeprefix(".") for ending in (*PICTURE_ENDINGS, ".heic")]
+#: The files that may be uploaded.
+ENDINGS = [ending.removeprefix(".") for ending in PICTURE_ENDINGS]
 
 #: How many pictures are opened and searched at once, in all sessions: a large one takes a lot of memory.
 TURNS = threading.BoundedSemaphore(2)

@@ -120,24 +120,28 @@ def one_person_pairs(
     Args:
         same: Pairs of the person's pictures.
         own: The person's pictures for the different pairs, used in turn.
-        others: Pictures of other people; as many as there are same pairs are drawn, each once.
-        times: How often each same pair appears (augmentation makes it look different each time).
-        seed: Seed of the draw of others.
+        others: Pictures of other people, of which each is used once at most. If there are fewer of them than same
+            pairs, as many same pairs are drawn.
+        times: How often each same pair appears, if there are others enough (augmentation makes it look different each
+            time).
+        seed: Seed of the draw.
 
     Returns:
         A table with ``picture_1``, ``picture_2`` and ``same``, as many same pairs as different ones.
 
     Raises:
-        BadArgument: If there are too few others.
+        BadArgument: If there are no same pairs, or no others.
     """
-    count = len(same) * times
-    if not 1 <= count <= len(others):
-        raise BadArgument(
-            f"{len(same)} same pairs, {times} times each, need as many pictures of others; there are {len(others)}"
-        )
-    chosen = np.asarray(others)[np.random.default_rng(seed).choice(len(others), count, replace=False)]
+    if not len(same) or not len(others):
+        raise BadArgument(f"{len(same)} same pairs and {len(others)} pictures of others: both are needed")
+    rng = np.random.default_rng(seed)
+    repeated = [*same] * max(1, min(times, len(others) // len(same)))
+    count = min(len(repeated), len(others))
+    chosen = np.asarray(others)[rng.choice(len(others), count, replace=False)]
+    if count < len(repeated):
+        repeated = [repeated[i] for i in sorted(rng.choice(len(repeated), count, replace=False))]
     different = list(zip(np.resize(own, count), chosen, strict=True))
-    table = pd.DataFrame([*same] * times + different, columns=["picture_1", "picture_2"])
+    table = pd.DataFrame([*repeated, *different], columns=["picture_1", "picture_2"])
     return table.assign(same=np.arange(len(table)) < count)
 
 

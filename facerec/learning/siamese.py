@@ -23,6 +23,7 @@ import numpy as np
 from facerec._files import in_project, sha256_of, write_json
 from facerec._quiet import quietly
 from facerec.detection import extract_face
+from facerec.encoding import in_batches
 from facerec.errors import BadArgument, BadNetwork
 from facerec.learning.checkpoints import save_model
 from facerec.learning.datasets import read_picture
@@ -219,8 +220,14 @@ def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> n
 
     Returns:
         Scores (m, n) in 0..1.
+
+    Raises:
+        BadArgument: If faces are not in 0..1, for example in 0..255 as ``faces_to_encodings`` takes them.
     """
-    first, second = (embedding_of(model).predict(faces, batch_size=64, verbose=0) for faces in (faces_1, faces_2))
+    for faces in (faces_1, faces_2):
+        if np.size(faces) and not 0 <= np.min(faces) <= np.max(faces) <= 1:
+            raise BadArgument(f"faces must be in 0..1; these reach {np.max(faces):.4g}: divide pixels by 255")
+    first, second = (in_batches(np.asarray(faces), embedding_of(model)) for faces in (faces_1, faces_2))
     return score_embeddings(model, first, second)
 
 

@@ -240,7 +240,7 @@ def train_for_one(
     ends = np.round(np.cumsum(OWN_SHARES[:2]) * len(own)).astype(int)
     learned, stopped, later = np.split(np.asarray(own, object), ends)
     same = list(combinations(learned, 2))
-    pairs = one_person_pairs(same, learned, others[0].picture, min(5, len(others[0]) // len(same)))
+    pairs = one_person_pairs(same, learned, others[0].picture, times=5)
     checked = one_person_pairs(list(product(learned, stopped)), learned, others[1].picture)
     plan = plan or SiamesePlan(epochs=12, batch=min(32, len(pairs)), rate=1e-3, decay=0.8, moved=True)
     model, _ = train_siamese(PairFaces(pairs, plan.side), PairFaces(checked, plan.side), plan, folder, progress)

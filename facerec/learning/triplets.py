@@ -73,7 +73,13 @@ def _three_of_a_shape(y_pred: Sequence[Tensor]) -> list[Tensor]:
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len(tensors) != 3 or len(set(shapes)) != 1 or not shapes[0]:
         raise BadArgument(f"y_pred must be [anchor, positive, negative], three tensors of one shape, not {shapes}")
-    return tensors
+    return _as_floats(tensors)
+
+
+def _as_floats(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors as floating-point numbers of one kind, the most precise among them."""
+    kind = keras.backend.result_type(*(tensor.dtype for tensor in tensors), float)
+    return [ops.cast(tensor, kind) for tensor in tensors]
 
 
 class Mined(NamedTuple):
@@ -101,7 +107,7 @@ def squared_distances(encodings: Tensor) -> Tensor:
         >>> ops.convert_to_numpy(squared_distances([[0.0, 1.0], [1.0, 0.0]])).tolist()
         [[0.0, 2.0], [2.0, 0.0]]
     """
-    encodings = ops.convert_to_tensor(encodings)
+    (encodings,) = _as_floats([ops.convert_to_tensor(encodings)])
     lengths = ops.sum(ops.square(encodings), axis=1)  # (m,)
     products = ops.matmul(encodings, ops.transpose(encodings))  # (m, m)
     return ops.maximum(lengths[:, None] + lengths[None] - 2 * products, 0.0)

@@ -1,6 +1,6 @@
 """The frames of a camera, a video or a folder of pictures, all read alike.
 
-camera 0, film.mp4, pictures/ ──Frames──► (H, W, 3) uint8 RGB, one after the other
+camera 0, rtsp://…, film.mp4, pictures/ ──Frames──► (H, W, 3) uint8 RGB, one after the other
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -15,20 +16,35 @@ import numpy as np
 from facerec.errors import BadArgument, FaceError, NoCamera, UnreadableImage
 from facerec.photos import PICTURE_ENDINGS, load_image
 
+#: How long a network camera may take to answer, and to send the next picture, in milliseconds.
+WAIT = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000)
+
+
+def without_password(address: str) -> str:
+    """An address without the name and password in it, for errors and logs.
+
+    Example:
+        >>> without_password("rtsp://admin:secret@10.0.0.7:554/stream?key=secret")
+        'rtsp://10.0.0.7:554/stream'
+    """
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
 
 class Frames:
     """The frames of a camera, a video file or a folder of pictures, one after the other.
 
     Args:
-        source: The number of a webcam (0 is the first), the path of a video, or a folder of pictures.
+        source: The number of a webcam (0 is the first), the address of a network camera (``rtsp://…``, ``http://…``),
+            the path of a video, or a folder of pictures.
         per_second: The most frames to take from a second of video; the others are skipped. None takes all.
 
     Attributes:
-        is_live: Whether it is a webcam, which never ends.
+        is_live: Whether it is a camera, which never ends.
         problems: (name, reason) of every picture of a folder that could not be opened.
 
     Raises:
-        NoCamera: If there is no webcam of that number, or it gives no picture.
+        NoCamera: If there is no camera of that number or at that address, or it gives no picture.
         UnreadableImage: If the video can't be read.
         BadArgument: If there is no such file, the folder holds no pictures, or ``per_second`` is not positive.
 
@@ -41,13 +57,18 @@ class Frames:
     def __init__(self, source: int | str | os.PathLike, per_second: float | None = None):
         if per_second is not None and not per_second > 0:
             raise BadArgument(f"per_second={per_second}: frames per second, more than 0")
-        self.is_live = isinstance(source, int) or str(source).isdecimal()
+        address = str(source) if "://" in str(source) else ""
+        self.is_live = isinstance(source, int) or str(source).isdecimal() or bool(address)
         self.per_second, self.problems = per_second, []
         self._capture, self._pictures = None, []
         path = Path(source) if not self.is_live else None
-        if self.is_live:
-            self._capture = cv2.VideoCapture(int(source))
+        if address:
+            self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, WAIT)
             if not self._capture.isOpened():
+                raise NoCamera(f"no camera answers at {without_password(address)}")
+        elif self.is_live:
+            self._capture = cv2.VideoCapture(int(source)) if int(source) >= 0 else None
+            if self._capture is None or not self._capture.isOpened():
                 raise NoCamera(
                     f"there is no camera {source}, or another program is using it, or this one is not allowed to"
                 )

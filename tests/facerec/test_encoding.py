@@ -76,6 +76,13 @@ def test_faces_to_encodings_rejects_other_shapes(small_network, shape):
         faces_to_encodings(np.zeros(shape), small_network)
 
 
+def test_faces_to_encodings_rejects_faces_in_0_to_1(small_network):
+    faces = np.random.default_rng(0).uniform(0, 1, (2, 8, 8, 3))
+    with pytest.raises(BadArgument, match="must be in 0..255; these are floats up to .*: multiply them by 255"):
+        faces_to_encodings(faces, small_network)
+    assert faces_to_encodings((faces * 255).astype(np.uint8) // 255, small_network).shape == (2, 128)  # nearly black
+
+
 def test_photos_to_encodings_survives_bad_photos(images, photos, network, database):
     sources = [images / "lena.jpg", b"no picture", BLANK, photos["jun"], images / "nobody.jpg"]
     encodings, problems = photos_to_encodings(iter(sources), network)

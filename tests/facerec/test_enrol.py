@@ -118,14 +118,14 @@ def test_build_database_shows_progress_on_stderr_only(tmp_path, images, network,
     assert capsys.readouterr().err == ""
 
 
-def test_build_database_reports_heic_and_composes_letters(images, network, tmp_path):
+def test_build_database_reports_a_damaged_file_and_composes_letters(images, network, tmp_path):
     shutil.copy(images / "lena.jpg", tmp_path / unicodedata.normalize("NFD", "josé.jpg"))
     shutil.copy(images / "mei.jpg", tmp_path / "Camera_9.JPG")
     (tmp_path / "otto.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (tmp_path / "notes.md").write_text("not a portrait")
     database, unusable = build_database(tmp_path, network, progress=False)
     assert list(database) == [unicodedata.normalize("NFC", "josé")]
-    assert unusable.file.tolist() == ["otto.heic"] and "save HEIC pictures as JPEG" in unusable.reason[0]
+    assert unusable.file.tolist() == ["otto.heic"] and "not a picture that can be opened" in unusable.reason[0]
 
 
 def test_build_database_into_a_lasting_one_keeps_photos_and_resumes(images, network, database, tmp_path):

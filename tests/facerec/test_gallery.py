@@ -52,6 +52,7 @@ BAD_ENTRIES = {
     "nothing": None,
     "text": "lena",
     "ragged": [[1.0], [1.0, 2.0]],
+    "not of unit length": np.full(128, 0.125),
 }
 
 
@@ -66,6 +67,12 @@ def test_bad_entries_are_named_in_the_error(network, database, entry):
     ):
         with pytest.raises(BadArgument, match="the database's entry for eve is not an encoding of resnet"):
             decide()
+
+
+def test_names_may_be_tuples(images, network, database):
+    known = {("known", name): encoding for name, encoding in database.items()}
+    assert who_is_it(images / "camera_0.jpg", known, network)[1] == ("known", "lena")
+    assert identify(images / "camera_0.jpg", known, network).identity[0] == ("known", "lena")
 
 
 def portraits(folder: Path, *files: tuple[str, Path | bytes]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import struct
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image
+import tensorflow
+from PIL import Image, ImageCms
 
 from facerec import photos
 from facerec.errors import UnreadableImage
@@ -44,6 +47,12 @@ def check_picture(photo: np.ndarray, expected: np.ndarray, tolerance: float = 0)
     assert np.abs(photo.astype(float) - expected).max() <= tolerance
 
 
+def read_once(path: Path) -> io.BufferedReader:
+    file = path.open("rb")
+    file.read()
+    return file
+
+
 SOURCES = {
     "a path as text": lambda path: str(path),
     "a path": lambda path: path,
@@ -56,6 +65,9 @@ SOURCES = {
     "an array": lambda path: np.array(Image.open(path)),
     "a read-only array": lambda path: np.asarray(Image.open(path)),
     "a Fortran array": lambda path: np.asfortranarray(Image.open(path)),
+    "a file that was read before": lambda path: read_once(path),
+    "a data URL": lambda path: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+    "a tensor": lambda path: tensorflow.constant(np.array(Image.open(path))),
     "every second pixel of an array": lambda path: np.array(Image.open(path)).repeat(2, axis=1)[:, ::2],
 }
 
@@ -308,7 +320,8 @@ BROKEN_FILES = {
     "a small bomb": (png_that_claims(8_001, 8_000), "has 8001×8000 pixels; more than 64 million, or 32,000"),
     "a PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n", "is not a picture that can be opened"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture that can be opened"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "save HEIC pictures as JPEG first"),
+    "a damaged HEIC file": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "is not a picture that can be opened"),
+    "a film": (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(99), "it is a film: take its frames"),
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a picture that can be opened"),
     "floats over 1 in a TIFF": (encoded(Image.fromarray(np.float32(GREY)), "TIFF"), "holds floats outside 0..1"),
 }
@@ -323,6 +336,76 @@ def test_load_image_rejects_files_that_are_not_pictures(tmp_path, data, reason):
             load_image(source)
     with pytest.raises(UnreadableImage, match=f"^a picture of {len(data):,} bytes .*({reason})"):
         load_image(data)
+
+
+def heic(image: Image.Image, **options) -> bytes:
+    """The bytes of a HEIC file, as phones write them."""
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, quality=100, chroma=444, **options)
+    return file.getvalue()
+
+
+SOFT = cv2.resize(RGB, (96, 64), interpolation=cv2.INTER_CUBIC)  # even sides, and nothing that compression loses
+
+
+def test_load_image_opens_heic_files_upright():
+    check_picture(load_image(heic(Image.fromarray(SOFT))), SOFT, tolerance=8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to see it upright
+    pillow_heif.register_heif_opener()
+    lying = encoded(Image.fromarray(SOFT), "HEIF", quality=100, chroma=444, exif=exif.tobytes())
+    check_picture(load_image(lying), np.rot90(SOFT, -1), tolerance=8)
+
+
+def test_load_image_opens_heic_files_of_ten_bits():
+    deep = (SOFT.astype(np.uint16) << 8) | SOFT
+    file = io.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (96, 64), deep.tobytes()).save(file, quality=100, chroma=444)
+    assert pillow_heif.open_heif(file, convert_hdr_to_8bit=False).mode == "RGB;16"
+    check_picture(load_image(file.getvalue()), SOFT, tolerance=8)
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the names of its red and its blue exchanged."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for tag, other in ((b"rXYZ", b"bXYZ"), (b"rTRC", b"bTRC")):
+        at, there = data.index(tag), data.index(other)
+        data[at : at + 4], data[there : there + 4] = other, tag
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+
+
+def test_load_image_brings_the_colours_of_a_profile_to_srgb():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    image = Image.fromarray(SOFT)
+    check_picture(load_image(encoded(image, "PNG", icc_profile=srgb.tobytes())), SOFT)
+    check_picture(load_image(encoded(image, "PNG", icc_profile=b"damaged")), SOFT)
+    check_picture(load_image(encoded(image, "PNG", icc_profile=lab.tobytes())), SOFT)  # of other colours: left alone
+    wide = load_image(encoded(image, "PNG", icc_profile=swapped_profile()))
+    np.testing.assert_allclose(wide[..., [2, 1, 0]].astype(int), SOFT, atol=3)
+
+
+def test_long_base64_is_a_picture_and_never_part_of_an_error(tmp_path):
+    data = encoded(Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)), "PNG")
+    for text in (base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode().rstrip("=")):
+        assert load_image(text).shape == (40, 40, 3)
+        with pytest.raises(UnreadableImage) as caught:
+            load_image(text[:-2000])
+        assert len(str(caught.value)) < 200
+    for text, reason in (
+        ("data:image/png;base64,@@", "its Base64 is damaged"),
+        ("data:text/plain,hello", "not a data URL"),
+    ):
+        with pytest.raises(UnreadableImage, match=reason):
+            load_image(text)
+    with pytest.raises(UnreadableImage) as caught:
+        load_image("folder/" * 400)
+    assert len(str(caught.value)) < 300
+
+
+def test_channels_first_are_named():
+    with pytest.raises(UnreadableImage, match="its channels must come last"):
+        load_image(np.zeros((3, 40, 40), np.uint8))
 
 
 def closed_file() -> io.BytesIO:

@@ -333,7 +333,7 @@ def test_close_answer_names_its_side(network, comparer):
         (LENA, BLANK, 422, "no-face", 1, "No face in the second picture (160×120)"),
         (b"nonsense", LENA, 422, "unreadable", 0, "The first picture can't be opened"),
         (LENA, LENA[:2000], 422, "unreadable", 1, "The second picture can't be opened"),
-        (LENA, b"\0\0\0\x18ftypheic", 422, "unreadable", 1, "save HEIC pictures as JPEG first"),
+        (LENA, b"\0\0\0\x18ftypheic", 422, "unreadable", 1, "Is it a complete photo?"),
         (b"", LENA, 400, "missing", 0, "The first picture is missing"),
     ],
 )

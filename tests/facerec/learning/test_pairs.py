@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -163,10 +164,19 @@ def test_one_person_pairs_are_balanced_and_use_each_stranger_once():
     different = pairs[~pairs.same]
     assert different.picture_2.is_unique and set(different.picture_2) <= set(others)
     assert set(different.picture_1) == set(own)
-    with pytest.raises(
-        BadArgument, match="3 same pairs, 999 times each, need as many pictures of others; there are 1928"
-    ):
-        one_person_pairs(same, own, others, times=999)
+    with pytest.raises(BadArgument, match="3 same pairs and 0 pictures of others: both are needed"):
+        one_person_pairs(same, own, others[:0])
+
+
+@pytest.mark.parametrize(("own", "others", "count"), [(10, 40, 40), (12, 640, 330), (60, 640, 640), (3, 2, 2)])
+def test_one_person_pairs_draw_as_many_as_the_others_allow(own, others, count):
+    """Pairs grow with the square of the pictures, others do not."""
+    own, others = [f"own {i}" for i in range(own)], [f"other {i}" for i in range(others)]
+    same = list(combinations(own, 2))
+    pairs = one_person_pairs(same, own, others, times=5)
+    kept = list(zip(pairs.picture_1[pairs.same], pairs.picture_2[pairs.same], strict=True))
+    assert len(pairs) == 2 * count and pairs.same.sum() == count and set(kept) <= set(same)
+    assert pairs.picture_2[~pairs.same].is_unique and max(Counter(kept).values()) <= 5
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def test_large_windows_penalises_its_first_convolution_only():
 
 
 def test_twins_share_every_weight():
+    keras.utils.set_random_seed(0)
     model = make_siamese("compact", 32)
     embedding = make_embedding("compact", 32)
     assert model.count_params() == embedding.count_params() + 129
@@ -117,6 +118,12 @@ def test_score_all_scores_like_single_pairs():
     one, other = (rng.uniform(0, 1, (m, 32, 32, 3)).astype("float32") for m in (3, 4))
     expected = model([np.repeat(one, 4, axis=0), np.tile(other, (3, 1, 1, 1))])
     np.testing.assert_allclose(score_all(model, one, other), np.reshape(expected, (3, 4)), atol=1e-5)
+
+
+def test_score_all_rejects_faces_in_0_to_255():
+    model, faces = make_siamese("compact", 32), np.full((2, 32, 32, 3), 255, np.float32)
+    with pytest.raises(BadArgument, match="faces must be in 0..1; these reach 255: divide pixels by 255"):
+        score_all(model, faces / 255, faces)
 
 
 def test_load_siamese_returns_the_saved_network_and_threshold(tmp_path):

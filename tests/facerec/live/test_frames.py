@@ -1,5 +1,8 @@
 """Frames come alike from a video, a folder and a camera, and errors name the source."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import cv2
 import numpy as np
 import pytest
@@ -76,10 +79,51 @@ def test_camera_that_stops_raises_no_camera(monkeypatch, count, reason):
         next(film)
 
 
-@pytest.mark.parametrize("number", [63, "63"])
+@pytest.mark.parametrize("number", [63, "63", -1])
 def test_missing_camera_is_named(number):
-    with pytest.raises(NoCamera, match="there is no camera 63"):
+    with pytest.raises(NoCamera, match=f"there is no camera {number}"):
         Frames(number)
+
+
+class Sender(BaseHTTPRequestHandler):
+    """Sends three JPEGs one after the other, as cameras do that call it Motion JPEG."""
+
+    picture = cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 120, np.uint8))[1].tobytes()
+
+    def do_GET(self):
+        self.send_response(200 if "missing" not in self.path else 404)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
+        for _ in range(3):
+            self.wfile.write(part % (len(self.picture), self.picture))
+
+    def log_message(self, *what):
+        """Not into the tests' output."""
+
+
+@pytest.fixture
+def served():
+    """The address of a network camera on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/camera"
+        server.shutdown()
+
+
+def test_network_camera_gives_frames_until_it_stops(served):
+    seen: list[tuple[int, ...]] = []
+    with Frames(served) as frames, pytest.raises(NoCamera, match="no more pictures"):
+        assert frames.is_live and len(frames) == 0
+        seen.extend(frame.shape for frame in frames)
+    assert len(seen) > 1 and set(seen) == {(480, 640, 3)}
+
+
+def test_address_in_an_error_has_no_password(served):
+    address = served.replace("http://", "http://admin:secret@") + "_missing?key=secret"
+    with pytest.raises(NoCamera, match=r"no camera answers at http://127\.0\.0\.1:\d+/") as caught:
+        Frames(address)
+    assert "secret" not in str(caught.value)
 
 
 def test_errors_name_the_source(tmp_path):
