@@ -6,7 +6,7 @@ photos ──find_faces──► faces (m, S, S, 3) ──faces_to_encodings─�
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -115,7 +115,7 @@ def photos_to_encodings(
     aligned: bool = False,
     which: str = "largest",
     progress: bool = False,
-    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
+    seen: Callable[[int, Found], None] | None = None,
 ) -> tuple[np.ndarray, dict[int, FaceError]]:
     """Encode one face of each of many photos; a bad photo does not stop the others.
 
@@ -125,7 +125,7 @@ def photos_to_encodings(
         aligned: True if the pictures are aligned faces already.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
         progress: True for a progress bar.
-        seen: Called for each photo in which a face was found, with its number, the photo and the detection.
+        seen: Called for each photo in which a face was found, with its number and what was found.
 
     Returns:
         encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
@@ -152,40 +152,55 @@ def _faces_of(
     info: FaceNetInfo,
     aligned: bool,
     which: str,
-    seen: Callable[[int, np.ndarray, Detection], None] | None = None,
+    seen: Callable[[int, Found], None] | None = None,
     first: int = 0,
 ) -> list[np.ndarray | FaceError]:
     """One aligned face of each photo, or its error; ``seen`` gets their numbers, counted from ``first``."""
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]
         return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
-    faces: list[np.ndarray | FaceError] = find_faces(sources, which)
+    faces: list[Any] = find_faces(sources, which)
     for i, found in enumerate(faces):
         if not isinstance(found, FaceError):
             if seen:
-                seen(first + i, *found)
-            faces[i] = align_face(found[0], found[1]["keypoints"], info.side, info.template)
+                seen(first + i, found)
+            faces[i] = align_face(found.photo, found.detection["keypoints"], info.side, info.template)
     return faces
 
 
-def find_faces(
-    sources: Sequence[Source], which: str = "largest", read: Callable[[Source], np.ndarray] = load_image
-) -> list[tuple[np.ndarray, Detection] | FaceError]:
+class Found(NamedTuple):
+    """One face of a photo.
+
+    Attributes:
+        photo: (H, W, 3) uint8.
+        detection: Where the face is.
+        faces: How many faces the photo shows.
+    """
+
+    photo: np.ndarray
+    detection: Detection
+    faces: int
+
+
+def find_faces(sources: Sequence[Source], which: str = "largest") -> list[Found | FaceError]:
     """Open photos and find one face in each, in one batch; a bad photo does not stop the others.
 
     Args:
         sources: The photos.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
-        read: The function that opens a photo.
 
     Returns:
-        For each source the photo (H, W, 3) and its detection, or the error.
+        For each source what was found, or the error.
     """
-    found = [_or_error(read, source) for source in sources]
+    found = [_or_error(load_image, source) for source in sources]
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
     for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
         photo = photos[i]
-        found[i] = (photo, pick_face(faces, photo, which)) if faces else no_face_in(photo, describe(sources[i]))
+        found[i] = (
+            Found(photo, pick_face(faces, photo, which), len(faces))
+            if faces
+            else no_face_in(photo, describe(sources[i]))
+        )
     return found
 
 

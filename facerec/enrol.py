@@ -1,139 +1,299 @@
-"""A folder of portraits becomes a database.
+"""Pictures of people, as they lie in a folder or a zip file, become a database.
 
-lena.jpg, otto.png, … ──build_database──► {"lena": encoding, "otto": encoding, …}
+people/                                    ──build_database──► {"lena": encoding, "otto": encoding, …}
+lena.jpg            one portrait of lena                      and a row for every file that could not be used
+otto/1.jpg, 2.heic  several of otto
 """
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 import warnings
-from collections.abc import MutableMapping, Sequence
+import zipfile
+from collections.abc import Iterator, MutableMapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from facerec._quiet import quietly
-from facerec.database import FaceDatabase
-from facerec.detection import Detection
-from facerec.encoding import find_faces, photos_to_encodings
+from facerec._quiet import quietly, say
+from facerec.database import FaceDatabase, mean_encoding
+from facerec.encoding import Found, find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
+from facerec.networks import info_of
 from facerec.quality import face_quality
 
 with quietly():
     import keras
 
-#: Files of ``images/`` that are not portraits: what the camera saw, the group photo, and the lookalike.
+#: Beginnings of the names of files in ``images/`` that are not portraits: the camera's, the group photo, a lookalike.
 NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 
-#: Files that are clearly not pictures; any other that can't be opened gets a row in the report.
-NO_PICTURE = (".md", ".txt", ".json", ".csv", ".ini", ".db")
+#: What systems, cameras and people leave beside pictures: left out without a word.
+BESIDE_PICTURES = (".md", ".txt", ".json", ".csv", ".ini", ".db", ".aae", ".xmp", ".thm", ".pp3")
+
+#: A film beside a picture of the same name is a phone's live photo: left out without a word.
+FILMS = (".mov", ".mp4")
+
+#: A folder of people may lie in a folder of groups, and no deeper: ``friends/lena/1.jpg``.
+DEEPEST = 3
 
 
 class PoorPortrait(UserWarning):
-    """A portrait that is used but likely to fail at the door; the message says why."""
+    """A picture that is used but likely to fail at the door; the message says why."""
+
+
+class Portrait(NamedTuple):
+    """A picture of a person who is to be known.
+
+    Attributes:
+        identity: The person.
+        path: The file; it may lie in a zip file.
+        file: What reports call it: its path below the source.
+        alone: Whether it lies beside other people's portraits, named after its person.
+    """
+
+    identity: str
+    path: Path
+    file: str
+    alone: bool
+
+
+class Pictures(NamedTuple):
+    """What a folder or zip file holds.
+
+    Attributes:
+        portraits: In the order of the people's names.
+        unusable: (file, reason) of what can't be a portrait.
+        skipped: Files that are left out because of their names.
+    """
+
+    portraits: list[Portrait]
+    unusable: list[tuple[str, str]]
+    skipped: list[str]
+
+
+def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT, numbered: bool = False) -> Pictures:
+    """Find out who is shown on which picture, from the names of files and folders; no picture is opened.
+
+    Args:
+        source: A folder, or a zip file. ``lena.jpg`` shows lena, and so does every picture in ``lena/`` or
+            ``friends/lena/``.
+        skip: Beginnings of the names of files that are left out.
+        numbered: True if ``lena_2.jpg`` and ``lena (3).jpg`` show lena, too.
+
+    Raises:
+        BadArgument: If it is neither a folder nor a zip file.
+
+    Example:
+        >>> [portrait.identity for portrait in find_portraits("images").portraits][:3]
+        ['anna', 'diego', 'grace']
+    """
+    source = Path(source)
+    root, files = _without_top(source, _files_in(source))
+    names, found = set(files), Pictures([], [], [])
+    for file in files:
+        text = file.as_posix()
+        if _is_beside_pictures(file, names):
+            continue
+        if file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
+            found.skipped.append(text)
+        elif len(file.parts) > DEEPEST:
+            found.unusable.append((text, "it lies too deep: expected person/picture or group/person/picture"))
+        elif file.suffix.lower() in FILMS:
+            found.unusable.append((text, "it is a film: take pictures from it with python -m facerec collect"))
+        else:
+            identity = file.parent.name or (_without_number(file.stem) if numbered else file.stem)
+            alone = len(file.parts) == 1 and not numbered
+            identity = unicodedata.normalize("NFC", identity)  # é is one letter, whichever system wrote it
+            found.portraits.append(Portrait(identity, root / file, text, alone))
+    found.portraits.sort(key=lambda portrait: portrait.identity)  # stable: a person's pictures keep their order
+    return found
+
+
+def _files_in(source: Path) -> list[Path]:
+    """The files of a folder or zip file, as sorted paths below it (2 before 10)."""
+    if source.is_dir():
+        files = [Path(folder) / name for folder, _, names in os.walk(source) for name in names]
+        below = [file.relative_to(source) for file in files]
+    elif source.is_file() and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            below = [Path(name) for name in archive.namelist() if not name.endswith("/")]
+    else:
+        raise BadArgument(f"{source} is not a folder, and not a zip file either")
+    return sorted(below, key=lambda file: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", file.as_posix())])
+
+
+def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
+    """Step into the one folder that holds everything, if it is not a person's: ``people.zip/people/lena/1.jpg``."""
+    tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0] != "__MACOSX"}
+    real = [file for file in files if file.parts[0] in tops]
+    single = len(tops) == 1 and all(_is_beside_pictures(file, set()) for file in files if file.parts[0] not in tops)
+    if single and (any(len(file.parts) > 2 for file in real) or tops == {source.stem}):
+        (top,) = tops
+        return source / top, [file.relative_to(top) for file in real]
+    return source, files
+
+
+def _is_beside_pictures(file: Path, names: set[Path]) -> bool:
+    """Whether a file is what systems, cameras and people leave beside pictures."""
+    if file.name.startswith(".") or "__MACOSX" in file.parts or file.suffix.lower() in BESIDE_PICTURES:
+        return True
+    others = (other for other in names if other.suffix != file.suffix)
+    return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)
+
+
+def _without_number(stem: str) -> str:
+    """A name without the number at its end.
+
+    Example:
+        >>> [_without_number(stem) for stem in ("lena_2", "lena (3)", "lena-10", "lena", "7")]
+        ['lena', 'lena', 'lena', 'lena', '7']
+    """
+    return re.sub(r"[ _-]*\(?\d+\)?$", "", stem) or stem
 
 
 def build_database(
-    folder: str | os.PathLike, model: keras.Model, progress: bool = True, into: FaceDatabase | None = None
+    folder: str | os.PathLike,
+    model: keras.Model,
+    progress: bool = True,
+    into: FaceDatabase | None = None,
+    skip: Sequence[str] = NO_PORTRAIT,
+    numbered: bool = False,
 ) -> tuple[MutableMapping[str, np.ndarray], pd.DataFrame]:
-    """Encode a folder of portraits: ``lena.jpg`` becomes the identity ``lena``.
+    """Encode pictures of people: ``lena.jpg``, and every picture in ``lena/``, becomes the identity ``lena``.
 
-    Every file counts as a portrait except notes (``.md``, ``.json`` and the like), hidden files, and names that begin
-    with ``camera_``, ``video_call`` or ``lookalike``. If a portrait shows several faces, the largest counts. A poor
-    portrait is used, with a ``PoorPortrait`` warning that says what is wrong and what to do about it.
+    Several pictures of a person become their mean encoding; in a ``FaceDatabase`` each is kept, and it decides. If a
+    picture shows several faces, the largest counts. A poor picture is used, with a ``PoorPortrait`` warning that says
+    what is wrong and what to do about it; one that shows someone else than the person's others is not.
 
     Args:
-        folder: The folder of portraits.
+        folder: A folder or a zip file: portraits, a folder of pictures per person, or both.
         model: A network of ``load_facenet``.
         progress: False for no progress bar.
         into: A ``FaceDatabase`` to fill, with encodings and photos. People who are in it stay as they are, and their
-            portraits are skipped: after an interruption the same call continues.
+            pictures are skipped: after an interruption the same call continues.
+        skip: Beginnings of the names of files that are left out.
+        numbered: True if ``lena_2.jpg`` and ``lena (3).jpg`` show lena, too.
 
     Returns:
         database: Identity → encoding (128,): a dict sorted by name, or ``into``.
-        unusable: A table with a row (``file``, ``reason``) for every portrait that could not be used.
+        unusable: A table with a row (``file``, ``reason``) for every file that could not be used.
 
     Raises:
         BadArgument: If the folder does not exist, or ``into`` is not a ``FaceDatabase``.
         OtherNetwork: If ``into`` holds encodings of another network.
     """
-    files, database = _portraits_in(Path(folder)), {} if into is None else into
+    found, database = find_portraits(folder, skip, numbered), {} if into is None else into
+    portraits, unusable = found.portraits, list(found.unusable)
     if into is not None:
         prepare_to_enrol(into, model)
-        files = [file for file in files if _name_of(file) not in into]
-    unusable: list[tuple[str, str]] = []
-    with tqdm(total=len(files), desc="encoding", unit="photo", disable=not progress) as bar:
-        for start in range(0, len(files), 32):
-            batch = files[start : start + 32]
-            unusable += _enrol_batch(batch, model, database)
+        portraits = [portrait for portrait in portraits if portrait.identity not in into]
+    if progress and found.skipped:
+        first = ", ".join(found.skipped[:3])
+        say(f"left out because of their names: {len(found.skipped)} ({first} …); skip=() takes them")
+    encoded = _encode(portraits, model, unusable, progress)
+    for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
+        unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold)
+    return database, pd.DataFrame(sorted(unusable), columns=["file", "reason"])
+
+
+class Encoded(NamedTuple):
+    """A portrait that could be used: its photo (H, W, 3) and its encoding (D,)."""
+
+    portrait: Portrait
+    photo: np.ndarray
+    encoding: np.ndarray
+
+
+def _encode(
+    portraits: Sequence[Portrait], model: keras.Model, unusable: list[tuple[str, str]], progress: bool
+) -> Iterator[Encoded]:
+    """Encode portraits, a few at a time; those that can't be used become rows of ``unusable``."""
+    with tqdm(total=len(portraits), desc="encoding", unit="photo", disable=not progress) as bar:
+        for start in range(0, len(portraits), 32):
+            batch, photos = portraits[start : start + 32], {}
+
+            def judge(number: int, found: Found, batch=batch, photos=photos) -> None:
+                photos[number] = found.photo
+                hints = list(face_quality(found.photo, found.detection).hints)
+                if found.faces > 1:
+                    hints.append(f"it shows {found.faces} faces: the largest was taken")
+                if hints:
+                    warnings.warn(f"{batch[number].file} is used, but {'; '.join(hints)}", PoorPortrait, stacklevel=5)
+
+            encodings, problems = photos_to_encodings([portrait.path for portrait in batch], model, seen=judge)
+            unusable += [(batch[i].file, str(problem)) for i, problem in problems.items()]
+            for i, photo in photos.items():
+                yield Encoded(batch[i], photo, encodings[i])
             bar.update(len(batch))
-    return database, pd.DataFrame(unusable, columns=["file", "reason"])
 
 
-def _enrol_batch(files: Sequence[Path], model: keras.Model, database: MutableMapping) -> list[tuple[str, str]]:
-    """Enrol a few portraits; returns a row (file, reason) for each that could not be used."""
-    photos: dict[int, np.ndarray] = {}
-
-    def judge(number: int, photo: np.ndarray, detection: Detection) -> None:
-        photos[number] = photo
-        if hints := face_quality(photo, detection).hints:
-            warnings.warn(f"{files[number].name} is used, but {'; '.join(hints)}", PoorPortrait, stacklevel=2)
-
-    encodings, problems = photos_to_encodings(files, model, seen=judge)
-    unusable = []
-    for i, file in enumerate(files):
-        identity = _name_of(file)
-        if i in problems:
-            unusable.append((file.name, str(problems[i])))
-        elif identity in database:
-            unusable.append((file.name, f"there is another portrait of {identity}"))
+def _enrol_person(
+    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float
+) -> list[tuple[str, str]]:
+    """Enrol a person by all pictures that agree; a row (file, reason) for each that was not used."""
+    alone = [picture for picture in pictures if picture.portrait.alone]
+    unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
+    pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
+    agree = _agreeing(np.stack([picture.encoding for picture in pictures]), threshold)
+    odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
+    unused += [(file, f"it shows someone else than the other pictures of {identity}") for file in odd]
+    used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
+    if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
+        files = " and ".join(picture.portrait.file for picture in used)
+        warnings.warn(f"{files} are used, but do they both show {identity}?", PoorPortrait, stacklevel=3)
+    try:
+        if isinstance(database, FaceDatabase):
+            for picture in used:
+                enrol(database, identity, picture.encoding, picture.photo)
         else:
-            try:
-                enrol(database, identity, encodings[i], photos[i])
-            except BadArgument as error:  # the file's name is not a name for a person
-                unusable.append((file.name, str(error)))
-    return unusable
+            encoding = mean_encoding(np.stack([picture.encoding for picture in used]))
+            enrol(database, identity, encoding, used[0].photo)
+    except BadArgument as error:  # the file's name is not a name for a person
+        unused += [(picture.portrait.file, str(error)) for picture in used]
+    return unused
 
 
-def _name_of(portrait: Path) -> str:
-    """The person on a portrait; é is one letter, whichever system wrote it."""
-    return unicodedata.normalize("NFC", portrait.stem)
-
-
-def _portraits_in(folder: Path) -> list[Path]:
-    """The files of a folder that count as portraits."""
-    if not folder.is_dir():
-        raise BadArgument(f"{folder} is not a folder")
-    files = [f for f in sorted(folder.iterdir()) if f.is_file() and f.suffix.lower() not in NO_PICTURE]
-    return [f for f in files if not f.name.startswith(".") and not f.name.casefold().startswith(NO_PORTRAIT)]
+def _agreeing(encodings: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of a person's encodings (n, D) agree with most others, (n,) bool: for n below 3, all."""
+    if len(encodings) < 3:
+        return np.ones(len(encodings), bool)
+    apart = np.linalg.norm(encodings[:, None] - encodings[None], axis=2)  # (n, n)
+    near = (apart < threshold).sum(axis=1) - 1  # how many others are near
+    agree = near > 0
+    return agree if agree.any() else np.ones(len(encodings), bool)
 
 
 def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.DataFrame:
     """List the portraits that will cause trouble at the door, before anyone is enrolled.
 
     Args:
-        folder: The folder of portraits, as for ``build_database``.
+        folder: The folder or zip file, as for ``build_database``.
         progress: False for no progress bar.
 
     Returns:
-        A row per portrait, the worst first: ``file``, ``score`` (0..1, of ``face_quality``; 0 if it can't be used at
+        A row per picture, the worst first: ``file``, ``score`` (0..1, of ``face_quality``; 0 if it can't be used at
         all) and ``hints`` (what is wrong and what to do; empty for a good one).
 
     Raises:
         BadArgument: If the folder does not exist.
     """
-    files, rows = _portraits_in(Path(folder)), []
-    for start in tqdm(range(0, len(files), 32), desc="judging", unit="batch", disable=not progress):
-        batch = files[start : start + 32]
-        for file, found in zip(batch, find_faces(batch), strict=True):
-            if isinstance(found, FaceError):
-                rows.append((file.name, 0.0, str(found)))
+    found = find_portraits(folder)
+    rows = [(file, 0.0, reason) for file, reason in found.unusable]
+    for start in tqdm(range(0, len(found.portraits), 32), desc="judging", unit="batch", disable=not progress):
+        batch = found.portraits[start : start + 32]
+        for portrait, face in zip(batch, find_faces([portrait.path for portrait in batch]), strict=True):
+            if isinstance(face, FaceError):
+                rows.append((portrait.file, 0.0, str(face)))
             else:
-                quality = face_quality(*found)
-                rows.append((file.name, quality.score, "; ".join(quality.hints)))
+                quality = face_quality(face.photo, face.detection)
+                rows.append((portrait.file, quality.score, "; ".join(quality.hints)))
     table = pd.DataFrame(rows, columns=["file", "score", "hints"])
     return table.sort_values("score", kind="stable", ignore_index=True)

@@ -12,6 +12,9 @@ import os
 import re
 import struct
 import warnings
+import zipfile
+import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +48,9 @@ def load_image(source: Source) -> np.ndarray:
     CMYK pictures become RGB; transparent pixels become white; of an animation the first frame counts.
 
     Args:
-        source: A path, the bytes of a file, a file object (from its beginning), a data URL or the Base64 text of a
-            file, a PIL image, or an array or tensor: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as uint8, uint16, or
-            floats in 0..1.
+        source: A path, which may lead into a zip file (``people.zip/lena/1.jpg``), the bytes of a file, a file object
+            (from its beginning), a data URL or the Base64 text of a file, a PIL image, or an array or tensor: (H, W),
+            (H, W, 1), (H, W, 3) or (H, W, 4), as uint8, uint16, or floats in 0..1.
 
     Returns:
         The photo, (H, W, 3) uint8.
@@ -68,7 +71,7 @@ def load_image(source: Source) -> np.ndarray:
         return _array_to_rgb(np.asarray(source), name)
     try:
         data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, *BAD_ARCHIVE) as error:
         raise UnreadableImage(f"{name} can't be read: {error}") from error
     if not data:
         raise UnreadableImage(f"{name} is empty")
@@ -117,10 +120,30 @@ def _read(source: Any) -> bytes:
         if hasattr(source, "seekable") and source.seekable():
             source.seek(0)  # it may have been read before
         return source.read(MAX_BYTES + 1)
-    if Path(source).exists() and not Path(source).is_file():
+    path = Path(source)
+    if path.exists() and not path.is_file():
         raise OSError("it is not a file")
-    with open(source, "rb") as file:
+    archive = None if path.exists() else zip_above(path)
+    if archive is not None:
+        with _opened(str(archive), archive.stat().st_mtime).open(path.relative_to(archive).as_posix()) as member:
+            return member.read(MAX_BYTES + 1)
+    with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+#: What can be wrong with a zip file, or with a picture in it.
+BAD_ARCHIVE = (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+
+
+def zip_above(path: Path) -> Path | None:
+    """The zip file that a path leads into, if it does."""
+    return next((above for above in path.parents if above.suffix.lower() == ".zip" and above.is_file()), None)
+
+
+@lru_cache(maxsize=4)
+def _opened(archive: str, changed: float) -> zipfile.ZipFile:
+    """A zip file, kept open; one that was changed since is opened again."""
+    return zipfile.ZipFile(archive)
 
 
 def _from_base64(text: str) -> bytes:

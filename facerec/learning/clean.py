@@ -23,12 +23,12 @@ from facerec._files import in_project, whole, write_table
 from facerec.detection import resize_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.pairs import load_faces
 from facerec.learning.prepare import reason_for
 from facerec.learning.selection import PARTS, is_person_name, read_edited_table
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
-from facerec.photos import save_picture
+from facerec.photos import load_image, save_picture
 
 #: The columns of a report.
 CLEAN_COLUMNS = ("picture", "reason", "distance", "copy_of")
@@ -269,7 +269,7 @@ def draw_row(faces: Path, row: Mapping[str, str], typical: Mapping[str, list[str
 def _tile(picture: Path) -> Image.Image:
     """A picture as a square tile; grey if it can't be opened."""
     try:
-        return Image.fromarray(resize_face(read_picture(picture), TILE))
+        return Image.fromarray(resize_face(load_image(picture), TILE))
     except FaceError:
         return Image.new("RGB", (TILE, TILE), "#bbbbbb")
 

@@ -14,16 +14,14 @@ import hashlib
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from facerec._files import in_project
-from facerec.errors import BadArgument, UnreadableImage
+from facerec.errors import BadArgument
 from facerec.photos import PICTURE_ENDINGS, load_image
 
 #: Invented people that come with the project: 242 people with 8 aligned faces each.
@@ -114,37 +112,6 @@ def _natural(path: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
-@lru_cache(maxsize=4)
-def _archive(path: str, changed: float) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)
-
-
-def read_picture(path: str | os.PathLike) -> np.ndarray:
-    """Open a picture of a table, from a folder or a zip file.
-
-    Args:
-        path: A path of a table of ``find_people``.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        UnreadableImage: If it can't be opened.
-    """
-    path = Path(path)
-    archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), None)
-    if archive is None:
-        return load_image(path)
-    try:
-        data = _archive(str(archive), archive.stat().st_mtime).read(path.relative_to(archive).as_posix())
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableImage(f"{path} can't be read: {error}") from error
-    try:
-        return load_image(data)
-    except UnreadableImage as error:
-        raise UnreadableImage(f"{path}: {error}") from error
-
-
 def split_by_identity(
     people: pd.DataFrame, shares: Sequence[float | int] = (0.6, 0.2, 0.2), seed: int = 0
 ) -> tuple[pd.DataFrame, ...]:
@@ -215,7 +182,7 @@ def _counts(shares: Sequence[float | int], total: int, of: str = "people") -> li
 
 
 def _digest(picture: str) -> str:
-    return hashlib.sha256(read_picture(picture).tobytes()).hexdigest()
+    return hashlib.sha256(load_image(picture).tobytes()).hexdigest()
 
 
 def drop_copies(people: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -21,7 +21,7 @@ from facerec.detection import resize_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError, UnreadableImage
 from facerec.learning.augmentation import brightness, contrast, flip
-from facerec.learning.datasets import read_picture
+from facerec.photos import load_image
 
 with quietly():
     import keras
@@ -166,7 +166,7 @@ def load_faces(
 
     def load(number: int) -> None:
         try:
-            faces[number] = resize_face(read_picture(pictures[number]), side)
+            faces[number] = resize_face(load_image(pictures[number]), side)
         except FaceError as error:
             problems[number] = error
 

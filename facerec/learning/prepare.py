@@ -26,7 +26,7 @@ from facerec._files import in_project, whole, write_table
 from facerec.detection import align_face
 from facerec.encoding import find_faces
 from facerec.errors import BadArgument, FaceError, NoFaceFound
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.selection import list_people, read_split
 from facerec.photos import save_picture
 
@@ -121,12 +121,11 @@ def face_names(people: pd.DataFrame) -> list[str]:
 
 def find_and_align(pictures: Sequence[str], side: int, which: str) -> Iterator[tuple[np.ndarray, dict] | FaceError]:
     """The aligned face of each picture with its detection, or the error."""
-    for found in find_faces(pictures, which, read_picture):
+    for found in find_faces(pictures, which):
         if isinstance(found, FaceError):
             yield found
         else:
-            photo, face = found
-            yield align_face(photo, face["keypoints"], side), face
+            yield align_face(found.photo, found.detection["keypoints"], side), found.detection
 
 
 def keep(result: tuple[np.ndarray, dict] | FaceError, photo: Mapping, to: Path) -> dict:

@@ -26,7 +26,6 @@ from facerec.detection import extract_face
 from facerec.encoding import in_batches
 from facerec.errors import BadArgument, BadNetwork
 from facerec.learning.checkpoints import save_model
-from facerec.learning.datasets import read_picture
 from facerec.networks import check_files
 from facerec.photos import Source, describe, load_image
 
@@ -287,7 +286,7 @@ def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> n
     """Find and align the face of a photo, as Siamese networks take it.
 
     Args:
-        photo: Anything that ``load_image`` takes, or a path of a ``find_people`` table, which may lead into a zip file.
+        photo: Anything that ``load_image`` takes.
         side: S, in pixels.
         aligned: True if the photo is an aligned face already.
 
@@ -298,8 +297,7 @@ def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> n
         UnreadableImage: If it can't be opened.
         NoFaceFound: If it shows no face.
     """
-    opened = read_picture(photo) if isinstance(photo, str | os.PathLike) else load_image(photo)
-    face = extract_face(opened, side, aligned=aligned, name=describe(photo))
+    face = extract_face(load_image(photo), side, aligned=aligned, name=describe(photo))
     return face.astype(np.float32) / 255
 
 

@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from facerec.database import FaceDatabase, OtherNetwork
-from facerec.enrol import PoorPortrait, build_database, judge_portraits
+from facerec.encoding import img_to_encoding
+from facerec.enrol import PoorPortrait, build_database, find_portraits, judge_portraits
 from facerec.errors import BadArgument
 from facerec.networks import load_facenet
 from facerec.photos import load_image
@@ -126,6 +128,90 @@ def test_build_database_reports_a_damaged_file_and_composes_letters(images, netw
     database, unusable = build_database(tmp_path, network, progress=False)
     assert list(database) == [unicodedata.normalize("NFC", "josé")]
     assert unusable.file.tolist() == ["otto.heic"] and "not a picture that can be opened" in unusable.reason[0]
+
+
+LAYOUT = {
+    "anna.jpg": "anna",
+    "otto/1.jpg": "otto",
+    "otto/2.HEIC": "otto",
+    "friends/mei/1.jpg": "mei",
+    "friends/mei/10.jpg": "mei",
+    "friends/mei/9.jpg": "mei",
+    "lena_2.jpg": "lena_2",
+    "lena (3).jpg": "lena (3)",
+}
+JUNK = ["Thumbs.db", "otto/.DS_Store", "otto/2.MOV", "otto/desktop.ini", "otto/1.aae", "friends/notes.txt"]
+ROWS = {"a/b/c/d.jpg": "it lies too deep", "party.mp4": "it is a film"}
+
+
+def laid_out(where: Path, packed: str | None) -> Path:
+    """Empty files in a folder, or in a zip file below ``packed``."""
+    names = [*LAYOUT, *JUNK, *ROWS, "camera_1.jpg"]
+    if packed is None:
+        for name in names:
+            (where / name).parent.mkdir(parents=True, exist_ok=True)
+            (where / name).touch()
+        return where
+    with zipfile.ZipFile(where / "album.zip", "w") as archive:
+        for name in names:
+            archive.writestr(packed + name, b"")
+        archive.writestr("__MACOSX/._anna.jpg", b"")
+    return where / "album.zip"
+
+
+@pytest.mark.parametrize("packed", [None, "", "album/", "export 2026/"])
+def test_find_portraits_accounts_for_every_file(tmp_path, packed):
+    found = find_portraits(laid_out(tmp_path, packed))
+    assert {portrait.file: portrait.identity for portrait in found.portraits} == LAYOUT
+    assert [portrait.file for portrait in found.portraits if portrait.identity == "mei"] == [
+        "friends/mei/1.jpg", "friends/mei/9.jpg", "friends/mei/10.jpg"
+    ]  # fmt: skip
+    assert found.skipped == ["camera_1.jpg"]
+    assert {file: reason for file, reason in found.unusable if reason.startswith(ROWS[file])}.keys() == ROWS.keys()
+
+
+def test_find_portraits_can_take_numbers_and_camera_pictures(tmp_path):
+    found = find_portraits(laid_out(tmp_path, None), skip=(), numbered=True)
+    assert sum(portrait.identity == "lena" for portrait in found.portraits) == 2 and not found.skipped
+    assert "camera" in {portrait.identity for portrait in found.portraits}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_build_database_takes_the_mean_of_several_pictures(images, network, database, tmp_path, packed):
+    files = {"lena/1.jpg": "lena", "lena/2.jpg": "camera_0", "lena/3.jpg": "camera_4", "otto.jpg": "otto"}
+    for name, source in files.items():
+        (tmp_path / "people" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / f"{source}.jpg", tmp_path / "people" / name)
+    where = shutil.make_archive(str(tmp_path / "people"), "zip", tmp_path, "people") if packed else tmp_path / "people"
+    known, unusable = build_database(where, network, progress=False)
+    assert unusable.empty and list(known) == ["lena", "otto"]
+    np.testing.assert_allclose(known["otto"], database["otto"], atol=1e-5)
+    three = [img_to_encoding(images / f"{source}.jpg", network) for source in ("lena", "camera_0", "camera_4")]
+    mean = np.mean(three, axis=0)
+    np.testing.assert_allclose(known["lena"], mean / np.linalg.norm(mean), atol=1e-4)
+    with FaceDatabase(tmp_path / "door.db", network, represent="nearest") as lasting:
+        build_database(where, network, progress=False, into=lasting)
+        assert len(lasting.encodings("lena")) == 3 and len(lasting.photos("lena")) == 3
+
+
+def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_faces(images, photos, network, tmp_path):
+    (tmp_path / "lena").mkdir()
+    for name, source in {"1.jpg": "lena", "2.jpg": "camera_0", "3.jpg": "kofi"}.items():
+        shutil.copy(images / f"{source}.jpg", tmp_path / "lena" / name)
+    both = np.full((320, 560, 3), 128, np.uint8)
+    both[:, :320], both[60:260, 340:540] = photos["otto"], cv2.resize(photos["anna"], (200, 200))
+    Image.fromarray(both).save(tmp_path / "otto.jpg")
+    with pytest.warns(PoorPortrait, match="otto.jpg is used, but .*it shows 2 faces: the largest was taken"):
+        known, unusable = build_database(tmp_path, network, progress=False)
+    assert unusable.values.tolist() == [["lena/3.jpg", "it shows someone else than the other pictures of lena"]]
+    assert set(known) == {"lena", "otto"}
+
+
+def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
+    shutil.copy(images / "camera_0.jpg", tmp_path)
+    build_database(tmp_path, network)
+    assert "left out because of their names: 1 (camera_0.jpg …); skip=() takes them" in capsys.readouterr().out
+    assert set(build_database(tmp_path, network, progress=False, skip=())[0]) == {"camera_0"}
 
 
 def test_build_database_into_a_lasting_one_keeps_photos_and_resumes(images, network, database, tmp_path):

@@ -41,10 +41,10 @@ from facerec._files import in_project, write_table
 from facerec.detection import detect_faces_batch
 from facerec.errors import BadArgument, run
 from facerec.learning.clean import apply, check_train, clean, removed_folder, undo
-from facerec.learning.datasets import read_picture
 from facerec.learning.prepare import align_all, in_order, pack, preprocess
 from facerec.learning.selection import PARTS, list_people, split
 from facerec.networks import DEFAULT_NETWORK
+from facerec.photos import load_image
 
 
 def speed(photos: Path, count: int = 200, rounds: int = 3) -> dict[str, float]:
@@ -63,7 +63,7 @@ def speed(photos: Path, count: int = 200, rounds: int = 3) -> dict[str, float]:
     people = people[people.there]
     people = people.iloc[np.unique(np.linspace(0, len(people) - 1, count).astype(int))]
     people["path"] = [str(in_project(photos) / picture) for picture in people.picture]
-    opened = [read_picture(path) for path in people.path]
+    opened = [load_image(path) for path in people.path]
     chunks = [opened[start : start + 16] for start in range(0, len(opened), 16)]
 
     def whole_way() -> None:

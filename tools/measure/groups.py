@@ -66,7 +66,7 @@ def evaluate_groups(folder: Path, networks: Sequence[str], to: Path) -> dict[str
         faces = [face for face in found if not isinstance(face, FaceError)]
         for model, known in zip(models, encodings, strict=True):
             info = info_of(model)
-            cut = [align_face(photo, face["keypoints"], info.side, info.template) for photo, face in faces]
+            cut = [align_face(f.photo, f.detection["keypoints"], info.side, info.template) for f in faces]
             known[rows] = faces_to_encodings(np.stack(cut), model) if rows else known[rows]
     result = {}
     for network, model, known in zip(networks, models, encodings, strict=True):

@@ -40,7 +40,7 @@ from facerec.detection import TEMPLATE, Detection, align_face, detect_faces_batc
 from facerec.encoding import faces_to_encodings, find_faces
 from facerec.errors import FaceError, run
 from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
-from facerec.learning.datasets import SYNTHETIC_PEOPLE, find_people, read_picture, split_by_identity
+from facerec.learning.datasets import SYNTHETIC_PEOPLE, find_people, split_by_identity
 from facerec.live.collect import crop_around
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
 from facerec.photos import load_image
@@ -125,7 +125,7 @@ def find_all(shots: pd.DataFrame, which: str, cache: Cache) -> list[Detection | 
     for batch in _batches(whole_ones, cache, "finding faces"):
         found = find_faces(list(batch.picture), which)
         for (_, shot), face in zip(batch.iterrows(), found, strict=True):
-            cache.found[key_of(shot)] = None if isinstance(face, FaceError) else face[1]
+            cache.found[key_of(shot)] = None if isinstance(face, FaceError) else face.detection
     before = {shot.picture: cache.found[key_of(shot)] for _, shot in whole_ones.iterrows()}
     for batch in _batches(shots[shots.kind != ""], cache, "finding damaged faces"):
         batch = batch[[before[picture] is not None for picture in batch.picture]]
@@ -253,9 +253,9 @@ def average(args: argparse.Namespace) -> None:
     """Print the average face of the people who do not exist, one picture of each."""
     people = find_people(SYNTHETIC_PEOPLE).groupby("identity").head(1)
     total = np.zeros((16, 16))
-    for found in find_faces(list(people.picture), read=read_picture):
+    for found in find_faces(list(people.picture)):
         if not isinstance(found, FaceError):
-            grey = cv2.cvtColor(align_face(found[0], found[1]["keypoints"], 96), cv2.COLOR_RGB2GRAY)
+            grey = cv2.cvtColor(align_face(found.photo, found.detection["keypoints"], 96), cv2.COLOR_RGB2GRAY)
             small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
             total += (small - small.mean()) / small.std()
     pixels = 255 * (total - total.min()) / np.ptp(total)

@@ -12,7 +12,7 @@ from PIL import Image
 from facerec.errors import BadArgument
 from facerec.learning import clean as clean_module
 from facerec.learning.clean import TILE, apply, clean, find_copies, judge_copies, look, undo
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.pairs import load_faces
 from facerec.photos import load_image
 
@@ -29,11 +29,11 @@ def cleaned(tmp_path_factory):
     for name, rows in people[people.identity.isin(["p000", "p001", "p002", "p003", "p004"])].groupby("identity"):
         (train / name).mkdir(parents=True)
         for i, picture in enumerate(rows.picture):
-            Image.fromarray(read_picture(picture)).save(train / name / f"{i}.jpg", quality=95)
+            Image.fromarray(load_image(picture)).save(train / name / f"{i}.jpg", quality=95)
     Image.open(train / "p000" / "2.jpg").resize((100, 100)).save(train / "p000" / "copy.jpg", quality=60)
     Image.open(train / "p001" / "3.jpg").save(train / "p002" / "other_name.jpg", quality=70)
     stranger = people.picture[people.identity == "p100"].iloc[0]
-    Image.fromarray(read_picture(stranger)).save(train / "p003" / "stranger.jpg")
+    Image.fromarray(load_image(stranger)).save(train / "p003" / "stranger.jpg")
     (train / "p004" / "broken.jpg").write_bytes(b"no picture")
     clean(train)
     return train

@@ -15,10 +15,10 @@ from facerec.learning.datasets import (
     drop_copies,
     fetch_lfw,
     find_people,
-    read_picture,
     split_by_identity,
     split_within_identity,
 )
+from facerec.photos import load_image
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_find_people_reads_a_zip_file_like_a_folder(folder, tmp_path_factory):
             archive.write(file, file.relative_to(folder).as_posix())
     zipped, plain = find_people(path), find_people(folder)
     assert zipped.identity.tolist() == plain.identity.tolist()
-    np.testing.assert_array_equal(read_picture(zipped.picture[3]), read_picture(plain.picture[3]))
+    np.testing.assert_array_equal(load_image(zipped.picture[3]), load_image(plain.picture[3]))
     with pytest.raises(UnreadableImage, match="unknown/1.jpg can't be read"):
-        read_picture(path / "unknown" / "1.jpg")
+        load_image(path / "unknown" / "1.jpg")
 
 
 def test_fetch_lfw_reads_the_folder_of_scikit_learn(folder, tmp_path_factory):
@@ -125,7 +125,7 @@ def test_check_disjoint_names_a_person_or_picture_in_two_parts(people, tmp_path)
         check_disjoint(train, pd.concat([test, train.iloc[:1]]))
     copy = tmp_path / "another person" / "1.png"  # the same pixels under another name
     copy.parent.mkdir()
-    Image.fromarray(read_picture(train.picture[0])).save(copy)
+    Image.fromarray(load_image(train.picture[0])).save(copy)
     renamed = pd.DataFrame({"identity": ["another person"], "picture": [str(copy)]})
     with pytest.raises(BadArgument, match="the picture .*1.png is in part 0 and in part 1"):
         check_disjoint(train, renamed)

@@ -11,7 +11,7 @@ from PIL import Image
 from facerec.detection import extract_face
 from facerec.errors import BadArgument
 from facerec.learning import prepare
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.prepare import find_and_align, pack, preprocess, read_report
 from facerec.photos import load_image
 
@@ -83,7 +83,7 @@ def test_pack_writes_the_same_file_each_time(photos, tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     packed = find_people(tmp_path / "a.zip")
     assert packed.identity.tolist() == find_people(tmp_path / "faces").identity.tolist()
-    np.testing.assert_array_equal(read_picture(packed.picture[0]), load_image(tmp_path / "faces/jun/0.jpg"))
+    np.testing.assert_array_equal(load_image(packed.picture[0]), load_image(tmp_path / "faces/jun/0.jpg"))
 
 
 def test_preprocess_keeps_photos_apart_that_differ_in_their_ending(images, tmp_path):

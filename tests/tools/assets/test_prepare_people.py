@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from facerec.errors import BadArgument
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.prepare import preprocess, read_report
 from facerec.learning.selection import read_split
-from facerec.photos import save_picture
+from facerec.photos import load_image, save_picture
 from tests.facerec.learning.celeba import write_celeba
 from tools.assets.prepare_people import main
 
@@ -136,7 +136,7 @@ def test_clean_command_reports_applies_and_undoes(tmp_path, capsys):
     for picture in find_people("datasets/people.zip").picture[:16]:  # two people
         file = train / Path(picture).parent.name / Path(picture).name
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(file, read_picture(picture))
+        save_picture(file, load_image(picture))
     (train / "p001" / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(BadArgument, match="--bits 17"):
         main(["clean", str(train), "--bits", "17"])

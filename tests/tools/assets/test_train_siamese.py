@@ -15,11 +15,11 @@ from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy, precision_recall
 from facerec.learning.baselines import pixel_baseline
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.siamese import VARIANTS, load_siamese
 from facerec.learning.siamese_training import SiamesePlan, train_for_one
 from facerec.learning.triplet_training import digest_of
-from facerec.photos import save_picture
+from facerec.photos import load_image, save_picture
 from tools.assets import train_siamese
 from tools.assets.train_siamese import FACENETS, LISTS, PARTS, RESULTS, STUDIES, plan_for, read_list
 
@@ -138,7 +138,7 @@ def test_own_command_trains_and_saves_a_verifier(tmp_path, monkeypatch, capsys):
     )
     for picture in people.picture[people.identity == "p100"]:
         (tmp_path / "faces" / "me").mkdir(parents=True, exist_ok=True)
-        save_picture(tmp_path / "faces" / "me" / Path(picture).name, read_picture(picture))
+        save_picture(tmp_path / "faces" / "me" / Path(picture).name, load_image(picture))
     people = people[people.identity < "p080"].reset_index(drop=True)
     monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(40, 20, 20)))
     monkeypatch.setattr(

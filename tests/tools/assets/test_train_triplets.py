@@ -13,10 +13,10 @@ from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy
 from facerec.learning.baselines import pixel_baseline
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.learning.triplet_training import TripletPlan, digest_of
 from facerec.networks import load_facenet
-from facerec.photos import save_picture
+from facerec.photos import load_image, save_picture
 from tools.assets import train_siamese, train_triplets
 from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, Study, read_list
 from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between, main, note_history
@@ -156,7 +156,7 @@ def small_study(tmp_path, monkeypatch):
         name = f"{row.identity}/{Path(row.picture).stem}.jpg"
         rows.append({"identity": row.identity, "picture": name, "face": name, "dropped": ""})
         (faces / row.identity).mkdir(parents=True, exist_ok=True)
-        save_picture(faces / name, read_picture(row.picture))
+        save_picture(faces / name, load_image(row.picture))
     study = Study(str(faces), (30, 10, 10), (60, 60, 60), 1, 1)
     for studies in (train_siamese.STUDIES, STUDIES):
         monkeypatch.setitem(studies, "celeba_people", study)

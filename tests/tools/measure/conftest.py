@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from facerec._files import ROOT
-from facerec.learning.datasets import find_people, read_picture
+from facerec.learning.datasets import find_people
 from facerec.networks import save_network
-from facerec.photos import save_picture
+from facerec.photos import load_image, save_picture
 from tests.tools.measure.invented import PROBABILITY, picture, twice_looking
 
 
@@ -24,7 +24,7 @@ def toy(tmp_path_factory) -> Path:
         name = f"T_{k:02d}" if k < 20 else f"S_{k:02d}"
         (folder / "lfw" / name).mkdir(parents=True)
         for i, source in enumerate(rows.picture[: 2 if k < 20 else 1], 1):
-            save_picture(folder / "lfw" / name / picture(name, i), read_picture(source))
+            save_picture(folder / "lfw" / name / picture(name, i), load_image(source))
     Image.new("RGB", (128, 128), "grey").save(folder / "lfw" / "T_19" / "T_19_0002.jpg")
     same, other = [f"T_{k:02d}\t1\t2" for k in range(20)], [f"T_{k:02d}\t1\tT_{(k + 1) % 20:02d}\t2" for k in range(20)]
     (folder / "pairsDevTest.txt").write_text("\n".join(["20", *same, *other]))
