@@ -137,6 +137,7 @@ def _load_detector():
         import keras
         import tensorflow as tf
         from mtcnn import MTCNN
+        from mtcnn.utils import bboxes
 
     if not (tf.executing_eagerly() or tf.inside_function()) or os.environ.get("TF_USE_LEGACY_KERAS", "0") == "1":
         raise BadNetwork(
@@ -147,6 +148,7 @@ def _load_detector():
     try:  # under settings of its own, whatever the caller's are
         keras.config.set_dtype_policy("float32")
         keras.config.set_image_data_format("channels_last")
+        bboxes.sort_by_scores = _sort_stably
         detector = MTCNN()
     finally:
         keras.config.set_dtype_policy(settings[0])
@@ -156,6 +158,16 @@ def _load_detector():
         faces = tf.TensorSpec((None, side, side, 3), tf.float32)
         stage._model = tf.function(stage.model, input_signature=[faces])
     return detector
+
+
+def _sort_stably(boxes: np.ndarray, scores: np.ndarray, ascending: bool = True) -> np.ndarray:
+    """Sort boxes by score, with ties in a fixed order; replaces the package's ``sort_by_scores``.
+
+    Many scores are 1.0 but for rounding, which depends on how many photos are searched at once. The package's unstable
+    sort then let the other photos decide which of two boxes survives.
+    """
+    order = np.argsort(np.round(scores, 5), kind="stable")
+    return boxes[order if ascending else order[::-1]]
 
 
 def _search(photos: list[np.ndarray]) -> list[list[dict]]:

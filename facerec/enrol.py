@@ -27,6 +27,7 @@ from facerec.encoding import Found, find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
 from facerec.networks import info_of
+from facerec.photos import is_beside_pictures
 from facerec.quality import face_quality
 
 with quietly():
@@ -34,9 +35,6 @@ with quietly():
 
 #: Beginnings of the names of files in ``images/`` that are not portraits: the camera's, the group photo, a lookalike.
 NO_PORTRAIT = ("camera_", "video_call", "lookalike")
-
-#: What systems, cameras and people leave beside pictures: left out without a word.
-BESIDE_PICTURES = (".md", ".txt", ".json", ".csv", ".ini", ".db", ".aae", ".xmp", ".thm", ".pp3")
 
 #: A film beside a picture of the same name is a phone's live photo: left out without a word.
 FILMS = (".mov", ".mp4")
@@ -100,7 +98,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     names, found = set(files), Pictures([], [], [])
     for file in files:
         text = file.as_posix()
-        if _is_beside_pictures(file, names):
+        if is_beside_pictures(file) or _is_live_photo(file, names):
             continue
         if file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
             found.skipped.append(text)
@@ -134,17 +132,15 @@ def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
     """Step into the one folder that holds everything, if it is not a person's: ``people.zip/people/lena/1.jpg``."""
     tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0] != "__MACOSX"}
     real = [file for file in files if file.parts[0] in tops]
-    single = len(tops) == 1 and all(_is_beside_pictures(file, set()) for file in files if file.parts[0] not in tops)
+    single = len(tops) == 1 and all(is_beside_pictures(file) for file in files if file.parts[0] not in tops)
     if single and (any(len(file.parts) > 2 for file in real) or tops == {source.stem}):
         (top,) = tops
         return source / top, [file.relative_to(top) for file in real]
     return source, files
 
 
-def _is_beside_pictures(file: Path, names: set[Path]) -> bool:
-    """Whether a file is what systems, cameras and people leave beside pictures."""
-    if file.name.startswith(".") or "__MACOSX" in file.parts or file.suffix.lower() in BESIDE_PICTURES:
-        return True
+def _is_live_photo(file: Path, names: set[Path]) -> bool:
+    """Whether a film lies beside a picture of the same name."""
     others = (other for other in names if other.suffix != file.suffix)
     return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)
 

@@ -41,6 +41,20 @@ PICTURE_ENDINGS = (
 )
 
 
+#: What systems, cameras and people leave beside pictures.
+BESIDE_PICTURES = (".md", ".txt", ".json", ".csv", ".ini", ".db", ".aae", ".xmp", ".thm", ".pp3")
+
+
+def is_beside_pictures(file: Path) -> bool:
+    """Whether a file is what systems, cameras and people leave beside pictures, going by its name.
+
+    Example:
+        >>> [is_beside_pictures(Path(name)) for name in ("lena.jpg", "Thumbs.db", ".DS_Store", "IMG_1.AAE", "lena")]
+        [False, True, True, True, False]
+    """
+    return file.name.startswith(".") or "__MACOSX" in file.parts or file.suffix.lower() in BESIDE_PICTURES
+
+
 def load_image(source: Source) -> np.ndarray:
     """Load a photo from anything that holds one, as upright RGB.
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from facerec.errors import BadArgument, FaceError, NoCamera, UnreadableImage
-from facerec.photos import PICTURE_ENDINGS, load_image
+from facerec.photos import is_beside_pictures, load_image
 
 #: How long a network camera may take to answer, and to send the next picture, in milliseconds.
 WAIT = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000)
@@ -73,7 +73,7 @@ class Frames:
                     f"there is no camera {source}, or another program is using it, or this one is not allowed to"
                 )
         elif path.is_dir():
-            self._pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_ENDINGS)
+            self._pictures = sorted(p for p in path.iterdir() if not p.is_dir() and not is_beside_pictures(p))
             if not self._pictures:
                 raise BadArgument(f"{path} holds no pictures")
         elif path.is_file():

@@ -30,6 +30,7 @@ from facerec.detection import (
 )
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound
+from facerec.learning.datasets import find_people
 from facerec.photos import load_image
 
 TARGET = np.array([TEMPLATE[name] for name in KEYPOINTS]) * 150  # (5, 2), pixels of a 150×150 face
@@ -478,3 +479,17 @@ def test_face_cut_by_the_border_is_still_recognised(photos, network, database, s
     assert 0 <= x < x + width <= photo.shape[1] and 0 <= y < y + height <= photo.shape[0]
     encoding = img_to_encoding(extract_face(photo), network, aligned=True)
     assert np.linalg.norm(encoding - database["lena"]) < 0.7
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_faces_of_a_photo_do_not_depend_on_the_others_in_its_batch(count):
+    """Scores that tie, or differ by rounding, once let the neighbours decide which box survives."""
+    photos = [load_image(picture) for picture in find_people("datasets/people.zip").picture[:count]]
+    together, alone = detect_faces_batch(photos), [detect_faces(photo) for photo in photos]
+    assert sum(map(len, alone)) >= count * 0.95
+    for one, other in zip(together, alone, strict=True):
+        assert [face["box"] for face in one] == [face["box"] for face in other]
+        for face, same in zip(one, other, strict=True):
+            np.testing.assert_allclose(
+                list(face["keypoints"].values()), list(same["keypoints"].values()), rtol=0, atol=1e-5
+            )

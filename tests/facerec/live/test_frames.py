@@ -37,11 +37,13 @@ def test_folder_gives_its_pictures_and_lists_those_that_can_not_be_opened(tmp_pa
     (tmp_path / "a.jpg").write_bytes((images / "lena.jpg").read_bytes())
     (tmp_path / "b.jpg").write_bytes(b"not a picture")
     (tmp_path / "c.png").write_bytes((images / "kofi.jpg").read_bytes())
+    (tmp_path / "d").write_bytes((images / "otto.jpg").read_bytes())
+    (tmp_path / "e.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "notes.txt").write_text("not shown")
     with Frames(tmp_path) as frames:
-        assert [frame.shape for frame in frames] == [(320, 320, 3)] * 2
-    assert [name for name, _ in frames.problems] == ["b.jpg"]
-    assert frames.is_folder and not frames.is_live and frames.rate == 1 and len(frames) == 3
+        assert [frame.shape for frame in frames] == [(320, 320, 3)] * 3
+    assert [name for name, _ in frames.problems] == ["b.jpg", "e.jpg"]
+    assert frames.is_folder and not frames.is_live and frames.rate == 1 and len(frames) == 5
 
 
 class FakeCamera:
