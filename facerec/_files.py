@@ -18,11 +18,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from facerec.errors import BadArgument
+
 #: The project's folder; after ``pip install .`` it is the folder of Python's packages.
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Where ``pip install .`` puts the weights.
 SHIPPED = Path(__file__).resolve().parent / "shipped"
+
+
+def as_path(path: str | os.PathLike) -> Path:
+    """A path as a ``Path``.
+
+    Raises:
+        BadArgument: If it is anything else.
+    """
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise BadArgument(f"a path is needed, as text or a Path; this is a {type(path).__name__}") from error
 
 
 def in_project(path: str | os.PathLike) -> Path:
@@ -33,8 +47,11 @@ def in_project(path: str | os.PathLike) -> Path:
 
     Returns:
         The first that exists. If none does, the path in the project's folder, for an error to name.
+
+    Raises:
+        BadArgument: If it is not a path.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_absolute() or path.exists():
         return path
     return SHIPPED / path if (SHIPPED / path).exists() else ROOT / path

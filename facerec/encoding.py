@@ -22,7 +22,7 @@ from facerec.detection import (
     resize_face,
 )
 from facerec.errors import BadArgument, BadNetwork, FaceError
-from facerec.networks import FaceNetInfo, info_of
+from facerec.networks import FaceNetInfo, check_model, info_of
 from facerec.photos import Source, describe, load_image
 
 with quietly():
@@ -67,6 +67,7 @@ def faces_to_encodings(faces: np.ndarray, model: keras.Model, batch_size: int = 
         BadNetwork: If the network returns NaN: its weights are unusable.
         ForkedProcess: In a forked copy of a process that has computed: start it by spawning.
     """
+    check_model(model)
     faces = np.asarray(faces)
     if not np.issubdtype(faces.dtype, np.number) or not np.isfinite(faces).all():
         raise BadArgument(f"faces must hold finite numbers in 0..255; these are {faces.dtype} {faces.shape}")

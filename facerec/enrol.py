@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import unicodedata
 import warnings
 import zipfile
@@ -21,12 +22,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from facerec._quiet import quietly, say
+from facerec._files import as_path
+from facerec._quiet import quietly
 from facerec.database import FaceDatabase, mean_encoding
 from facerec.encoding import Found, find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
-from facerec.networks import info_of
+from facerec.networks import check_model, info_of
 from facerec.photos import is_beside_pictures
 from facerec.quality import face_quality
 
@@ -93,7 +95,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         >>> [portrait.identity for portrait in find_portraits("images").portraits][:3]
         ['anna', 'diego', 'grace']
     """
-    source = Path(source)
+    source = as_path(source)
     root, files = _without_top(source, _files_in(source))
     names, found = set(files), Pictures([], [], [])
     for file in files:
@@ -186,6 +188,7 @@ def build_database(
         BadArgument: If the folder does not exist, or ``into`` is not a ``FaceDatabase``.
         OtherNetwork: If ``into`` holds encodings of another network.
     """
+    check_model(model)
     found, database = find_portraits(folder, skip, numbered), {} if into is None else into
     portraits, unusable = found.portraits, list(found.unusable)
     if into is not None:
@@ -193,7 +196,8 @@ def build_database(
         portraits = [portrait for portrait in portraits if portrait.identity not in into]
     if progress and found.skipped:
         first = ", ".join(found.skipped[:3])
-        say(f"left out because of their names: {len(found.skipped)} ({first} …); skip=() takes them")
+        text = f"left out because of their names: {len(found.skipped)} ({first} …); skip=() takes them"
+        tqdm.write(text, file=sys.stderr)
     encoded = _encode(portraits, model, unusable, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
         unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold)

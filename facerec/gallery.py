@@ -9,7 +9,7 @@ No other room decides which of the two a database is.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from functools import cached_property
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from facerec._quiet import quietly
 from facerec.database import FaceDatabase, fingerprint_of, mean_encoding
 from facerec.database.entries import check_encodings, other_network, unlabelled
 from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity
+from facerec.networks import check_model
 
 with quietly():
     import keras
@@ -59,7 +60,7 @@ def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gall
     if not isinstance(database, Mapping):
         raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
     _check_filled(database)
-    check_network(database, model)
+    check_network(database, check_model(model))
     return LastingGallery(database) if isinstance(database, FaceDatabase) else DictGallery(database, model)
 
 
@@ -103,7 +104,7 @@ class DictGallery:
 
     def encodings(self, identity: str) -> np.ndarray:
         """The one encoding of a person, (1, D)."""
-        if identity not in self._database:
+        if not isinstance(identity, Hashable) or identity not in self._database:
             raise unknown_identity(identity, self._database)
         return self._encoding(identity)[None]
 
@@ -144,7 +145,7 @@ class LastingGallery:
 
     def encodings(self, identity: str) -> np.ndarray:
         """All encodings of a person, or their mean, as the database's ``represent`` says."""
-        if identity not in self._database:
+        if not isinstance(identity, Hashable) or identity not in self._database:
             raise unknown_identity(identity, self._database)
         known = self._database.encodings(identity)
         return known if self._database.represent == "nearest" else mean_encoding(known)[None]
@@ -210,7 +211,7 @@ def unknown_identity(identity: str, database: Mapping[str, np.ndarray]) -> Unkno
     """The error for a name that is not in the database; it suggests similar names."""
     similar = difflib.get_close_matches(str(identity), [str(name) for name in database], n=3)
     hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {len(database)} people"
-    return UnknownIdentity(f"the database has no one called {identity!r}{hint}")
+    return UnknownIdentity(f"the database has no one called {identity!r:.60}{hint}")
 
 
 def _check_filled(database: Mapping[str, np.ndarray]) -> None:

@@ -61,6 +61,30 @@ class FaceNetInfo:
     probability: Probability | None = None
 
 
+def check_model(model: keras.Model) -> keras.Model:
+    """Return a network that turns faces (m, S, S, 3) into encodings (m, D); refuse anything else.
+
+    Raises:
+        BadArgument: If it is not a network.
+        BadNetwork: If it is one of another kind.
+    """
+    if not isinstance(model, keras.Model):
+        hint = f'; load_facenet("{model}") opens one' if isinstance(model, str | os.PathLike) else ""
+        raise BadArgument(
+            f"model must be a network, as load_facenet returns it; this is a {type(model).__name__}{hint}"
+        )
+    try:
+        takes, gives = model.input_shape, model.output_shape
+    except AttributeError as error:
+        raise BadNetwork(f"{model.name} has never been called, so nobody knows what it takes") from error
+    side = takes[1] if isinstance(takes, tuple) and len(takes) == 4 else None
+    if side is None or takes[1:] != (side, side, 3):
+        raise BadNetwork(f"{model.name} takes {takes}; a face network takes (m, S, S, 3)")
+    if not isinstance(gives, tuple) or len(gives) != 2 or gives[1] is None:
+        raise BadNetwork(f"{model.name} gives {gives}; a face network gives (m, D)")
+    return model
+
+
 def info_of(model: keras.Model) -> FaceNetInfo:
     """Return what a network was made for.
 
@@ -71,14 +95,12 @@ def info_of(model: keras.Model) -> FaceNetInfo:
         What ``load_facenet`` noted; for any other model, its own side and the usual alignment.
 
     Raises:
-        BadNetwork: If the model does not take square RGB faces.
+        BadArgument: If it is not a network.
+        BadNetwork: If it does not turn square RGB faces into encodings.
     """
     if isinstance(getattr(model, "facenet", None), FaceNetInfo):
         return model.facenet
-    side = model.input_shape[1] if len(model.input_shape) == 4 else None
-    if side is None or model.input_shape[1:] != (side, side, 3):
-        raise BadNetwork(f"{model.name} takes {model.input_shape}; a face network takes (m, S, S, 3)")
-    return FaceNetInfo(model.name, side)
+    return FaceNetInfo(check_model(model).name, model.input_shape[1])
 
 
 #: The pixel ranges that networks expect, as (factor, offset) to apply to 0..255.

@@ -210,7 +210,7 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
     shutil.copy(images / "camera_0.jpg", tmp_path)
     build_database(tmp_path, network)
-    assert "left out because of their names: 1 (camera_0.jpg …); skip=() takes them" in capsys.readouterr().out
+    assert "left out because of their names: 1 (camera_0.jpg …); skip=() takes them" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, progress=False, skip=())[0]) == {"camera_0"}
 
 
