@@ -31,12 +31,15 @@ def as_path(path: str | os.PathLike) -> Path:
     """A path as a ``Path``.
 
     Raises:
-        BadArgument: If it is anything else.
+        BadArgument: If it is empty, or anything else.
     """
     try:
-        return Path(path)
+        text = os.fspath(path)
     except TypeError as error:
         raise BadArgument(f"a path is needed, as text or a Path; this is a {type(path).__name__}") from error
+    if not text:
+        raise BadArgument('an empty path; "." is the working directory')
+    return Path(path)
 
 
 def in_project(path: str | os.PathLike) -> Path:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from facerec._files import as_path
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase, mean_encoding
-from facerec.encoding import Found, find_faces, photos_to_encodings
+from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
 from facerec.networks import check_model, info_of
@@ -85,11 +85,11 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     Args:
         source: A folder, or a zip file. ``lena.jpg`` shows lena, and so does every picture in ``lena/`` or
             ``friends/lena/``.
-        skip: Beginnings of the names of files that are left out.
+        skip: Beginnings of the names of files that are left out, where they don't lie in a person's folder.
         numbered: True if ``lena_2.jpg`` and ``lena (3).jpg`` show lena, too.
 
     Raises:
-        BadArgument: If it is neither a folder nor a zip file.
+        BadArgument: If it is neither a folder nor a zip file, or there is nothing in it but files to pass over.
 
     Example:
         >>> [portrait.identity for portrait in find_portraits("images").portraits][:3]
@@ -102,7 +102,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         text = file.as_posix()
         if is_beside_pictures(file) or _is_live_photo(file, names):
             continue
-        if file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
+        if len(file.parts) == 1 and file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
             found.skipped.append(text)
         elif len(file.parts) > DEEPEST:
             found.unusable.append((text, "it lies too deep: expected person/picture or group/person/picture"))
@@ -113,6 +113,8 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
             alone = len(file.parts) == 1 and not numbered
             identity = unicodedata.normalize("NFC", identity)  # é is one letter, whichever system wrote it
             found.portraits.append(Portrait(identity, root / file, text, alone))
+    if not any(found):
+        raise BadArgument(f"{source} holds no pictures")
     found.portraits.sort(key=lambda portrait: portrait.identity)  # stable: a person's pictures keep their order
     return found
 
@@ -126,7 +128,9 @@ def _files_in(source: Path) -> list[Path]:
         with zipfile.ZipFile(source) as archive:
             below = [Path(name) for name in archive.namelist() if not name.endswith("/")]
     else:
-        raise BadArgument(f"{source} is not a folder, and not a zip file either")
+        why = "is not a folder, nor a whole zip file" if source.exists() else "is not a folder: it does not exist"
+        raise BadArgument(f"{source} {why}")
+    below = [file for file in below if not any(folder.startswith(".") for folder in file.parts[:-1])]
     return sorted(below, key=lambda file: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", file.as_posix())])
 
 
@@ -194,22 +198,34 @@ def build_database(
     if into is not None:
         prepare_to_enrol(into, model)
         portraits = [portrait for portrait in portraits if portrait.identity not in into]
-    if progress and found.skipped:
-        first = ", ".join(found.skipped[:3])
-        text = f"left out because of their names: {len(found.skipped)} ({first} …); skip=() takes them"
-        tqdm.write(text, file=sys.stderr)
+    if progress:
+        _say_about_names(found)
     encoded = _encode(portraits, model, unusable, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
         unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold)
     return database, pd.DataFrame(sorted(unusable), columns=["file", "reason"])
 
 
+def _say_about_names(found: Pictures) -> None:
+    """Say what the names of files did, beside the progress bar."""
+    names = {portrait.identity for portrait in found.portraits}
+    again = [p.identity for p in found.portraits if p.alone and _without_number(p.identity) in names - {p.identity}]
+    for files, what in (
+        (found.skipped, "left out because of their names: {}; skip=() takes them"),
+        (again, "people of their own: {}; numbered=True adds such pictures to the person without a number"),
+    ):
+        if files:
+            shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+            tqdm.write(what.format(shown), file=sys.stderr)
+
+
 class Encoded(NamedTuple):
-    """A portrait that could be used: its photo (H, W, 3) and its encoding (D,)."""
+    """A portrait with a face: its photo (H, W, 3), its encoding (D,), and what is not good about it."""
 
     portrait: Portrait
     photo: np.ndarray
     encoding: np.ndarray
+    hints: list[str]
 
 
 def _encode(
@@ -218,21 +234,21 @@ def _encode(
     """Encode portraits, a few at a time; those that can't be used become rows of ``unusable``."""
     with tqdm(total=len(portraits), desc="encoding", unit="photo", disable=not progress) as bar:
         for start in range(0, len(portraits), 32):
-            batch, photos = portraits[start : start + 32], {}
-
-            def judge(number: int, found: Found, batch=batch, photos=photos) -> None:
-                photos[number] = found.photo
+            batch, seen = portraits[start : start + 32], {}
+            paths = [portrait.path for portrait in batch]
+            encodings, problems = photos_to_encodings(paths, model, seen=seen.__setitem__)
+            unusable += [(batch[i].file, _reason(batch[i], problem)) for i, problem in problems.items()]
+            for i, found in seen.items():
                 hints = list(face_quality(found.photo, found.detection).hints)
                 if found.faces > 1:
                     hints.append(f"it shows {found.faces} faces: the largest was taken")
-                if hints:
-                    warnings.warn(f"{batch[number].file} is used, but {'; '.join(hints)}", PoorPortrait, stacklevel=5)
-
-            encodings, problems = photos_to_encodings([portrait.path for portrait in batch], model, seen=judge)
-            unusable += [(batch[i].file, str(problem)) for i, problem in problems.items()]
-            for i, photo in photos.items():
-                yield Encoded(batch[i], photo, encodings[i])
+                yield Encoded(batch[i], found.photo, encodings[i], hints)
             bar.update(len(batch))
+
+
+def _reason(portrait: Portrait, problem: FaceError) -> str:
+    """Why a portrait can't be used, with its file as the report calls it."""
+    return str(problem).replace(str(portrait.path), portrait.file)
 
 
 def _enrol_person(
@@ -246,6 +262,9 @@ def _enrol_person(
     odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
     unused += [(file, f"it shows someone else than the other pictures of {identity}") for file in odd]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
+    for picture in (picture for picture in used if picture.hints):
+        text = f"{picture.portrait.file} is used, but {'; '.join(picture.hints)}"
+        warnings.warn(text, PoorPortrait, stacklevel=3)
     if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
         files = " and ".join(picture.portrait.file for picture in used)
         warnings.warn(f"{files} are used, but do they both show {identity}?", PoorPortrait, stacklevel=3)
@@ -291,7 +310,7 @@ def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.Data
         batch = found.portraits[start : start + 32]
         for portrait, face in zip(batch, find_faces([portrait.path for portrait in batch]), strict=True):
             if isinstance(face, FaceError):
-                rows.append((portrait.file, 0.0, str(face)))
+                rows.append((portrait.file, 0.0, _reason(portrait, face)))
             else:
                 quality = face_quality(face.photo, face.detection)
                 rows.append((portrait.file, quality.score, "; ".join(quality.hints)))

@@ -9,6 +9,7 @@ No other room decides which of the two a database is.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Hashable, Mapping, MutableMapping
 from functools import cached_property
 from typing import Protocol
@@ -211,6 +212,8 @@ def unknown_identity(identity: str, database: Mapping[str, np.ndarray]) -> Unkno
     """The error for a name that is not in the database; it suggests similar names."""
     similar = difflib.get_close_matches(str(identity), [str(name) for name in database], n=3)
     hint = f"; did you mean {' or '.join(similar)}?" if similar else f"; it knows {len(database)} people"
+    if isinstance(identity, str | os.PathLike) and os.path.isfile(identity):
+        hint = "; that is a file: are picture and name swapped?"
     return UnknownIdentity(f"the database has no one called {identity!r:.60}{hint}")
 
 

@@ -86,7 +86,8 @@ def load_image(source: Source) -> np.ndarray:
     try:
         data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source)
     except (OSError, ValueError, TypeError, AttributeError, *BAD_ARCHIVE) as error:
-        raise UnreadableImage(f"{name} can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error  # without a number, and the path once
+        raise UnreadableImage(f"{name} can't be read: {reason}") from error
     if not data:
         raise UnreadableImage(f"{name} is empty")
     if len(data) > MAX_BYTES:

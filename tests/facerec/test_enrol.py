@@ -100,9 +100,16 @@ def test_build_database_uses_the_second_portrait_if_the_first_is_broken(tmp_path
     assert list(known) == ["otto"] and list(unusable.file) == ["otto.jpeg"]
 
 
-def test_build_database_of_an_empty_folder_is_empty(tmp_path, network):
-    known, unusable = build_database(tmp_path, network, progress=False)
-    assert known == {} and unusable.empty and list(unusable.columns) == ["file", "reason"]
+@pytest.mark.parametrize(
+    "read", [lambda folder, network: build_database(folder, network), lambda folder, _: judge_portraits(folder)]
+)
+def test_folder_without_pictures_is_rejected(tmp_path, network, read):
+    (tmp_path / "lena").mkdir()
+    (tmp_path / "notes.txt").write_text("to do: pictures")
+    with pytest.raises(BadArgument, match="holds no pictures"):
+        read(tmp_path, network)
+    with pytest.raises(BadArgument, match="an empty path"):
+        read("", network)
 
 
 def test_build_database_rejects_a_missing_folder(tmp_path, network):
@@ -210,8 +217,18 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
     shutil.copy(images / "camera_0.jpg", tmp_path)
     build_database(tmp_path, network)
-    assert "left out because of their names: 1 (camera_0.jpg …); skip=() takes them" in capsys.readouterr().err
+    assert "left out because of their names: camera_0.jpg; skip=() takes them" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, progress=False, skip=())[0]) == {"camera_0"}
+
+
+def test_build_database_says_that_numbers_make_people_of_their_own(images, network, tmp_path, capsys):
+    for name, source in {"lena": "lena", "lena (2)": "camera_0", "lena/camera_4": "camera_4"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(images / f"{source}.jpg", tmp_path / f"{name}.jpg")
+    assert set(build_database(tmp_path, network)[0]) == {"lena", "lena (2)"}
+    assert "people of their own: lena (2); numbered=True adds" in capsys.readouterr().err
+    assert set(build_database(tmp_path, network, numbered=True)[0]) == {"lena"}
+    assert "people of their own" not in capsys.readouterr().err
 
 
 def test_build_database_into_a_lasting_one_keeps_photos_and_resumes(images, network, database, tmp_path):
