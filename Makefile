@@ -11,8 +11,8 @@ PYTHONS = $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3.13 python3 py
 SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 NOTEBOOK = Face_Recognition.ipynb
-# Three processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
-IN_PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
+# Four processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
+IN_PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL = 3
 export PYDEVD_DISABLE_FILE_VALIDATION = 1

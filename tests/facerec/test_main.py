@@ -147,7 +147,7 @@ def test_demo_refuses_databases_without_people(video, network, small_network, da
     with FaceDatabase(tmp_path / "other.db", small_network) as other:
         other["lena"] = database["lena"]
     for error, reason, name in (
-        (EmptyDatabase, "folder holds no portrait", "folder"),
+        (BadArgument, "folder holds no pictures", "folder"),
         (EmptyDatabase, "empty.db is empty", "empty.db"),
         (BadArgument, "--network names another network", "other.db"),
         (BadArgument, "nowhere does not exist", "nowhere"),
