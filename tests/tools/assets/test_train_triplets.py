@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,8 @@ def small_study(tmp_path, monkeypatch):
     monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
     monkeypatch.setattr(train_triplets, "SHIPPED", tmp_path / "weights")
     monkeypatch.setattr(train_triplets, "FACENETS", {})
+    short = replace(tiny, mining="semi-hard", epochs=2, rate=1e-4, frozen=0.8)
+    monkeypatch.setattr(train_triplets, "fine_tune", partial(train_triplets.fine_tune, plan=short))
     monkeypatch.setattr(train_triplets, "PEOPLE", 8)
     monkeypatch.setattr(train_triplets, "PICTURES", (4, 2))
     monkeypatch.setattr(train_triplets, "PAIRS", 12)
