@@ -22,6 +22,7 @@ from facerec._files import ROOT, in_project, sha256_of
 from facerec._quiet import quietly
 from facerec.detection import TEMPLATE, Point
 from facerec.errors import BadArgument, BadNetwork
+from facerec.evaluation.false_accepts import FalseAccepts
 from facerec.evaluation.probability import Probability
 from facerec.evaluation.rates import check_share
 from facerec.photos import reason_of
@@ -34,6 +35,9 @@ with quietly():
 #: The network that notebooks, apps and tools load by default.
 DEFAULT_NETWORK = "weights/resnet"
 SHIPPED_NETWORKS = ("weights/resnet", "keras-facenet-h5", "weights/triplets")
+
+#: The attributes of ``FaceNetInfo`` that are written as a dict.
+CURVES = ("probability", "false_accepts")
 
 #: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
 THRESHOLD = 0.7
@@ -51,6 +55,8 @@ class FaceNetInfo:
         calibration: How the threshold was found; numbers for a reader.
         probability: The probability that a distance stands for one person, fitted on other people; None if it was never
             fitted.
+        false_accepts: How often two different people are nearer than a distance, measured on other people; None if it
+            was never measured.
     """
 
     name: str
@@ -59,6 +65,7 @@ class FaceNetInfo:
     threshold: float = THRESHOLD
     calibration: Mapping[str, Any] = field(default_factory=dict)
     probability: Probability | None = None
+    false_accepts: FalseAccepts | None = None
 
 
 def check_model(model: keras.Model) -> keras.Model:
@@ -165,15 +172,16 @@ def _load_ours(folder: Path) -> keras.Model:
         template={point: tuple(xy) for point, xy in card["template"].items()},
         threshold=card["threshold"],
         calibration=card.get("calibration", {}),
-        probability=_probability_of(card, folder),
+        probability=_from_card(Probability, "probability", card, folder),
+        false_accepts=_from_card(FalseAccepts, "false_accepts", card, folder),
     )
     return model
 
 
-def _probability_of(card: dict, folder: Path) -> Probability | None:
-    """What the card says a distance means, if it says anything."""
+def _from_card(kind: type, name: str, card: dict, folder: Path) -> Probability | FalseAccepts | None:
+    """A curve of the card, if it has that one."""
     try:
-        return Probability.from_dict(card["probability"]) if card.get("probability") else None
+        return kind.from_dict(card[name]) if card.get(name) else None
     except BadArgument as error:
         raise BadNetwork(
             f"{folder / 'facenet.json'} is damaged: {error}; {_bring_back(folder / 'facenet.json')}"
@@ -272,7 +280,8 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
     Args:
         model: The Keras model, of standard layers.
         folder: The folder to write; it is created if needed.
-        **info: ``name``, ``template``, ``threshold``, ``calibration`` and ``probability`` of ``FaceNetInfo``.
+        **info: ``name``, ``template``, ``threshold``, ``calibration``, ``probability`` and ``false_accepts`` of
+            ``FaceNetInfo``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -285,7 +294,7 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
             _quietly(model.save, workshop / "model.h5", include_optimizer=False)
         card = {
             **vars(info),
-            "probability": info.probability.to_dict() if info.probability else None,
+            **{name: curve and curve.to_dict() for name, curve in vars(info).items() if name in CURVES},
             "sha256": {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")},
         }
         card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
@@ -377,15 +386,40 @@ def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) ->
     return np.full(distances.shape, np.nan) if probability is None else probability(distances, prior)
 
 
-def threshold_for(model: keras.Model, threshold: float | None) -> float:
-    """Return the threshold that was given, or else the network's own.
+def threshold_for(
+    model: keras.Model, threshold: float | None = None, people: int | None = None, strangers: float = 0.01
+) -> float:
+    """Choose the distance below which a face counts as known.
+
+    Of the strangers who come to a door, the more get a name the more people the door knows. For a search among K people
+    the threshold therefore falls with K.
+
+    Args:
+        model: A network of ``load_facenet``.
+        threshold: Your own choice, which is returned as it is; None for the network's.
+        people: K, if a face is compared with that many people; None for a comparison with one (``verify``).
+        strangers: The share of strangers who may get a name, 0..1.
+
+    Returns:
+        The threshold: for one person the network's own (0.7), among K people the one at which this share of strangers
+        gets a name, if that is smaller. A network whose false accepts were never measured has one threshold for all K.
 
     Raises:
-        BadArgument: If it is not a distance.
+        BadArgument: If an argument is out of range.
+
+    Example:
+        >>> model = load_facenet("weights/resnet")
+        >>> [round(threshold_for(model, people=k), 2) for k in (None, 10, 100, 1000)]
+        [0.7, 0.62, 0.55, 0.49]
+
+    Source: The arithmetic of ``facerec.evaluation.FalseAccepts``; ``tools/measure/strangers.py`` checks it.
     """
-    if threshold is None:
-        return info_of(model).threshold
-    number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
-    if not number or not 0 <= threshold < np.inf:
-        raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everyone in)")
-    return float(threshold)
+    if threshold is not None:
+        number = isinstance(threshold, int | float | np.floating | np.integer) and not isinstance(threshold, bool)
+        if not number or not 0 <= threshold < np.inf:
+            raise BadArgument(f"threshold={threshold!r}: a distance, 0 or more (0.7 is usual; 2 lets everyone in)")
+        return float(threshold)
+    own, curve = info_of(model).threshold, info_of(model).false_accepts
+    if people is None or curve is None:
+        return own
+    return min(own, curve.threshold(people, strangers))

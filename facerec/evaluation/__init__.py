@@ -2,9 +2,10 @@
 
 Each room imports only rooms on its left; none imports Keras::
 
-    rates ──► intervals ──► strangers · probability · groups          lfw (lists of pairs)
+    rates ──► intervals ──► strangers · probability · groups          false_accepts, lfw (lists of pairs)
 """
 
+from facerec.evaluation.false_accepts import FalseAccepts, fit_false_accepts
 from facerec.evaluation.groups import false_accepts_by_group
 from facerec.evaluation.intervals import (
     Interval,
@@ -42,6 +43,7 @@ from facerec.evaluation.rates import (
 from facerec.evaluation.strangers import OpenSet, cmc, dir_curve, identification, open_set
 
 __all__ = [
+    "FalseAccepts",
     "Interval",
     "OpenSet",
     "Probability",
@@ -65,6 +67,7 @@ __all__ = [
     "error_rates",
     "errors_at",
     "false_accepts_by_group",
+    "fit_false_accepts",
     "fit_probability",
     "identification",
     "lfw_protocol",

@@ -6,13 +6,17 @@ A network's raw encodings lie in a cone: they share a large part, their mean. Su
 encodings are scaled to unit length spreads them, so all distances grow with λ. This tool fits the mean and λ on the
 people of LFW's ``pairsDevTrain.txt`` (the mean of each person counts once) and writes −λ·mean into the bias of the
 layer ``centred``. On the same people it fits the probability that two photos at a distance show one person (the
-``confidence`` of ``identify``). People-disjoint cross-validation measures how well both hold for new people; the
-results are written to ``facenet.json``.
+``confidence`` of ``identify``), and measures how often two different people are how near (the thresholds for K people).
+People-disjoint cross-validation measures how well the first two hold for new people; the results are written to
+``facenet.json``. ``tools/measure/strangers.py`` checks the third.
+
+    python tools/assets/calibrate.py weights/resnet --lfw DIR --centred     # leave weights and probability as they are
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,7 @@ from facerec._files import in_project
 from facerec._quiet import quietly
 from facerec.encoding import unit_length
 from facerec.errors import BadArgument, run
-from facerec.evaluation import Probability, equal_error, fit_probability
+from facerec.evaluation import Probability, equal_error, fit_false_accepts, fit_probability
 from facerec.evaluation.lfw import Pairs, find_pictures, person_of, read_pairs
 from facerec.networks import THRESHOLD, load_facenet, save_network
 from tools.measure.lfw import encode, find_faces
@@ -171,30 +175,30 @@ def main() -> None:
     parser.add_argument("network", help="the folder of the network; it is rewritten")
     parser.add_argument("--lfw", type=Path, required=True, help="the folder with pairsDevTrain.txt and the pictures")
     parser.add_argument("--name", help="the new name of the network; default: its old one")
+    parser.add_argument("--centred", action="store_true", help="keep the centring; measure the false accepts alone")
     args = parser.parse_args()
 
     pairs = read_pairs(args.lfw / "pairsDevTrain.txt")
     pictures = find_pictures(args.lfw, {str(file) for file in pairs.files.flat})
     folder = in_project(args.network)
     model = load_facenet(folder)
-    raw = encode(pictures, find_faces(pictures), raw_model(model))
+    raw = encode(pictures, find_faces(pictures), model if args.centred else raw_model(model))
     usable = ~np.isnan(raw[:, 0])
     names = [name for name, ok in zip(pictures, usable, strict=True) if ok]
-    people = np.array([person_of(name) for name in names])
-    same_pairs = same_pairs_of(pairs, {name: i for i, name in enumerate(names)})
-    mean, factor, calibration, probability = calibrate(raw[usable], people, same_pairs)
-    layer = model.get_layer("centred")
-    layer.set_weights([layer.kernel, (-factor * mean).astype(np.float32)])
-    save_network(
-        model,
-        folder,
-        name=args.name or model.facenet.name,
-        template=model.facenet.template,
-        threshold=THRESHOLD,
-        calibration=calibration,
-        probability=probability,
-    )
-    print("\n".join(f"{key}: {value}" for key, value in calibration.items()))
+    raw, people = raw[usable], np.array([person_of(name) for name in names])
+    info = model.facenet
+    if not args.centred:
+        same_pairs = same_pairs_of(pairs, {name: i for i, name in enumerate(names)})
+        mean, factor, calibration, probability = calibrate(raw, people, same_pairs)
+        layer = model.get_layer("centred")
+        layer.set_weights([layer.kernel, (-factor * mean).astype(np.float32)])
+        raw = centre(raw, mean, factor)
+        info = replace(info, threshold=THRESHOLD, calibration=calibration, probability=probability)
+    curve = fit_false_accepts(raw, people)
+    info = replace(info, name=args.name or info.name, false_accepts=curve)
+    save_network(model, folder, **{name: value for name, value in vars(info).items() if name != "side"})
+    print("\n".join(f"{key}: {value}" for key, value in info.calibration.items()))
+    print("\n".join(f"{k:,} people: 1 stranger in 100 named at {curve.threshold(k):.3f}" for k in (1, 10, 100, 1000)))
 
 
 if __name__ == "__main__":
