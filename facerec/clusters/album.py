@@ -131,10 +131,10 @@ def _as_file_name(text: str) -> str:
 
     Example:
         >>> [_as_file_name(name) for name in ("José", "../etc", "a:b", "...", "CON")]
-        ['josé', '_etc', 'a_b', '_', 'con_']
+        ['José', '_etc', 'a_b', '_', 'CON_']
     """
-    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", text).strip(". ").casefold()[:60]
-    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name)
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", text).strip(". ")[:60]
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     return f"{name}_" if reserved or not name else name
 
 
@@ -209,8 +209,10 @@ def _crops(table: pd.DataFrame) -> list[str]:
 def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], side: int = SIDE) -> str:
     """The square around a face of a photo (H, W, 3), as a data URL of a JPEG with so many pixels a side."""
     x, y, width, height = box
-    scale = side / (MARGIN * max(width, height))
-    middle = np.array([x + width / 2, y + height / 2])
+    limits = np.array(photo.shape[1::-1])
+    size = min(MARGIN * max(width, height), *limits)  # no wider than the photo, and inside of it
+    middle = np.clip([x + width / 2, y + height / 2], size / 2, limits - size / 2)
+    scale = side / size
     matrix = np.column_stack([np.eye(2) * scale, side / 2 - scale * middle])
     data = cv2.imencode(".jpg", warp(photo, matrix, side)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

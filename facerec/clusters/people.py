@@ -65,9 +65,9 @@ def cluster_photos(
     names = np.full(len(cluster), None, object)
     if gallery is not None:
         cluster, names = _name(encodings, cluster, gallery, threshold)
-    table = pd.DataFrame(faces, columns=["photo", "face", "box"]).assign(
-        cluster=cluster, distance=distances_to_centres(encodings, cluster), identity=pd.Series(names, dtype=object)
-    )
+    table = pd.DataFrame(faces, columns=["photo", "face", "box"])
+    table["cluster"], table["identity"] = cluster, pd.Series(names, dtype=object)
+    table["distance"] = distances_to_centres(encodings, cluster).round(5)  # rounding does not decide the order
     table = table.sort_values(["cluster", "distance"], kind="stable", ignore_index=True)
     rows = [(name := _name_below(file, below), str(error).replace(str(file), name)) for file, error in problems]
     return table[list(COLUMNS)], pd.DataFrame(rows, columns=["file", "reason"])
