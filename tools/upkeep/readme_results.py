@@ -350,18 +350,18 @@ TABLES = {
     "clusters": (
         *(
             Row(
-                f"{name}, {way}{where}",
+                f"{name} {way}{where}",
                 "clusters.json",
                 partial(clustered, network=network, way=way, people=people),
                 "make clusters DIR=…",
             )
             for name, network, way, people, where in (
-                ("Residual network", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
+                ("Residual network,", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
                 ("…", "weights/resnet", "average linkage", "everyone else", ", everyone who did not choose"),
                 ("…", "weights/resnet", "HDBSCAN", "pairsDevTest", ""),
                 ("…", "weights/resnet", "single linkage", "pairsDevTest", ""),
                 ("…", "weights/resnet", "DBSCAN", "pairsDevTest", ""),
-                ("Inception FaceNet", "keras-facenet-h5", "average linkage", "pairsDevTest", " (ours)"),
+                ("Inception FaceNet,", "keras-facenet-h5", "average linkage", "pairsDevTest", " (ours)"),
                 ("…", "keras-facenet-h5", "HDBSCAN", "pairsDevTest", ""),
             )
         ),
