@@ -76,9 +76,8 @@ def _shares(labels: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
         raise BadArgument(f"labels {labels.shape} and truth {truth.shape}: a cluster and a person for each face")
     table = pd.DataFrame({"cluster": labels, "person": truth, "faces": 1})
     together = table.groupby(["cluster", "person"], sort=False).faces.transform("size").to_numpy()
-    return tuple(
-        together / table.groupby(by, sort=False).faces.transform("size").to_numpy() for by in table.columns[:2]
-    )
+    of_cluster, of_person = (table.groupby(by, sort=False).faces.transform("size") for by in ("cluster", "person"))
+    return together / of_cluster.to_numpy(), together / of_person.to_numpy()
 
 
 def _summary(precision: float, recall: float) -> BCubed:
