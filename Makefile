@@ -21,7 +21,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run lab app compare test clean
-.PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality
+.PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: siamese triplets need-dir need-lfw pins pages FORCE
 
 help:
@@ -76,6 +76,10 @@ evaluate: need-dir .venv/.course ## DIR=… strangers, probabilities and damage,
 
 groups: need-dir .venv/.course ## DIR=… false accepts between groups of people, on pictures named as in UTKFace
 	@$(PY) tools/measure/evaluate.py groups "$(DIR)"
+	@$(RESULTS)
+
+clusters: need-dir .venv/.course ## DIR=… choose the thresholds for groups of unnamed faces and score them, on LFW
+	@$(PY) tools/measure/clusters.py "$(DIR)" $(ARGS)
 	@$(RESULTS)
 
 quality: need-dir need-lfw .venv/.course ## DIR=… LFW=… whether the quality of a photo predicts false rejects

@@ -19,6 +19,7 @@ from facerec.detection import (
     extract_face,
     no_face_in,
     pick_face,
+    reading_order,
     resize_face,
 )
 from facerec.errors import BadArgument, BadNetwork, FaceError
@@ -193,15 +194,29 @@ def find_faces(sources: Sequence[Source], which: str = "largest") -> list[Found 
     Returns:
         For each source what was found, or the error.
     """
+    return [
+        faces
+        if isinstance(faces, FaceError)
+        else Found(faces[0].photo, pick_face([face.detection for face in faces], faces[0].photo, which), len(faces))
+        for faces in find_all_faces(sources)
+    ]
+
+
+def find_all_faces(sources: Sequence[Source]) -> list[list[Found] | FaceError]:
+    """Open photos and find every face in each, in one batch; a bad photo does not stop the others.
+
+    Args:
+        sources: The photos.
+
+    Returns:
+        For each source its faces, at least one, in reading order, or the error.
+    """
     found = [_or_error(load_image, source) for source in sources]
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
     for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
-        photo = photos[i]
-        found[i] = (
-            Found(photo, pick_face(faces, photo, which), len(faces))
-            if faces
-            else no_face_in(photo, describe(sources[i]))
-        )
+        order = reading_order([face["box"] for face in faces])
+        found[i] = [Found(photos[i], faces[k], len(faces)) for k in order]
+        found[i] = found[i] or no_face_in(photos[i], describe(sources[i]))
     return found
 
 

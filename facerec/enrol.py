@@ -96,11 +96,11 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         ['anna', 'diego', 'grace']
     """
     source = as_path(source)
-    root, files = _without_top(source, _files_in(source))
+    root, files = _without_top(source, files_in(source))
     names, found = set(files), Pictures([], [], [])
     for file in files:
         text = file.as_posix()
-        if is_beside_pictures(file) or _is_live_photo(file, names):
+        if is_beside_pictures(file) or is_live_photo(file, names):
             continue
         if len(file.parts) == 1 and file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
             found.skipped.append(text)
@@ -119,7 +119,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     return found
 
 
-def _files_in(source: Path) -> list[Path]:
+def files_in(source: Path) -> list[Path]:
     """The files of a folder or zip file, as sorted paths below it (2 before 10)."""
     if source.is_dir():
         files = [Path(folder) / name for folder, _, names in os.walk(source) for name in names]
@@ -145,7 +145,7 @@ def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
     return source, files
 
 
-def _is_live_photo(file: Path, names: set[Path]) -> bool:
+def is_live_photo(file: Path, names: set[Path]) -> bool:
     """Whether a film lies beside a picture of the same name."""
     others = (other for other in names if other.suffix != file.suffix)
     return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)

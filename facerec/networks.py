@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from facerec._files import ROOT, in_project, sha256_of
+from facerec._files import ROOT, in_project, sha256_of, whole
 from facerec._quiet import quietly
 from facerec.detection import TEMPLATE, Point
 from facerec.errors import BadArgument, BadNetwork
@@ -42,6 +42,9 @@ CURVES = ("probability", "false_accepts")
 #: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
 THRESHOLD = 0.7
 
+#: Clusters of unnamed faces nearer than this merge, where nothing was chosen for the network.
+CLUSTER_THRESHOLD = 0.6
+
 
 @dataclass(frozen=True)
 class FaceNetInfo:
@@ -57,6 +60,7 @@ class FaceNetInfo:
             fitted.
         false_accepts: How often two different people are nearer than a distance, measured on other people; None if it
             was never measured.
+        cluster_threshold: The distance below which clusters of unnamed faces merge.
     """
 
     name: str
@@ -66,6 +70,7 @@ class FaceNetInfo:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     probability: Probability | None = None
     false_accepts: FalseAccepts | None = None
+    cluster_threshold: float = CLUSTER_THRESHOLD
 
 
 def check_model(model: keras.Model) -> keras.Model:
@@ -174,6 +179,7 @@ def _load_ours(folder: Path) -> keras.Model:
         calibration=card.get("calibration", {}),
         probability=_from_card(Probability, "probability", card, folder),
         false_accepts=_from_card(FalseAccepts, "false_accepts", card, folder),
+        cluster_threshold=card.get("cluster_threshold", CLUSTER_THRESHOLD),
     )
     return model
 
@@ -280,8 +286,8 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
     Args:
         model: The Keras model, of standard layers.
         folder: The folder to write; it is created if needed.
-        **info: ``name``, ``template``, ``threshold``, ``calibration``, ``probability`` and ``false_accepts`` of
-            ``FaceNetInfo``.
+        **info: ``name``, ``template``, ``threshold``, ``calibration``, ``probability``, ``false_accepts`` and
+            ``cluster_threshold`` of ``FaceNetInfo``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -301,6 +307,20 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
         (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8", newline="\n")
         for file in ("model.json", "model.h5", "facenet.json"):
             os.replace(workshop / file, folder / file)
+
+
+def note_cluster_threshold(folder: str | os.PathLike, threshold: float) -> None:
+    """Write the threshold that was chosen for clusters into a network's ``facenet.json``; its weights stay as they are.
+
+    Raises:
+        BadNetwork: If the folder holds no network.
+    """
+    folder = Path(folder)
+    card = _read_card(folder)
+    digests = card.pop("sha256")  # they come last
+    with whole(folder / "facenet.json") as unfinished:
+        text = _pretty({**card, "cluster_threshold": threshold, "sha256": digests})
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _pretty(card: dict) -> str:

@@ -2,9 +2,10 @@
 
 Each room imports only rooms on its left; none imports Keras::
 
-    rates ──► intervals ──► strangers · probability · groups          false_accepts, lfw (lists of pairs)
+    rates ──► intervals ──► strangers · probability · groups · clustering          false_accepts, lfw (lists of pairs)
 """
 
+from facerec.evaluation.clustering import BCubed, bcubed, bootstrap_bcubed
 from facerec.evaluation.false_accepts import FalseAccepts, fit_false_accepts
 from facerec.evaluation.groups import false_accepts_by_group
 from facerec.evaluation.intervals import (
@@ -43,6 +44,7 @@ from facerec.evaluation.rates import (
 from facerec.evaluation.strangers import OpenSet, cmc, dir_curve, identification, open_set
 
 __all__ = [
+    "BCubed",
     "FalseAccepts",
     "Interval",
     "OpenSet",
@@ -50,10 +52,12 @@ __all__ = [
     "ProtocolResult",
     "accuracy",
     "area_under_roc",
+    "bcubed",
     "best_threshold",
     "bootstrap",
     "bootstrap_accuracy",
     "bootstrap_auc",
+    "bootstrap_bcubed",
     "bootstrap_calibration_error",
     "bootstrap_gain",
     "bootstrap_mean",

@@ -18,7 +18,7 @@ from facerec.errors import BadArgument
 from facerec.evaluation.rates import are_numbers, check_share
 
 #: The shares at which a curve is kept: three per decade, from one pair in a million to every second one.
-SHARES = tuple(digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5))
+SHARES = tuple(float(f"{digit}e{power}") for power in range(-6, 0) for digit in (1, 2, 5))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def fit_false_accepts(encodings: np.ndarray, people: np.ndarray) -> FalseAccepts
     weight = (1 / (pictures[who[i]] * pictures[who[j]]))[order]
     reached = np.cumsum(weight) / weight.sum()
     shares = [share for share in SHARES if share > reached[0]]
-    knots = distances[order][np.searchsorted(reached, shares)].round(6)
+    knots = distances[order][np.searchsorted(reached, shares)].astype(np.float64).round(6)
     knots, kept = np.unique(knots, return_index=True)
     return FalseAccepts(tuple(knots.tolist()), tuple(shares[k] for k in kept))
 

@@ -109,7 +109,8 @@ def main() -> None:
         model = load_facenet(folder)
         encodings = encode(pictures, found, model)
         usable = ~np.isnan(encodings[:, 0])
-        sizes = {size: fitted for size, fitted in SIZES.items() if size < len(np.unique(everyone[usable])) / 2 or fitted}
+        most = len(np.unique(everyone[usable])) / 2
+        sizes = {size: fitted for size, fitted in SIZES.items() if size < most or fitted}
         rows[folder] = [
             check(encodings[usable], everyone[usable], info_of(model).threshold, size, fitted)
             for size, fitted in sizes.items()

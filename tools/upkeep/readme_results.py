@@ -115,6 +115,24 @@ def quality_area(quality: dict) -> str:
     return f"ROC area {score}; width of the face alone: {width}"
 
 
+def clustered(clusters: dict, network: str, way: str, people: str = "pairsDevTest") -> str:
+    """How well faces without names are grouped into people, and of how many photographs of how many people."""
+    row, of = clusters["networks"][network]["ways"][way][people], clusters["networks"][network]["people"][people]
+    precision, recall = (100 * row[measure]["value"] for measure in ("precision", "recall"))
+    return (
+        f"F {interval(row['f'])}, precision {precision:.1f} %, recall {recall:.1f} %; {of['photographs']:,} photos of "
+        f"{of['people']:,} people, {of['single']:,} of whom have one"
+    )
+
+
+def clustering_speed(clusters: dict, faces: int) -> str:
+    """How long it takes to cluster so many generated encodings, in how much memory, and how well that goes."""
+    row = next(row for row in clusters["generated"]["sizes"] if row["faces"] == faces)
+    more = row["memory_mb"]["most"] - row["memory_before_mb"]["now"]
+    quality = f"precision {100 * row['precision']:.1f} %, recall {100 * row['recall']:.1f} %"
+    return f"{row['seconds']:.1f} s, {more:.0f} MB of memory; {quality}"
+
+
 def exported(export: dict) -> str:
     """The accuracy, size and speed of the 8-bit network."""
     form = export["forms"]["LiteRT int8"]
@@ -327,6 +345,34 @@ TABLES = {
             "quality.json",
             quality_area,
             "make quality DIR=… LFW=…",
+        ),
+    ),
+    "clusters": (
+        *(
+            Row(
+                f"{name} {way}{where}",
+                "clusters.json",
+                partial(clustered, network=network, way=way, people=people),
+                "make clusters DIR=…",
+            )
+            for name, network, way, people, where in (
+                ("Residual network,", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
+                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone who did not choose"),
+                ("…", "weights/resnet", "HDBSCAN", "pairsDevTest", ""),
+                ("…", "weights/resnet", "single linkage", "pairsDevTest", ""),
+                ("…", "weights/resnet", "DBSCAN", "pairsDevTest", ""),
+                ("Inception FaceNet,", "keras-facenet-h5", "average linkage", "pairsDevTest", " (ours)"),
+                ("…", "keras-facenet-h5", "HDBSCAN", "pairsDevTest", ""),
+            )
+        ),
+        *(
+            Row(
+                f"{faces:,} generated faces",
+                "clusters.json",
+                partial(clustering_speed, faces=faces),
+                "make clusters DIR=…",
+            )
+            for faces in (10_000, 100_000)
         ),
     ),
     "groups": tuple(
