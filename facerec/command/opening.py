@@ -131,7 +131,7 @@ def lasting(database: str, model: keras.Model | None = None, make: bool = False)
     Args:
         database: Its path or address.
         model: The network that makes its encodings; None if none are made.
-        make: Whether it is made if it is missing.
+        make: Whether it is made if it is missing; one that is still empty afterwards is removed again.
 
     Raises:
         BadArgument: If it is missing and should not be made, is a folder, or another network made its encodings.
@@ -141,11 +141,15 @@ def lasting(database: str, model: keras.Model | None = None, make: bool = False)
         raise BadArgument(f"--database {database} is a folder; the file of a database is needed, such as {PEOPLE}")
     if not make and not is_address(database) and not path.exists():
         raise BadArgument(f"--database {database} does not exist; facerec enrol makes it")
+    new = not is_address(database) and not path.exists()
     opened = _open(database, model)
     try:
         yield opened
     finally:
+        unused = new and not opened
         opened.close()
+        if unused:
+            path.unlink(missing_ok=True)
 
 
 def _open(database: str, model: keras.Model | None) -> FaceDatabase:

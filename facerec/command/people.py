@@ -62,19 +62,25 @@ def enrol(
     from facerec.enrol import enrol_pictures
 
     with opening.lasting(database, model, make=True) as people:
-        before = set(people)
+        wanted = {portrait.identity for portrait in found.portraits}
+        known = {identity for identity in wanted if identity in people}
         with console.warnings_as_notes():
             unusable = enrol_pictures(found, model, people, console.shows_progress(), on_conflict.value)
-        after = len(people)
-        wanted = {portrait.identity for portrait in found.portraits}
-        new, known = len(wanted & set(people) - before), len(wanted & before)
+        count, new = len(people), sum(identity in people for identity in wanted - known)
     for file, reason in unusable.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
     if not new and not known:
         raise BadArgument(f"no one was added to {database}: none of the pictures can be used")
     done = {"skip": "left as they were", "add": "given more pictures", "replace": "replaced"}.get(on_conflict.value)
-    told = f"{new} added" + (f", {known} {done}" if known else "")
-    say(f"{database}: {after} {'person' if after == 1 else 'people'} ({told})")
+    told = f"{new} added" + (f", {len(known)} {done}" if known else "")
+    say(f"{database}: {_how_many(count)} ({told})")
+
+
+def _how_many(people: int) -> str:
+    """A number of people, in words."""
+    from facerec.database.entries import how_many
+
+    return how_many(people)
 
 
 def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bool) -> Pictures:
@@ -148,7 +154,7 @@ def forget(
             typer.confirm(f"Forget {', '.join(map(console.one_line, names))} for good?", abort=True, err=True)
         for name in names:
             known.forget(name)
-        say(f"{database}: {len(known)} people ({len(names)} forgotten)")
+        say(f"{database}: {_how_many(len(known))} ({len(names)} forgotten)")
 
 
 def export(
@@ -159,7 +165,7 @@ def export(
     """Write everyone in a database into a ZIP file of open formats, to take elsewhere."""
     with opening.lasting(database) as known:
         known.export_to(file)
-        say(f"{file}: {len(known)} people")
+        say(f"{file}: {_how_many(len(known))}")
 
 
 def import_people(
@@ -176,4 +182,4 @@ def import_people(
         raise BadArgument(f"{file} is not a file; an export is needed")
     with opening.lasting(database, make=True) as known:
         count = known.import_from(file, on_conflict.value)
-        say(f"{database}: {len(known)} people ({count} taken in)")
+        say(f"{database}: {_how_many(len(known))} ({count} taken in)")

@@ -241,7 +241,7 @@ def test_people_are_enrolled_listed_exported_forgotten_and_imported(portraits, h
     ]
     assert [row["identity"] for row in json.loads(call("people", "LEN", "--json").stdout)] == ["lena"]
     assert call("export", "out.zip").stdout == "out.zip: 2 people\n"
-    assert call("forget", "lena", "--yes").stdout == "people.db: 1 people (1 forgotten)\n"
+    assert call("forget", "lena", "--yes").stdout == "people.db: 1 person (1 forgotten)\n"
     assert "'marco' is in the database already" in error_of("import", "out.zip")
     again = call("import", "out.zip", "--on-conflict", "skip")
     assert again.stdout == "people.db: 2 people (1 taken in)\n"
@@ -283,6 +283,7 @@ def test_enrol_says_which_names_left_a_picture_out(images, here):
 def test_enrol_fails_if_no_picture_can_be_used(here):
     (here / "bad.jpg").write_bytes(b"not a picture")
     assert error_of("enrol", "bad.jpg").startswith("no one was added")
+    assert [path.name for path in here.iterdir()] == ["bad.jpg"]
     assert error_of("enrol", "nowhere").startswith("nowhere does not exist")
 
 
