@@ -71,6 +71,7 @@ def note(text: str) -> None:
         from tqdm import tqdm
 
         tqdm.write(one_line(text), file=sys.stderr)
+        sys.stderr.flush()
 
 
 def complain(text: str) -> None:

@@ -72,7 +72,16 @@ def _each(found: Sequence[Source], look: Any) -> Iterator[answers.Answer]:
         try:
             yield look(source)
         except FaceError as error:
-            yield answers.Answer(source.name, source.kind, None, str(error))
+            yield answers.Answer(_label(source), source.kind, None, str(error))
+
+
+def _label(source: Source) -> str:
+    """What a source is called in results: an address without its password."""
+    if "://" not in source.name:
+        return source.name
+    from facerec.live.frames import without_password
+
+    return without_password(source.name)
 
 
 def _failures(given: Sequence[answers.Answer], found: Sequence[Source]) -> list[tuple[str, str]]:
@@ -108,7 +117,7 @@ def _watch(
     seconds: float | None,
 ) -> answers.Answer:
     """Watch one film or camera."""
-    from facerec.live.frames import Frames, without_password
+    from facerec.live.frames import Frames
     from facerec.live.presence import watch
     from facerec.live.recognise import LiveRecogniser
     from facerec.networks import confidence
@@ -116,7 +125,7 @@ def _watch(
     def arrived(identity: str | None, second: float) -> None:
         console.note(f"{answers.clock(second)}  {'someone unknown' if identity is None else identity}")
 
-    name = without_password(source.name) if "://" in source.name else source.name
+    name = _label(source)
     with (
         Frames(source.name) as frames,
         LiveRecogniser(model, known, threshold, every, background=frames.is_live) as recogniser,
@@ -124,6 +133,8 @@ def _watch(
         if frames.is_live and seconds is None:
             console.note(f"watching camera {name}; Ctrl-C ends it")
         table = watch(frames, recogniser, seconds, console.shows_progress(), arrived if frames.is_live else None)
+    if table.attrs["problem"]:
+        console.note(f"{name}: {table.attrs['problem']}")
     table["confidence"] = confidence(table.distance, model, 1 / (len(known) + 1))
     return answers.Answer(name, source.kind, table, "no one was seen" if table.empty else "")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from facerec.errors import NoCamera
 from facerec.live.frames import Frames
 from facerec.live.recognise import LiveRecogniser
 from facerec.live.tracking import Track
@@ -101,12 +102,12 @@ def watch(
         on_arrival: Called with each person who comes into sight (None if unknown), and the second.
 
     Returns:
-        The table of ``Presence.table``.
+        The table of ``Presence.table``. If the camera went away, its ``attrs["problem"]`` says so.
 
     Raises:
-        NoCamera: If the camera goes away.
+        NoCamera: If the camera goes away before anyone was seen.
     """
-    presence = Presence()
+    presence, problem = Presence(), ""
     try:
         with tqdm(total=len(frames) or None, unit="frame", disable=not progress) as bar:
             for frame in frames:
@@ -117,7 +118,10 @@ def watch(
                     if on_arrival:
                         on_arrival(identity, second)
                 bar.update()
-    except KeyboardInterrupt:
-        if not frames.is_live:
+    except (KeyboardInterrupt, NoCamera) as end:
+        problem = str(end)
+        if not frames.is_live or (problem and presence.table().empty):
             raise
-    return presence.table()
+    table = presence.table()
+    table.attrs["problem"] = problem
+    return table

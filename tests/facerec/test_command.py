@@ -194,7 +194,9 @@ def test_who_refuses_what_it_cannot_look_at_before_it_loads_a_network(here, monk
 
 
 def test_who_without_a_camera_says_so(people):
-    assert error_of("who", 63, "--database", people).startswith("there is no camera 63")
+    assert "there is no camera 63" in error_of("who", 63, "--database", people)
+    refused = call("who", "http://admin:secret@127.0.0.1:9/x", "--database", people, code=2)
+    assert "http://127.0.0.1:9/x" in refused.stdout and "secret" not in refused.output
 
 
 def test_quiet_leaves_only_results(images, people, here):

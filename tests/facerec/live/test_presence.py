@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from facerec.errors import NoCamera
 from facerec.live.presence import Presence, watch
 from facerec.live.tracking import Track
 
@@ -56,10 +57,10 @@ def test_the_distance_of_an_interval_is_its_median():
 
 
 class Film:
-    """Frames at seconds 0, 1, 2, …; Ctrl-C after the last one, if there is one to press."""
+    """Frames at seconds 0, 1, 2, …; then it ends, or is ended by an error."""
 
-    def __init__(self, frames: int, is_live: bool = False, ctrl_c: bool = False):
-        self.frames, self.is_live, self.ctrl_c, self.seconds = frames, is_live, ctrl_c, 0.0
+    def __init__(self, frames: int, is_live: bool = False, end: type[BaseException] | None = None):
+        self.frames, self.is_live, self.end, self.seconds = frames, is_live, end, 0.0
 
     def __len__(self) -> int:
         return self.frames
@@ -68,8 +69,8 @@ class Film:
         for second in range(self.frames):
             self.seconds = float(second)
             yield second
-        if self.ctrl_c:
-            raise KeyboardInterrupt
+        if self.end is not None:
+            raise self.end(*["unplugged"] * (self.end is NoCamera))
 
 
 class Recogniser:
@@ -87,8 +88,15 @@ def test_watching_stops_at_the_wanted_second():
 def test_ctrl_c_ends_a_camera_with_its_result_and_a_film_without():
     came = []
     table = watch(
-        Film(3, is_live=True, ctrl_c=True), Recogniser(), progress=False, on_arrival=lambda *who: came.append(who)
+        Film(3, True, KeyboardInterrupt), Recogniser(), progress=False, on_arrival=lambda *who: came.append(who)
     )
     assert table.values.tolist() == [["lena", 0.0, 2.0, 0.5]] and came == [("lena", 0.0)]
     with pytest.raises(KeyboardInterrupt):
-        watch(Film(3, ctrl_c=True), Recogniser(), progress=False)
+        watch(Film(3, False, KeyboardInterrupt), Recogniser(), progress=False)
+
+
+def test_a_camera_that_goes_away_gives_what_was_seen_before():
+    table = watch(Film(3, True, NoCamera), Recogniser(), progress=False)
+    assert table.end.tolist() == [2.0] and table.attrs["problem"] == "unplugged"
+    with pytest.raises(NoCamera, match="unplugged"):
+        watch(Film(0, True, NoCamera), Recogniser(), progress=False)
