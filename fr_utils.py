@@ -12,15 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from facerec._quiet import quietly, say
-from facerec.detection import extract_faces, reading_order
-from facerec.encoding import faces_to_encodings, img_to_encoding
+from facerec.encoding import img_to_encoding
 from facerec.enrol import build_database, judge_portraits
-from facerec.errors import BadArgument
 from facerec.gallery import open_gallery
-from facerec.networks import confidence, info_of, load_facenet, threshold_for
+from facerec.naming import identify
+from facerec.networks import load_facenet, threshold_for
 from facerec.photos import Source, load_image
 
 with quietly():
@@ -139,53 +137,3 @@ def who_is_it(
         return distance, name
     say("Not in the database.")
     return distance, None
-
-
-def identify(
-    photo: Source,
-    database: Mapping[str, np.ndarray],
-    model: keras.Model,
-    threshold: float | None = None,
-    top: int = 1,
-    prior: float | None = None,
-) -> pd.DataFrame:
-    """Name every face of a photo.
-
-    Args:
-        photo: A photo with any number of faces.
-        database: Identity → encoding (128,), K of them.
-        model: The network that made the database's encodings.
-        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7).
-        top: How many of the nearest identities to list for each face.
-        prior: The probability, before looking, that a face shows a particular person of the database. None takes
-            1 / (K + 1): each of the K people is as likely as a stranger. At a door where nearly everyone is known it
-            is higher, in a street far lower; so is the confidence.
-
-    Returns:
-        A table with ``top`` rows per face, the faces in reading order: ``face`` (its number), ``box`` (x, y, width,
-        height in pixels), ``identity`` (``nearest``, or None for an unknown face), ``distance`` to ``nearest``,
-        ``confidence`` (the probability, 0..1, that the face shows that person; NaN for a network that was never
-        calibrated), ``rank`` (1 is the nearest), ``is_unknown`` (the distance is not below the threshold) and
-        ``nearest`` (the identity of that rank). No rows if the photo shows no face.
-
-    Raises:
-        EmptyDatabase: If the database is empty.
-        UnreadableImage: If the picture can't be opened.
-    """
-    threshold = threshold_for(model, threshold)
-    if not isinstance(top, int) or top < 1:
-        raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
-    gallery, info = open_gallery(database, model).ready(), info_of(model)
-    faces, detections = extract_faces(load_image(photo), info.side, info.template)
-    names, distances = gallery.nearest(faces_to_encodings(faces, model), top)  # (faces, top)
-    rows = []
-    for face, i in enumerate(reading_order([found["box"] for found in detections])):
-        for rank, (name, distance) in enumerate(zip(names[i], distances[i].tolist(), strict=True), 1):
-            unknown = not distance < threshold
-            rows.append((face, detections[i]["box"], None if unknown else name, distance, rank, unknown, name))
-    columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
-    table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
-    table = table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
-    prior = 1 / (len(database) + 1) if prior is None else prior
-    table.insert(columns.index("distance") + 1, "confidence", confidence(table.distance, model, prior))
-    return table

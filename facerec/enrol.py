@@ -12,7 +12,6 @@ import re
 import sys
 import unicodedata
 import warnings
-import zipfile
 from collections.abc import Iterator, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +28,7 @@ from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
 from facerec.networks import check_model, info_of
-from facerec.photos import is_beside_pictures
+from facerec.photos import files_in, is_beside_pictures
 from facerec.quality import face_quality
 
 with quietly():
@@ -119,21 +118,6 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     return found
 
 
-def files_in(source: Path) -> list[Path]:
-    """The files of a folder or zip file, as sorted paths below it (2 before 10)."""
-    if source.is_dir():
-        files = [Path(folder) / name for folder, _, names in os.walk(source) for name in names]
-        below = [file.relative_to(source) for file in files]
-    elif source.is_file() and zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            below = [Path(name) for name in archive.namelist() if not name.endswith("/")]
-    else:
-        why = "is not a folder, nor a whole zip file" if source.exists() else "is not a folder: it does not exist"
-        raise BadArgument(f"{source} {why}")
-    below = [file for file in below if not any(folder.startswith(".") for folder in file.parts[:-1])]
-    return sorted(below, key=lambda file: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", file.as_posix())])
-
-
 def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
     """Step into the one folder that holds everything, if it is not a person's: ``people.zip/people/lena/1.jpg``."""
     tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0] != "__MACOSX"}
@@ -194,29 +178,78 @@ def build_database(
     """
     check_model(model)
     found, database = find_portraits(folder, skip, numbered), {} if into is None else into
-    portraits, unusable = found.portraits, list(found.unusable)
     if into is not None:
         prepare_to_enrol(into, model)
-        portraits = [portrait for portrait in portraits if portrait.identity not in into]
     if progress:
-        _say_about_names(found)
-    encoded = _encode(portraits, model, unusable, progress)
-    for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
-        unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold)
-    return database, pd.DataFrame(sorted(unusable), columns=["file", "reason"])
+        for note in about_names(found):
+            tqdm.write(note, file=sys.stderr)
+    return database, enrol_pictures(found, model, database, progress)
 
 
-def _say_about_names(found: Pictures) -> None:
-    """Say what the names of files did, beside the progress bar."""
+def about_names(found: Pictures, everything: str = "skip=()", together: str = "numbered=True") -> list[str]:
+    """Sentences about pictures that their names left out, or made people of their own.
+
+    Args:
+        found: Of ``find_portraits``.
+        everything: What to write to leave no file out.
+        together: What to write to give ``lena_2.jpg`` to lena.
+    """
     names = {portrait.identity for portrait in found.portraits}
     again = [p.identity for p in found.portraits if p.alone and _without_number(p.identity) in names - {p.identity}]
+    notes = []
     for files, what in (
-        (found.skipped, "left out because of their names: {}; skip=() takes them"),
-        (again, "people of their own: {}; numbered=True adds such pictures to the person without a number"),
+        (found.skipped, f"left out because of their names: {{}}; {everything} takes them"),
+        (again, f"people of their own: {{}}; {together} adds such pictures to the person without a number"),
     ):
         if files:
-            shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-            tqdm.write(what.format(shown), file=sys.stderr)
+            notes.append(what.format(", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")))
+    return notes
+
+
+#: What to do with pictures of a person who is in the database: leave them out, add them to the person's others, put
+#: them in place of the others, or refuse all pictures.
+CONFLICTS = ("skip", "add", "replace", "refuse")
+
+
+def enrol_pictures(
+    found: Pictures,
+    model: keras.Model,
+    database: MutableMapping[str, np.ndarray],
+    progress: bool = True,
+    on_conflict: str = "skip",
+) -> pd.DataFrame:
+    """Encode the pictures that were found, and add their people to a database.
+
+    Args:
+        found: Of ``find_portraits``.
+        model: A network of ``load_facenet``.
+        database: A dict, or a ``FaceDatabase``, which keeps the photos, too.
+        progress: False for no progress bar.
+        on_conflict: One of :data:`CONFLICTS`, for people who are in the database already; "add" needs a
+            ``FaceDatabase``. A person is replaced only if one of the new pictures can be used.
+
+    Returns:
+        A row (``file``, ``reason``) for every file that could not be used.
+
+    Raises:
+        BadArgument: If a person is known and ``on_conflict`` is "refuse", or it is not one of the four.
+        OtherNetwork: If the database holds encodings of another network.
+    """
+    if on_conflict not in CONFLICTS:
+        raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))}")
+    if isinstance(database, FaceDatabase):
+        prepare_to_enrol(database, model)
+    portraits, unusable = found.portraits, list(found.unusable)
+    known = {portrait.identity for portrait in portraits if portrait.identity in database}
+    if known and on_conflict == "refuse":
+        raise BadArgument(f"in the database already: {', '.join(sorted(known)[:3])} (on_conflict='refuse')")
+    if on_conflict == "skip":
+        portraits = [portrait for portrait in portraits if portrait.identity not in known]
+    encoded = _encode(portraits, model, unusable, progress)
+    for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
+        replace = on_conflict == "replace" and identity in known
+        unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
+    return pd.DataFrame(sorted(unusable), columns=["file", "reason"])
 
 
 class Encoded(NamedTuple):
@@ -252,9 +285,13 @@ def _reason(portrait: Portrait, problem: FaceError) -> str:
 
 
 def _enrol_person(
-    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float
+    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, replace: bool = False
 ) -> list[tuple[str, str]]:
-    """Enrol a person by all pictures that agree; a row (file, reason) for each that was not used."""
+    """Enrol a person by all pictures that agree, in place of earlier ones or beside them.
+
+    Returns:
+        A row (file, reason) for each picture that was not used.
+    """
     alone = [picture for picture in pictures if picture.portrait.alone]
     unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
     pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
@@ -268,6 +305,8 @@ def _enrol_person(
     if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
         files = " and ".join(picture.portrait.file for picture in used)
         warnings.warn(f"{files} are used, but do they both show {identity}?", PoorPortrait, stacklevel=3)
+    if replace:
+        del database[identity]
     try:
         if isinstance(database, FaceDatabase):
             for picture in used:

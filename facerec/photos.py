@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-from facerec.errors import UnreadableImage
+from facerec.errors import BadArgument, UnreadableImage
 
 #: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
@@ -40,6 +40,8 @@ PICTURE_ENDINGS = (
     *(".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"),
 )
 
+#: The endings of films; one beside a picture of the same name is a phone's live photo.
+FILM_ENDINGS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
 
 #: What systems, cameras and people leave beside pictures.
 BESIDE_PICTURES = (".md", ".txt", ".json", ".csv", ".ini", ".db", ".aae", ".xmp", ".thm", ".pp3")
@@ -53,6 +55,35 @@ def is_beside_pictures(file: Path) -> bool:
         [False, True, True, True, False]
     """
     return file.name.startswith(".") or "__MACOSX" in file.parts or file.suffix.lower() in BESIDE_PICTURES
+
+
+def files_in(source: Path) -> list[Path]:
+    """The files of a folder or a zip file, at any depth but in no hidden folder, in their order (2 before 10).
+
+    Args:
+        source: The folder, or the zip file.
+
+    Returns:
+        Their paths below the source.
+
+    Raises:
+        BadArgument: If it is neither.
+
+    Example:
+        >>> [file.name for file in files_in(Path("images")) if "camera_1" in file.name][:3]
+        ['camera_1.jpg', 'camera_10.jpg', 'camera_11.jpg']
+    """
+    if source.is_dir():
+        files = [Path(folder) / name for folder, _, names in os.walk(source) for name in names]
+        below = [file.relative_to(source) for file in files]
+    elif source.is_file() and zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            below = [Path(name) for name in archive.namelist() if not name.endswith("/")]
+    else:
+        why = "is not a folder, nor a whole zip file" if source.exists() else "is not a folder: it does not exist"
+        raise BadArgument(f"{source} {why}")
+    below = [file for file in below if not any(folder.startswith(".") for folder in file.parts[:-1])]
+    return sorted(below, key=lambda file: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", file.as_posix())])
 
 
 def load_image(source: Source) -> np.ndarray:

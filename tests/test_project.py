@@ -145,9 +145,11 @@ def test_make_lists_every_command_of_the_pages():
 
 def commands() -> list[str]:
     """Every command line of the pages that starts one of our programs, each once, with its options."""
-    modules = r"-m (?:facerec|apps)[\w.]*(?: (?:collect|demo|enrol|who|verify|cluster)\b)?"
+    modules = r"-m (?:facerec|apps)[\w.]*(?: (?:collect|demo|enrol|who|verify|cluster|serve)\b)?"
     files = r"tools/(?:assets|measure)/\w+\.py(?: [a-z]+(?:-[a-z]+)*\b(?!/))?|tools/run_notebook\.py"
     found = re.findall(rf"python ({modules}|{files})([^\n#`]*)", COMMANDS)
+    short = re.findall(r"^(?:\$ )?facerec ([a-z]+)([^\n#`;]*)", COMMANDS, re.MULTILINE)
+    found += [(f"-m facerec {word}", rest) for word, rest in short]
     return sorted({" ".join([program, *re.findall(r"--[a-z][a-z-]*", rest)]) for program, rest in found})
 
 

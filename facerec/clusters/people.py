@@ -15,11 +15,11 @@ from facerec._quiet import quietly
 from facerec.clusters.linkage import cluster_encodings, distances_to_centres, number_by_size
 from facerec.detection import align_face
 from facerec.encoding import faces_to_encodings, find_all_faces
-from facerec.enrol import files_in, is_live_photo
+from facerec.enrol import is_live_photo
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import open_gallery
 from facerec.networks import FaceNetInfo, check_model, info_of
-from facerec.photos import is_beside_pictures
+from facerec.photos import files_in, is_beside_pictures
 
 with quietly():
     import keras

@@ -6,6 +6,7 @@ camera 0, rtsp://…, film.mp4, pictures/ ──Frames──► (H, W, 3) uint8 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,6 +61,7 @@ class Frames:
         address = str(source) if "://" in str(source) else ""
         self.is_live = isinstance(source, int) or str(source).isdecimal() or bool(address)
         self.per_second, self.problems = per_second, []
+        self._number, self._opened = 0, time.monotonic()
         self._capture, self._pictures = None, []
         path = Path(source) if not self.is_live else None
         if address:
@@ -101,6 +103,14 @@ class Frames:
         rate = 1.0 if self.is_folder else self._capture.get(cv2.CAP_PROP_FPS)
         return rate if 0 < rate < 1000 else 30.0
 
+    @property
+    def seconds(self) -> float:
+        """When the last frame was taken, in seconds: since the film began, or since the camera was opened."""
+        if self.is_live:
+            return time.monotonic() - self._opened
+        noted = 0.0 if self.is_folder else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return noted if noted > 0 else max(0, self._number - 1) / self.rate  # a phone's frames come unevenly
+
     def __enter__(self) -> Frames:
         return self
 
@@ -117,7 +127,9 @@ class Frames:
         return self._from_capture() if self._capture is not None else self._from_folder()
 
     def _from_folder(self) -> Iterator[np.ndarray]:
+        self._number = 0
         for path in self._pictures:
+            self._number += 1
             try:
                 yield load_image(path)
             except FaceError as error:
@@ -126,16 +138,18 @@ class Frames:
     def _from_capture(self) -> Iterator[np.ndarray]:
         rate = self.rate
         step = 1.0 if self.per_second is None else max(1.0, rate / self.per_second)
-        number, wanted = 0, 0.0
+        self._number, wanted = 0, 0.0
         while self._capture.grab():
-            if self.is_live or number >= wanted:
+            self._number += 1
+            if self.is_live or self._number > wanted:
                 ok, frame = self._capture.retrieve()
                 if ok:
                     yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
                 wanted += step
-            number += 1
         if self.is_live:
             problem = (
-                "no more pictures: was it unplugged?" if number else "no picture: is this program allowed to use it?"
+                "no more pictures: was it unplugged?"
+                if self._number
+                else "no picture: is this program allowed to use it?"
             )
             raise NoCamera(f"the camera gives {problem}")

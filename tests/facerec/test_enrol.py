@@ -16,7 +16,7 @@ from PIL import Image
 
 from facerec.database import FaceDatabase, OtherNetwork
 from facerec.encoding import img_to_encoding
-from facerec.enrol import PoorPortrait, build_database, find_portraits, judge_portraits
+from facerec.enrol import PoorPortrait, build_database, enrol_pictures, find_portraits, judge_portraits
 from facerec.errors import BadArgument
 from facerec.networks import load_facenet
 from facerec.photos import load_image
@@ -259,3 +259,24 @@ def test_build_database_rejects_a_database_of_another_network(images, network, t
         with pytest.raises(OtherNetwork):
             build_database(images, network, into=other)
         assert len(other) == 0
+
+
+def test_enrol_pictures_replaces_a_person_only_by_a_picture_that_can_be_used(images, network, tmp_path):
+    for person in ("lena", "otto"):
+        (tmp_path / "people" / person).mkdir(parents=True)
+    shutil.copy(images / "camera_0.jpg", tmp_path / "people" / "lena")
+    (tmp_path / "people" / "otto" / "1.jpg").write_bytes(b"not a picture")
+    found = find_portraits(tmp_path / "people")
+    with FaceDatabase(":memory:", network) as known:
+        known.update({"lena": np.eye(128)[0], "otto": np.eye(128)[1]})
+        enrol_pictures(found, network, known, progress=False)
+        assert known["lena"][0] == 1
+        with pytest.raises(BadArgument, match=r"in the database already: lena, otto \(on_conflict='refuse'\)"):
+            enrol_pictures(found, network, known, False, "refuse")
+        unusable = enrol_pictures(found, network, known, False, "replace")
+        assert unusable.file.tolist() == ["otto/1.jpg"] and known["otto"][1] == 1
+        assert known["lena"][0] != 1 and len(known.encodings("lena")) == 1
+        enrol_pictures(found, network, known, False, "add")
+        assert len(known.encodings("lena")) == 2
+    with pytest.raises(BadArgument, match="on_conflict='keep': one of 'skip', 'add', 'replace', 'refuse'"):
+        enrol_pictures(found, network, {}, False, "keep")

@@ -26,6 +26,16 @@ def test_per_second_skips_frames_of_a_video(lena_film):
         Frames(lena_film, per_second=0)
 
 
+def test_seconds_are_those_of_the_frame(lena_film, images):
+    with Frames(lena_film) as frames:
+        rate = frames.rate
+        assert [frames.seconds for _ in frames] == pytest.approx([i / rate for i in range(len(frames))], abs=1e-3)
+    with Frames(lena_film, per_second=5) as frames:
+        assert np.diff([frames.seconds for _ in frames]) == pytest.approx(0.2, abs=1 / rate)
+    with Frames(images) as frames:
+        assert frames.seconds == 0 and next(iter(frames)) is not None and frames.seconds == 0
+
+
 def test_frames_are_rgb(tmp_path):
     red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     red[..., 0] = 250

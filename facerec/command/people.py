@@ -1,0 +1,185 @@
+"""Commands for the people in a database: enrol, people, forget, export, import."""
+
+from __future__ import annotations
+
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facerec._quiet import say
+from facerec.command import console, opening
+from facerec.command.options import (
+    DEFAULT_NETWORK,
+    PEOPLE,
+    Conflict,
+    Csv,
+    ImportConflict,
+    Json,
+    Network,
+    People,
+    Quiet,
+)
+from facerec.errors import BadArgument
+
+if TYPE_CHECKING:
+    from facerec.enrol import Pictures
+
+
+def enrol(
+    pictures: Annotated[list[str], typer.Argument(help="Folders, zip files or pictures.", show_default=False)],
+    database: People = PEOPLE,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Whom all these pictures show.")] = None,
+    on_conflict: Annotated[
+        Conflict,
+        typer.Option(
+            help="People who are in the database already: skip their pictures, add them, replace what is known, "
+            "or refuse everything."
+        ),
+    ] = Conflict.skip,
+    numbered: Annotated[
+        bool, typer.Option("--numbered", metavar="", help="lena_2.jpg and 'lena (3).jpg' show lena, too.")
+    ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", metavar="", help="Leave out no picture because of its name (camera_…, video_call, lookalike)."
+        ),
+    ] = False,
+    network: Network = DEFAULT_NETWORK,
+    quiet: Quiet = False,
+) -> None:
+    """Add people to a database, from pictures that are named after them.
+
+    lena.jpg shows lena, and so does every picture in the folder lena/. The database is made if it is missing. Files
+    that can't be used are listed with the reason.
+    """
+    found = _find(pictures, name, numbered, everything)
+    model = opening.load_network(network, len(found.portraits))
+    from facerec.enrol import enrol_pictures
+
+    with opening.lasting(database, model, make=True) as people:
+        wanted = {portrait.identity for portrait in found.portraits}
+        known = {identity for identity in wanted if identity in people}
+        with console.warnings_as_notes():
+            unusable = enrol_pictures(found, model, people, console.shows_progress(), on_conflict.value)
+        count, new = len(people), sum(identity in people for identity in wanted - known)
+    for file, reason in unusable.itertuples(index=False):
+        console.note(f"not used: {file}: {reason}")
+    if not new and not known:
+        raise BadArgument(f"no one was added to {database}: none of the pictures can be used")
+    done = {"skip": "left as they were", "add": "given more pictures", "replace": "replaced"}.get(on_conflict.value)
+    told = f"{new} added" + (f", {len(known)} {done}" if known else "")
+    say(f"{database}: {_how_many(count)} ({told})")
+
+
+def _how_many(people: int) -> str:
+    """A number of people, in words."""
+    from facerec.database.entries import how_many
+
+    return how_many(people)
+
+
+def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bool) -> Pictures:
+    """Everyone's pictures in all arguments together."""
+    for text in given:
+        if not Path(text).exists():
+            raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
+    with opening.lightly():
+        from facerec import enrol
+
+    together, skip = enrol.Pictures([], [], []), () if everything or name else enrol.NO_PORTRAIT
+    for text in given:
+        path = Path(text)
+        if path.is_file() and not zipfile.is_zipfile(path):
+            identity = unicodedata.normalize("NFC", path.stem)
+            found = enrol.Pictures([enrol.Portrait(identity, path, text, not numbered)], [], [])
+        else:
+            found = enrol.find_portraits(text, skip, numbered)
+        for whole, part in zip(together, found, strict=True):
+            whole += part
+    if name is not None:
+        together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
+    for told in enrol.about_names(together, "--all", "--numbered"):
+        console.note(told)
+    together.portraits.sort(key=lambda portrait: portrait.identity)
+    return together
+
+
+def people(
+    text: Annotated[str, typer.Argument(help="List only names that contain this.", show_default=False)] = "",
+    database: People = PEOPLE,
+    as_csv: Csv = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the people in a database: how many pictures of each, and since when."""
+    form = console.form_of(as_csv, as_json)
+    with opening.lasting(database) as known:
+        table = known.people()
+        wanted = set(known.find(text, len(known))) if text else set(known)
+    rows = table[table.identity.isin(wanted)].sort_values("identity", ignore_index=True)
+    days = rows.added.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    cells = list(zip(rows.identity, rows.encodings.tolist(), rows.photos.tolist(), days, strict=True))
+    columns = ("identity", "encodings", "photos", "added")
+    if form == "json":
+        console.write_json([dict(zip(columns, row, strict=True)) for row in cells])
+    elif form == "csv":
+        console.write_csv([columns, *cells])
+    else:
+        heads = {"who": "left", "encodings": "right", "photos kept": "right", "added": "left"}
+        console.show_table(heads, [(who, f"{n}", f"{m}", day[:10]) for who, n, m, day in cells])
+        console.note(
+            f"{len(cells)} of {len(table)} people in {database}" if text else f"{len(table)} people in {database}"
+        )
+
+
+def forget(
+    names: Annotated[list[str], typer.Argument(help="Their names, as people lists them.", show_default=False)],
+    database: People = PEOPLE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Don't ask.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove people, and every trace of them, from a database.
+
+    Names, encodings and photos are erased from its files. Exports and backups made earlier keep theirs.
+    """
+    with opening.lasting(database) as known:
+        for name in names:
+            known.encodings(name)  # an unknown name is an error before anyone is forgotten
+        if not yes:
+            typer.confirm(f"Forget {', '.join(map(console.one_line, names))} for good?", abort=True, err=True)
+        for name in names:
+            known.forget(name)
+        say(f"{database}: {_how_many(len(known))} ({len(names)} forgotten)")
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="The ZIP file to write; an earlier export is replaced.")],
+    database: People = PEOPLE,
+    quiet: Quiet = False,
+) -> None:
+    """Write everyone in a database into a ZIP file of open formats, to take elsewhere."""
+    with opening.lasting(database) as known:
+        known.export_to(file)
+        say(f"{file}: {_how_many(len(known))}")
+
+
+def import_people(
+    file: Annotated[Path, typer.Argument(help="A ZIP file that export wrote.")],
+    database: People = PEOPLE,
+    on_conflict: Annotated[
+        ImportConflict,
+        typer.Option(help="People who are known already: refuse the whole file, skip them, or replace them."),
+    ] = ImportConflict.refuse,
+    quiet: Quiet = False,
+) -> None:
+    """Take in the people of an export, all of them or none. The database is made if it is missing."""
+    if not file.is_file():
+        raise BadArgument(f"{file} is not a file; an export is needed")
+    with opening.lasting(database, make=True) as known:
+        count = known.import_from(file, on_conflict.value)
+        say(f"{database}: {_how_many(len(known))} ({count} taken in)")
