@@ -300,18 +300,23 @@ class PersonFaces:
     """
 
     def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
-        if per_person < 2:
-            raise BadArgument(f"per_person={per_person}: must be at least 2, to compare faces of one person")
-        counts = people.identity.value_counts()
-        if len(counts) == 0 or counts.min() < 2:
-            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
-            raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
+        self.check_people(people.identity, per_person)
         self.faces = open_faces(list(people.picture), side, progress)
         self.who, _ = pd.factorize(people.identity)
         self.per_person = per_person
 
     def __len__(self) -> int:
         return len(self.who)
+
+    @staticmethod
+    def check_people(identities: pd.Series, per_person: int) -> None:
+        """Refuse fewer than two faces per person in a batch, and people with a single picture."""
+        if per_person < 2:
+            raise BadArgument(f"per_person={per_person}: must be at least 2, to compare faces of one person")
+        counts = identities.value_counts()
+        if len(counts) == 0 or counts.min() < 2:
+            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
+            raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
 
     def batches(
         self, batch: int = 64, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
@@ -398,9 +403,13 @@ class PersonFaces:
             return _people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
-            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
+            return show(self.shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
 
         return _batches(order, shown, seed, first_epoch)
+
+    def shown(self, faces, draw, augmented: bool, moved: bool):
+        """Faces (B, S, S, 3) uint8 as a network sees them: float32 in 0..1, varied at random by the seeds ``draw``."""
+        return _as_shown(faces, draw, augmented, moved)
 
 
 def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
