@@ -400,19 +400,15 @@ class PersonFaces:
         faces = tf.constant(self.faces)
 
         def order(rng):
-            return _people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
+            return people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
-            return show(self.shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
+            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
 
         return _batches(order, shown, seed, first_epoch)
 
-    def shown(self, faces, draw, augmented: bool, moved: bool):
-        """Faces (B, S, S, 3) uint8 as a network sees them: float32 in 0..1, varied at random by the seeds ``draw``."""
-        return _as_shown(faces, draw, augmented, moved)
 
-
-def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
+def people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
     """The rows of the pictures of each batch, (steps, people · pictures); no person is drawn twice for a batch."""
     own = [rng.permutation(np.flatnonzero(who == number)) for number in range(who.max() + 1)]
     shown = np.zeros(len(own), int)

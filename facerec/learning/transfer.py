@@ -47,7 +47,7 @@ def split_network(FRmodel: keras.Model) -> tuple[keras.Model, keras.Model]:
     tail = FRmodel.layers[last:]
     if isinstance(tail[0], keras.Model) or not last or len(tail[0].input.shape) != 2:
         raise BadNetwork(f"{FRmodel.name} can't be cut: its last layer with weights, {tail[0].name}, takes no features")
-    trunk = keras.Model(FRmodel.inputs, tail[0].input, name="trunk")
+    trunk = keras.Model(FRmodel.input, tail[0].input, name="trunk")
     trunk.trainable = False
     features = keras.Input(trunk.output_shape[1:], name="features")
     x = features

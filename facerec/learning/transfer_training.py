@@ -8,8 +8,9 @@ A ``TransferPlan``, the FaceNet and the pictures determine the result; it takes 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from facerec.encoding import faces_to_encodings, in_batches
 from facerec.errors import BadArgument
 from facerec.evaluation import best_threshold, fit_probability, threshold_at
 from facerec.learning.datasets import check_disjoint
-from facerec.learning.pairs import PairFaces, PersonFaces, open_faces
+from facerec.learning.pairs import PairFaces, PersonFaces, open_faces, people_in_turn
 from facerec.learning.siamese import embedding_of, score_known, stand_on, twins_of
 from facerec.learning.siamese_training import SiamesePlan, Verifier, score_pairs, train_siamese
 from facerec.learning.transfer import split_network
@@ -63,9 +64,16 @@ class PersonFeatures(PersonFaces):
         self.faces, self.per_person = features, per_person
         self.who, _ = pd.factorize(pd.Series(identities))
 
-    def shown(self, faces, draw, augmented: bool, moved: bool):
-        """Features as they are."""
-        return faces
+    def batches(
+        self, batch: int = 128, augmented: bool = False, seed: int = 0, first_epoch: int = 0, moved: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Endless batches as those of ``PersonFaces``, of features (B, F) as they are: nothing is varied."""
+        people, (first, second) = self.check_batch(batch), np.triu_indices(batch, 1)
+        for epoch in count(first_epoch):
+            rng = np.random.default_rng([seed, epoch])
+            for rows in people_in_turn(self.who, people, self.per_person, len(self) // batch, rng):
+                same = (self.who[rows[first]] == self.who[rows[second]]).astype(np.float32)
+                yield self.faces[rows], same, 0.5 * (same / same.mean() + (1 - same) / (1 - same.mean()))
 
 
 class PairFeatures(PairFaces):

@@ -361,12 +361,12 @@ def fit_own(faces: Path, to: Path | None = None) -> str:
     to = to or ROOT / "checkpoints" / "own" / faces.resolve().name
     *choosing, testing = split_by_identity(find_people("datasets/people.zip"), STUDIES["people"].shares)
     twins = verifier_for(own, (pd.concat(choosing), testing), load_siamese()[0], FAR)
-    notes = {"made_for": faces.name, "compares": "verify_faces(model.known, photo)", "far": FAR, "later": twins.later}
+    notes = {"person": faces.name, "compares": "verify_faces(model.known, photo)", "far": FAR, "later": twins.later}
     save_siamese(twins.model, to, round(twins.threshold, 4), twins.known, **notes)
     return (
         f"accepted: {twins.true_accepts:.0%} of {twins.later} later pictures that are not among the {len(twins.known)} "
-        f"known ones, and {twins.false_accepts:.1%} of the pictures of {twins.strangers} strangers\nthe network and the "
-        f"known pictures are in {to}, its threshold is {twins.threshold:.2f}:\n    model, threshold = "
+        f"known ones, and {twins.false_accepts:.1%} of the pictures of {twins.strangers} strangers\nthe network and "
+        f"its known pictures are in {to}, its threshold is {twins.threshold:.2f}:\n    model, threshold = "
         f'load_siamese("{to}")\n    verify_faces(model.known, "photo.jpg", model, threshold)'
     )
 

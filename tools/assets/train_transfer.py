@@ -155,8 +155,8 @@ def score() -> dict:
         rows[name], apart[name] = score_one(method, photos)
     listed, same = photos.pairs("pairs")
     people = photos.photos.identity.to_numpy()[listed]
-    small, both = next(label for folder, label in FACENETS.items() if folder == TransferPlan().network), [TRANSFER]
-    both.insert(0, small)
+    siamese, _ = load_siamese(SHIPPED)
+    both = [FACENETS[siamese.stands_on.network], TRANSFER]
     gain = bootstrap_gain(
         *(apart[name] for name in both), same, people, tuple(rows[name]["threshold"] for name in both)
     )
@@ -164,19 +164,19 @@ def score() -> dict:
     result = {
         "command": "python tools/assets/train_transfer.py score",
         "seconds": card["seconds"],
-        "weights": digest_of(load_siamese()[0]),
+        "weights": digest_of(siamese),
         "people": int(photos.photos.identity.nunique()),
         "photos": len(photos.photos),
         "without_a_face": int((photos.photos.face == "").sum()),
         "methods": rows,
         "gain": {"of": " → ".join(both), **asdict(gain)},
         "calibration_error": asdict(bootstrap_calibration_error(1 - apart[TRANSFER], same, people)),
-        "one_person": {str(count): one_person(compared, count) for count in (TWELVE, None)},
+        "one_person": {str(TWELVE): one_person(compared, TWELVE), "everyone": one_person(compared, None)},
         "portraits": portraits(compared),
     }
-    result["one_person"]["everyone"] = result["one_person"].pop("None")
     write_json(RESULTS / "siamese_transfer.json", result)
-    table = pd.read_csv(RESULTS / "pairs" / "celeba_photos_pairs.csv").assign(same=same.astype(int))
+    table = pd.DataFrame(photos.photos.picture.to_numpy()[listed], columns=["picture_1", "picture_2"])
+    table["same"] = same.astype(int)
     write_table(RESULTS / "siamese_transfer_pairs.csv", table.assign(**{n: np.round(d, 5) for n, d in apart.items()}))
     return result
 

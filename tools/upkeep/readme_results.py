@@ -3,9 +3,9 @@
     python tools/upkeep/readme_results.py
 
 It fills the marked blocks of five pages: the short table of README.md, the full tables of docs/results.md, the model
-cards of the residual network and of the transfer twin, and docs/scale.md (by ``scale_page``). Each row names what was measured, the
-number, and the command that measures it. A row whose file is missing is left out. A test checks that the pages are up
-to date.
+cards of the residual network and of the transfer twin, and docs/scale.md (by ``scale_page``). Each row names what was
+measured, the number, and the command that measures it. A row whose file is missing is left out. A test checks that the
+pages are up to date.
 """
 
 from __future__ import annotations
