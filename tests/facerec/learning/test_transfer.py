@@ -65,3 +65,9 @@ def test_top_of_another_trunk_and_other_alignment_are_refused(facenet):
     facenet.facenet = FaceNetInfo("small", 8, template)
     with pytest.raises(BadNetwork, match="small takes faces that are aligned in another way"):
         put_on_trunk(top, facenet)
+
+
+def test_network_with_a_mirror_can_be_cut(network):
+    faces = np.random.default_rng(0).uniform(0, 255, (1, 150, 150, 3)).astype("float32")
+    embedding = put_on_trunk(split_network(network)[1], network)
+    np.testing.assert_allclose(embedding(faces / 255), network(faces), atol=1e-3)
