@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run lab app compare test clean
 .PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
-.PHONY: siamese triplets need-dir need-lfw pins pages FORCE
+.PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
 help:
 	@awk -F ':.*## ' '/^##@ /{print (NR > 1 ? "\n" : "") substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2} \
@@ -89,6 +89,10 @@ quality: need-dir need-lfw .venv/.course ## DIR=… LFW=… whether the quality 
 siamese: need-dir .venv/.course ## DIR=… train and score the twins (hours; continues where it was stopped)
 # > PRECISION=mixed_bfloat16: faster if the processor multiplies such numbers; also for triplets
 	@$(PY) tools/assets/train_siamese.py all "$(DIR)" $(if $(PRECISION),--precision $(PRECISION))
+	@$(RESULTS)
+
+transfer: need-dir .venv/.course ## DIR=… train and score the transfer twin (minutes)
+	@$(PY) tools/assets/train_transfer.py all "$(DIR)"
 	@$(RESULTS)
 
 triplets: need-dir .venv/.course ## DIR=… train and score the embeddings (an hour or two; continues likewise)

@@ -3,8 +3,9 @@
     two photos ──detect, align──► two faces ──► FaceNet: a distance    ──► a verdict, and how sure it is
                                             ──► the twins: a score     ──► a second opinion
 
-FaceNet decides, because it is right far more often about people that neither network was trained on. The twins of the
-second notebook give a second opinion.
+FaceNet decides, because it is right more often about people that neither network was trained on. The transfer twin of
+the second notebook gives a second opinion. It stands on the smaller Inception FaceNet, which learned from the network
+that decides, so it shares some of that network's mistakes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Comparison:
         threshold: A smaller distance counts as one person.
         probability: That both show one person, 0..1, if before looking that was as likely as not; NaN for a network
             that was never calibrated.
-        score: The twins' score, 0..1.
+        score: The twins' score, 0..1: by their own calibration, the probability that both show one person.
         score_threshold: The twins take this score or a higher one for one person.
     """
 

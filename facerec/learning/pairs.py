@@ -300,18 +300,23 @@ class PersonFaces:
     """
 
     def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
-        if per_person < 2:
-            raise BadArgument(f"per_person={per_person}: must be at least 2, to compare faces of one person")
-        counts = people.identity.value_counts()
-        if len(counts) == 0 or counts.min() < 2:
-            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
-            raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
+        self.check_people(people.identity, per_person)
         self.faces = open_faces(list(people.picture), side, progress)
         self.who, _ = pd.factorize(people.identity)
         self.per_person = per_person
 
     def __len__(self) -> int:
         return len(self.who)
+
+    @staticmethod
+    def check_people(identities: pd.Series, per_person: int) -> None:
+        """Refuse fewer than two faces per person in a batch, and people with a single picture."""
+        if per_person < 2:
+            raise BadArgument(f"per_person={per_person}: must be at least 2, to compare faces of one person")
+        counts = identities.value_counts()
+        if len(counts) == 0 or counts.min() < 2:
+            alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
+            raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
 
     def batches(
         self, batch: int = 64, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
@@ -395,7 +400,7 @@ class PersonFaces:
         faces = tf.constant(self.faces)
 
         def order(rng):
-            return _people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
+            return people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
             return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
@@ -403,7 +408,7 @@ class PersonFaces:
         return _batches(order, shown, seed, first_epoch)
 
 
-def _people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
+def people_in_turn(who: np.ndarray, people: int, pictures: int, steps: int, rng) -> np.ndarray:
     """The rows of the pictures of each batch, (steps, people · pictures); no person is drawn twice for a batch."""
     own = [rng.permutation(np.flatnonzero(who == number)) for number in range(who.max() + 1)]
     shown = np.zeros(len(own), int)

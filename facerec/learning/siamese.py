@@ -4,8 +4,9 @@
                  ║           ├─► |a − b| ──one neuron──► score in 0..1: the same person?
     face 2 ──embedding──► b ─┘
 
-One builder makes three variants: the two that tutorials publish, with millions of weights in one dense layer, and a
-compact one. ``facerec.learning.siamese_training`` trains them.
+One builder makes three variants that learn from nothing: the two that tutorials publish, with millions of weights in
+one dense layer, and a compact one. ``facerec.learning.siamese_training`` trains them. The fourth, the transfer twin,
+stands on a trained FaceNet and is the one to use; ``facerec.learning.transfer_training`` trains it.
 
 Source: Koch, Zemel, Salakhutdinov, "Siamese neural networks for one-shot image recognition", 2015.
 """
@@ -15,26 +16,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from facerec._files import in_project, sha256_of, write_json
+from facerec._files import in_project, sha256_of, whole, write_json
 from facerec._quiet import quietly
 from facerec.detection import extract_face
 from facerec.encoding import in_batches
 from facerec.errors import BadArgument, BadNetwork
 from facerec.learning.checkpoints import save_model
-from facerec.networks import check_files
-from facerec.photos import Source, describe, load_image
+from facerec.learning.transfer import put_on_trunk
+from facerec.networks import check_files, load_facenet
+from facerec.photos import Source, describe, load_image, save_picture
 
 with quietly():
     import keras
     from keras import layers, ops
 
-#: The trained twins that come with the project.
-SHIPPED = "weights/siamese"
+#: The trained twins that come with the project: the transfer twin, and the compact one, which learned from nothing.
+SHIPPED = "weights/transfer"
+COMPACT = "weights/siamese"
 
 
 class TwinConv(NamedTuple):
@@ -196,17 +200,68 @@ def make_siamese(variant: str = "compact", side: int = 100) -> keras.Model:
         >>> make_siamese("compact").count_params()
         340705
     """
-    embedding = make_embedding(variant, side)
-    first, second = (keras.Input((side, side, 3), name=name) for name in ("first", "second"))
+    return twins_of(make_embedding(variant, side))
+
+
+def twins_of(embedding: keras.Model) -> keras.Model:
+    """Build twins from an embedding, with a new neuron for their differences.
+
+    Args:
+        embedding: Faces, or features of faces, (m, …) → (m, D).
+
+    Returns:
+        A ``keras.Model`` [(m, …), (m, …)] → scores (m, 1) in 0..1.
+    """
+    first, second = (keras.Input(embedding.input_shape[1:], name=name) for name in ("first", "second"))
     difference = L1Distance(dtype="float32", name="l1_distance")([embedding(first), embedding(second)])  # (m, D)
     score = layers.Dense(1, activation="sigmoid", dtype="float32", name="score")(difference)  # (m, 1)
     return keras.Model([first, second], score, name=f"siamese_{embedding.name}")
 
 
 def embedding_of(siamese: keras.Model) -> keras.Model:
-    """The embedding that both twins of a network of ``make_siamese`` share: faces (m, S, S, 3) → (m, D)."""
+    """The embedding that both twins of a network of ``twins_of`` share: faces (m, S, S, 3) → (m, D)."""
     (embedding,) = [layer for layer in siamese.layers if isinstance(layer, keras.Model)]
     return embedding
+
+
+@dataclass(frozen=True)
+class StandsOn:
+    """The FaceNet that twins stand on.
+
+    Attributes:
+        network: Its folder, as ``load_facenet`` takes it.
+        sha256: The SHA-256 of its weights.
+    """
+
+    network: str
+    sha256: str
+
+
+def stand_on(twins: keras.Model, network: str) -> keras.Model:
+    """Put twins for features on the trunk of a FaceNet, so that they take faces.
+
+    Args:
+        twins: A network of ``twins_of`` a top of ``split_network``.
+        network: The folder of the FaceNet that the top was cut from.
+
+    Returns:
+        A ``keras.Model`` [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1. Its attribute ``stands_on``
+        is a ``StandsOn``.
+
+    Raises:
+        BadNetwork: If there is no such FaceNet, or the top does not fit it.
+    """
+    siamese = twins_of(put_on_trunk(embedding_of(twins), load_facenet(network)))
+    siamese.get_layer("score").set_weights(twins.get_layer("score").get_weights())
+    siamese.stands_on = StandsOn(network, sha256_of(in_project(network) / "model.h5"))
+    return siamese
+
+
+def twins_for_features(siamese: keras.Model) -> keras.Model:
+    """The twins that ``stand_on`` put on a trunk, without the trunk: [(m, F), (m, F)] → scores (m, 1)."""
+    twins = twins_of(embedding_of(siamese).get_layer("top"))
+    twins.get_layer("score").set_weights(siamese.get_layer("score").get_weights())
+    return twins
 
 
 def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> np.ndarray:
@@ -223,63 +278,113 @@ def score_all(model: keras.Model, faces_1: np.ndarray, faces_2: np.ndarray) -> n
     Raises:
         BadArgument: If faces are not in 0..1, for example in 0..255 as ``faces_to_encodings`` takes them.
     """
-    for faces in (faces_1, faces_2):
-        if np.size(faces) and not 0 <= np.min(faces) <= np.max(faces) <= 1:
-            raise BadArgument(f"faces must be in 0..1; these reach {np.max(faces):.4g}: divide pixels by 255")
-    first, second = (in_batches(np.asarray(faces), embedding_of(model)) for faces in (faces_1, faces_2))
+    first, second = (_embed(model, faces) for faces in (faces_1, faces_2))
     return score_embeddings(model, first, second)
+
+
+def score_known(model: keras.Model, known: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Score faces against several known faces of one person: the neuron weighs the mean differences from all of them.
+
+    Args:
+        model: A network of ``make_siamese``.
+        known: (k, S, S, 3) RGB in 0..1.
+        faces: (n, S, S, 3) RGB in 0..1.
+
+    Returns:
+        Scores (n,) in 0..1; with a single known face, those of the pairs.
+
+    Raises:
+        BadArgument: If faces are not in 0..1.
+    """
+    of_known, embeddings = (_embed(model, some) for some in (known, faces))
+    return np.array([score_differences(model, np.abs(of_known - one).mean(axis=0)) for one in embeddings])
+
+
+def _embed(model: keras.Model, faces: np.ndarray) -> np.ndarray:
+    """The embeddings (m, D) of faces (m, S, S, 3), which must be in 0..1."""
+    if np.size(faces) and not 0 <= np.min(faces) <= np.max(faces) <= 1:
+        raise BadArgument(f"faces must be in 0..1; these reach {np.max(faces):.4g}: divide pixels by 255")
+    return in_batches(np.asarray(faces), embedding_of(model))
 
 
 def score_embeddings(model: keras.Model, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Score every embedding of one list against every one of another: (m, D) and (n, D) → (m, n) in 0..1."""
+    return np.stack([score_differences(model, np.abs(one - second)) for one in first])
+
+
+def score_differences(model: keras.Model, differences: np.ndarray) -> np.ndarray:
+    """Score the differences of embeddings: |a − b|, (…, D) → (…) in 0..1."""
     weights, bias = model.get_layer("score").get_weights()
-    logits = np.stack([np.abs(one - second) @ weights[:, 0] + bias[0] for one in first])
-    return 1 / (1 + np.exp(-logits))
+    return 1 / (1 + np.exp(-(differences @ weights[:, 0] + bias[0])))
 
 
-def save_siamese(model: keras.Model, folder: str | os.PathLike, threshold: float, **notes) -> None:
+def save_siamese(
+    model: keras.Model, folder: str | os.PathLike, threshold: float, known: np.ndarray | None = None, **notes
+) -> None:
     """Save a trained network in a folder that ``load_siamese`` opens.
 
+    Of twins that stand on a FaceNet only their own layers are saved, with the FaceNet's folder and SHA-256.
+
     Args:
-        model: A trained network of ``make_siamese``.
+        model: A trained network of ``make_siamese`` or ``stand_on``.
         folder: The folder to write into; its other files, for example a model card, stay.
         threshold: The lowest score of a match, chosen on validation people.
+        known: The known faces of one person, (k, S, S, 3) uint8, if the threshold is for the comparison with them.
         **notes: More entries of ``siamese.json``: how and on which people it was trained.
     """
-    folder = Path(folder)
-    save_model(model, folder / "siamese.keras")
-    card = {"threshold": threshold, **notes, "sha256": {"siamese.keras": sha256_of(folder / "siamese.keras")}}
-    write_json(folder / "siamese.json", card)
+    folder, stands_on = Path(folder), getattr(model, "stands_on", None)
+    save_model(twins_for_features(model) if stands_on else model, folder / "siamese.keras")
+    faces = {f"known/{number:03d}.png": face for number, face in enumerate([] if known is None else known)}
+    if faces:
+        with whole(folder / "known") as unfinished:
+            unfinished.mkdir()
+            for name, face in faces.items():
+                save_picture(unfinished / Path(name).name, face)
+    card = {"threshold": threshold, **notes} | ({"stands_on": asdict(stands_on)} if stands_on else {})
+    digests = {name: sha256_of(folder / name) for name in ("siamese.keras", *faces)}
+    write_json(folder / "siamese.json", {**card, "sha256": digests})
 
 
 def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:
-    """Load a trained network: the one that comes with the project, or one that ``save_siamese`` wrote.
+    """Load a trained network: one that comes with the project, or one that ``save_siamese`` wrote.
 
     Args:
-        folder: A path relative to the working directory or to this project.
+        folder: A path relative to the working directory or to this project: ``weights/transfer`` holds the transfer
+            twin, ``weights/siamese`` the compact one.
 
     Returns:
-        model: [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1.
-        threshold: The lowest score of a match, chosen for this network.
+        model: [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1. Its attribute ``known`` holds the known
+            faces of the person whom it was made for, (k, S, S, 3) uint8, or is None.
+        threshold: The lowest score of a match, chosen for this network; if it has known faces, for the comparison with
+            all of them.
 
     Raises:
-        BadNetwork: If the folder holds no such network, or it is damaged.
+        BadNetwork: If the folder holds no such network, it is damaged, or the FaceNet that it stands on has changed.
 
     Example:
         >>> model, threshold = load_siamese()
-        >>> model.count_params(), 0 < threshold < 1
-        (340705, True)
+        >>> model.output_shape, 0 < threshold < 1
+        ((None, 1), True)
     """
     folder = in_project(folder)
     try:
         card = json.loads((folder / "siamese.json").read_text(encoding="utf-8"))
         threshold, digests = float(card["threshold"]), {"siamese.keras": card["sha256"]["siamese.keras"]}
+        digests |= card["sha256"]
+        stands_on = StandsOn(**card["stands_on"]) if card.get("stands_on") else None
     except FileNotFoundError as error:
         raise BadNetwork(f"{folder} does not hold a Siamese network: siamese.json is missing") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadNetwork(f"{folder / 'siamese.json'} is damaged: {error!r}") from error
     check_files(folder, digests)
-    return keras.models.load_model(folder / "siamese.keras", compile=False), threshold
+    model = keras.models.load_model(folder / "siamese.keras", compile=False)
+    if stands_on:
+        model = stand_on(model, stands_on.network)
+        if model.stands_on != stands_on:
+            raise BadNetwork(f"{folder} was trained on another {stands_on.network}: train it again on this one")
+    faces = [load_image(folder / name) for name in sorted(digests) if name.startswith("known/")]
+    model.known = np.stack(faces) if faces else None
+    return model, threshold
 
 
 def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> np.ndarray:
@@ -302,34 +407,62 @@ def preprocess_image(photo: Source, side: int = 100, aligned: bool = False) -> n
 
 
 def verify_faces(
-    photo_1: Source, photo_2: Source, model: keras.Model, threshold: float = 0.5, aligned: bool = False
+    photo_1: Source | np.ndarray,
+    photo_2: Source,
+    model: keras.Model,
+    threshold: float = 0.5,
+    aligned: bool = False,
 ) -> Mapping[str, bool | float]:
     """Do two photos show the same person?
 
+    A network that was saved for one person carries known faces of that person. Give them instead of the first photo,
+    ``verify_faces(model.known, photo, model, threshold)``: the photo is then compared with all of them together
+    (``score_known``), which is what the threshold of such a network was chosen for.
+
     Args:
-        photo_1: Anything that ``load_image`` takes.
-        photo_2: The same.
-        model: A trained network of ``make_siamese``.
+        photo_1: Anything that ``load_image`` takes, or the known faces of a person, (k, S, S, 3) uint8.
+        photo_2: Anything that ``load_image`` takes.
+        model: A trained network of ``load_siamese`` or ``make_siamese``.
         threshold: The lowest score of a match; choose it on validation people.
-        aligned: True if both photos are aligned faces already.
+        aligned: True if the photos are aligned faces already; known faces always are.
 
     Returns:
         ``{"is_match": bool, "score": float}``, with the score in 0..1.
 
     Raises:
-        BadArgument: If the threshold is not in 0..1, or the model is not a network.
+        BadArgument: If the threshold is not in 0..1, the model is not a network, or the known faces don't fit it.
         BadNetwork: If the model does not take two faces.
         FaceError: If a photo can't be opened or shows no face.
+
+    Example:
+        >>> model, threshold = load_siamese()
+        >>> verify_faces("images/lena.jpg", "images/camera_0.jpg", model, threshold)["is_match"]
+        True
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float | np.number) or not 0 <= threshold <= 1:
         raise BadArgument(f"threshold={threshold!r}: a score in 0..1")
+    side = _side_of(model)
+    if isinstance(photo_1, np.ndarray) and photo_1.ndim == 4:
+        known = _check_known(photo_1, side)
+    else:
+        known = preprocess_image(photo_1, side, aligned)[None]
+    score = float(score_known(model, known, preprocess_image(photo_2, side, aligned)[None])[0])
+    return {"is_match": score >= threshold, "score": score}
+
+
+def _side_of(model: keras.Model) -> int:
+    """The side S of the faces that twins take."""
     if not isinstance(model, keras.Model):
         hint = "; load_siamese() gives both: model, threshold = load_siamese()" if isinstance(model, tuple) else ""
         raise BadArgument(f"model is a {type(model).__name__}, not a network{hint}")
     shapes = model.input_shape
     if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
         raise BadNetwork(f"{model.name} takes {shapes}; a Siamese network takes two faces (m, S, S, 3)")
-    side = shapes[0][1]
-    faces = [preprocess_image(photo, side, aligned)[None] for photo in (photo_1, photo_2)]
-    score = float(ops.convert_to_numpy(model(faces, training=False))[0, 0])
-    return {"is_match": score >= threshold, "score": score}
+    return shapes[0][1]
+
+
+def _check_known(faces: np.ndarray, side: int) -> np.ndarray:
+    """Known faces (k, S, S, 3) uint8 as float32 in 0..1."""
+    if faces.dtype != np.uint8 or faces.shape[1:] != (side, side, 3) or not len(faces):
+        raise BadArgument(f"known faces must be (k, {side}, {side}, 3) uint8; these are {faces.dtype} {faces.shape}")
+    return faces.astype(np.float32) / 255

@@ -20,7 +20,7 @@ from facerec.evaluation import threshold_at
 from facerec.learning.checkpoints import Epochs, one_epoch, precision
 from facerec.learning.datasets import check_disjoint
 from facerec.learning.pairs import PairFaces, PersonFaces, one_person_pairs, open_faces
-from facerec.learning.siamese import embedding_of, make_siamese, score_all
+from facerec.learning.siamese import embedding_of, make_siamese, score_known
 
 with quietly():
     import keras
@@ -113,6 +113,7 @@ def train_siamese(
     folder: str | os.PathLike,
     progress: bool = True,
     every: int = 10,
+    start: keras.Model | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train a Siamese network, or resume where the training stopped.
 
@@ -127,6 +128,7 @@ def train_siamese(
             (``epoch_010.keras``).
         progress: True for a progress bar.
         every: Epochs between two named networks.
+        start: Twins to train further, in their own precision. None starts from the plan's variant with random weights.
 
     Returns:
         model: The network of the best epoch.
@@ -138,15 +140,15 @@ def train_siamese(
         TrainingFailed: If the loss becomes NaN or infinite.
     """
     for what, faces in (("learned", learned.faces), ("validation", validation.faces)):
-        if faces.shape[1] != plan.side:
+        if start is None and faces.shape[1] != plan.side:
             raise BadArgument(f"{what}: its faces have {faces.shape[1]} pixels, but the plan has side={plan.side}")
     steps, in_batch = len(learned) // plan.batch, isinstance(learned, PersonFaces)
     if steps < 1:
         raise BadArgument(f"{len(learned)} {'pictures' if in_batch else 'pairs'} don't fill a batch of {plan.batch}")
     keras.utils.set_random_seed(plan.seed)
     with precision(plan.precision):
-        model = make_siamese(plan.variant, plan.side)
-    kept = make_siamese(plan.variant, plan.side)  # in float32
+        model = start or make_siamese(plan.variant, plan.side)
+    kept = start or make_siamese(plan.variant, plan.side)  # in float32
     learner = compile_siamese(with_all_pairs(model, plan.batch) if in_batch else model, plan, steps)
     config = {**asdict(plan), "learns from": type(learned).__name__, "sizes": [len(learned), len(validation)]}
     epochs = Epochs(learner, folder, config, SIAMESE_HISTORY, may_differ=["epochs", "patience"])
@@ -183,8 +185,9 @@ class Verifier:
 
     Attributes:
         model: The network.
-        known: The person's faces with which a new face is compared, (k, S, S, 3) RGB in 0..1.
-        threshold: The lowest mean score, over the known faces, of a match; chosen on people who are not in the test.
+        known: The person's faces with which a new face is compared, (k, S, S, 3) uint8, as ``verify_faces`` takes them.
+        threshold: The lowest score of a match with the known faces together (``score_known``); chosen on people who are
+            not in the test.
         true_accepts: The share of the person's later pictures that is accepted.
         false_accepts: The share of the strangers' pictures that is accepted.
         later: The number of later pictures; none of them was learned from.
@@ -244,11 +247,11 @@ def train_for_one(
     checked = one_person_pairs(list(product(learned, stopped)), learned, others[1].picture)
     plan = plan or SiamesePlan(epochs=12, batch=min(32, len(pairs)), rate=1e-3, decay=0.8, moved=True)
     model, _ = train_siamese(PairFaces(pairs, plan.side), PairFaces(checked, plan.side), plan, folder, progress)
-    known = open_faces(list(learned), plan.side).astype(np.float32) / 255
+    known = open_faces(list(learned), plan.side)
 
     def distances(pictures: Sequence[str]) -> np.ndarray:
-        faces = open_faces(list(pictures), plan.side).astype(np.float32) / 255
-        return 1 - score_all(model, known, faces).mean(axis=0)
+        faces = open_faces(list(pictures), plan.side)
+        return 1 - score_known(model, *(some.astype(np.float32) / 255 for some in (known, faces)))
 
     limit = threshold_at(distances(others[1].picture), far)
     true, false = (float((distances(pictures) < limit).mean()) for pictures in (later, others[2].picture))

@@ -6,7 +6,7 @@
     python tools/assets/train_siamese.py score celeba_people              # → docs/results/siamese_celeba_people.json
     python tools/assets/train_siamese.py ship celeba_people               # → weights/siamese/
     python tools/assets/train_siamese.py one-person                       # → docs/results/siamese_one_person.json
-    python tools/assets/train_siamese.py own datasets/collected_faces/me  # a verifier for one person: you
+    python tools/assets/train_siamese.py own datasets/collected_faces/me  # the transfer twin for one person: you
 
 The studies ``celeba_people`` and ``att_faces`` are real people, ``people`` are invented ones. People are divided by
 identity: the network learns from the train people, the validation people decide when to stop and where the threshold
@@ -49,8 +49,9 @@ from facerec.learning.checkpoints import read_config
 from facerec.learning.datasets import check_disjoint, drop_copies, find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, one_person_pairs, open_faces
 from facerec.learning.prepare import preprocess
-from facerec.learning.siamese import SHIPPED, VARIANTS, save_siamese, score_all
-from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_for_one, train_siamese
+from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese, save_siamese, score_all
+from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese
+from facerec.learning.transfer_training import verifier_for
 from facerec.learning.triplet_training import digest_of
 from facerec.networks import load_facenet
 
@@ -325,7 +326,7 @@ def ship(name: str) -> None:
     row = result["methods"]["twin, compact"]
     model = keras.models.load_model(folder_of(name, "compact") / "best.keras")
     notes = {"trained_on": name, "seconds": round(row["seconds"]), "epochs": row["epochs"], "plan": row["plan"]}
-    save_siamese(model, ROOT / SHIPPED, round(1 - row["threshold"], 4), **notes)
+    save_siamese(model, ROOT / COMPACT, round(1 - row["threshold"], 4), **notes)
 
 
 def _number_of(picture: str) -> int:
@@ -339,8 +340,8 @@ def _number_of(picture: str) -> int:
     return int(digits[0]) if digits else 0
 
 
-def train_own(faces: Path, to: Path | None = None) -> str:
-    """Train twins for one person against invented people, and save them.
+def fit_own(faces: Path, to: Path | None = None) -> str:
+    """Fit the transfer twin to one person, with invented people as strangers, and save it.
 
     Args:
         faces: A folder of the person's aligned faces (of ``prepare_people.py preprocess``). The numbers in their names,
@@ -358,13 +359,15 @@ def train_own(faces: Path, to: Path | None = None) -> str:
     if not own:
         raise BadArgument(f"{faces} holds no pictures")
     to = to or ROOT / "checkpoints" / "own" / faces.resolve().name
-    others = split_by_identity(find_people("datasets/people.zip"), STUDIES["people"].shares)
-    twins = train_for_one(own, others, to / "training")
-    save_siamese(twins.model, to, round(twins.threshold, 4), trained_on=faces.name, far=FAR, later=twins.later)
+    *choosing, testing = split_by_identity(find_people("datasets/people.zip"), STUDIES["people"].shares)
+    twins = verifier_for(own, (pd.concat(choosing), testing), load_siamese()[0], FAR)
+    notes = {"person": faces.name, "compares": "verify_faces(model.known, photo)", "far": FAR, "later": twins.later}
+    save_siamese(twins.model, to, round(twins.threshold, 4), twins.known, **notes)
     return (
-        f"accepted: {twins.true_accepts:.0%} of {twins.later} later pictures that it did not learn from, and "
-        f"{twins.false_accepts:.1%} of the pictures of {twins.strangers} strangers\nthe network is in {to}, its "
-        f"threshold is {twins.threshold:.2f}; chapter 10 of train_siamese.ipynb explains what to expect of it"
+        f"accepted: {twins.true_accepts:.0%} of {twins.later} later pictures that are not among the {len(twins.known)} "
+        f"known ones, and {twins.false_accepts:.1%} of the pictures of {twins.strangers} strangers\nthe network and "
+        f"its known pictures are in {to}, its threshold is {twins.threshold:.2f}:\n    model, threshold = "
+        f'load_siamese("{to}")\n    verify_faces(model.known, "photo.jpg", model, threshold)'
     )
 
 
@@ -435,7 +438,7 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument("--epochs", type=int, help="stop after this epoch; by default see STUDIES")
         if command in ("all", "train"):
             add_precision(sub)
-    own = commands.add_parser("own", help="train twins for one person, you, against invented people")
+    own = commands.add_parser("own", help="fit the transfer twin to one person, you, with invented people as strangers")
     own.add_argument("faces", type=Path, help="a folder of aligned faces of prepare_people.py preprocess")
     own.add_argument("--to", type=Path, help="the folder to save the network in; default: checkpoints/own/<person>")
     return parser
@@ -447,7 +450,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.command == "all":
         run_all(args.photos, args.precision)
     elif args.command == "own":
-        print(train_own(args.faces, args.to))
+        print(fit_own(args.faces, args.to))
     elif args.command == "pairs":
         write_lists(args.study)
     elif args.command == "train":

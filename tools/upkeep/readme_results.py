@@ -2,10 +2,10 @@
 
     python tools/upkeep/readme_results.py
 
-It fills the marked blocks of four pages: the short table of README.md, the full tables of docs/results.md, the groups
-of the residual network's model card, and docs/scale.md (by ``scale_page``). Each row names what was measured, the
-number, and the command that measures it. A row whose file is missing is left out. A test checks that the pages are up
-to date.
+It fills the marked blocks of five pages: the short table of README.md, the full tables of docs/results.md, the model
+cards of the residual network and of the transfer twin, and docs/scale.md (by ``scale_page``). Each row names what was
+measured, the number, and the command that measures it. A row whose file is missing is left out. A test checks that the
+pages are up to date.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from tools.upkeep.scale_page import RESULTS, fill, megabytes, table
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "results.md"
 CARD = ROOT / "weights" / "resnet" / "MODEL_CARD.md"
+TWIN_CARD = ROOT / "weights" / "transfer" / "MODEL_CARD.md"
 
 # The trainings whose results are quoted used two-byte numbers.
 SIAMESE = "make siamese DIR=… PRECISION=mixed_bfloat16"
+TRANSFER = "make transfer DIR=…"
 TRIPLETS = "make triplets DIR=… PRECISION=mixed_bfloat16"
 
 
@@ -152,6 +154,18 @@ def one_person(study: dict, method: str) -> str:
     return f"{interval(row['true_accepts'])}, and {100 * row['false_accepts']:.1f} % of strangers' pictures"
 
 
+def accepted(transfer: dict, people: str) -> str:
+    """The same by the transfer twin, of the first twelve people or of everyone."""
+    return one_person(transfer["one_person"][people], "twin, transfer")
+
+
+def portraits(transfer: dict) -> str:
+    """The pairs of different portraits in images/ that each network takes for one person."""
+    found = transfer["portraits"]
+    counts = (f"{row['taken_for_one']} ({name})" for name, row in found["methods"].items())
+    return f"of {found['pairs']} pairs: {', '.join(counts)}"
+
+
 def fine_tuned(study: dict, network: str) -> str:
     """The accuracy before fine-tuning and after it."""
     row = study["networks"][network]
@@ -269,10 +283,10 @@ SHORT = (
         "make bench-database",
     ),
     Row(
-        "A verifier trained here from nothing, on pairs of unseen people",
-        "siamese_celeba_people.json",
-        lambda study: interval(study["methods"]["twin, compact"]["accuracy"]),
-        SIAMESE,
+        "Pairs of unseen people judged right by `verify_faces`",
+        "siamese_transfer.json",
+        lambda transfer: interval(transfer["methods"]["twin, transfer"]["accuracy"]),
+        TRANSFER,
     ),
 )
 
@@ -386,6 +400,13 @@ TABLES = {
     ),
     "training": (
         Row(
+            "Transfer twin, on the Inception FaceNet (from the photo)",
+            "siamese_transfer.json",
+            partial(accuracy, method="twin, transfer"),
+            TRANSFER,
+        ),
+        Row("… that FaceNet itself", "siamese_transfer.json", partial(accuracy, method="FaceNet, Inception"), TRANSFER),
+        Row(
             "Compact twin, trained here from nothing",
             "siamese_celeba_people.json",
             partial(accuracy, method="twin, compact"),
@@ -419,6 +440,9 @@ TABLES = {
             partial(one_person, method="FaceNet, residual"),
             SIAMESE,
         ),
+        Row("… by the transfer twin", "siamese_transfer.json", partial(accepted, people="12"), TRANSFER),
+        Row("… of all 41 people in turn", "siamese_transfer.json", partial(accepted, people="everyone"), TRANSFER),
+        Row("Different portraits in `images/` taken for one person", "siamese_transfer.json", portraits, TRANSFER),
     ),
     "speed": (
         Row("A photo file with one face, to its name", "bench.json", partial(latency, faces=1), "make bench"),
@@ -482,12 +506,30 @@ def groups_table(network: str) -> str:
     return table("| two different people of one group | how many | taken for one person |", rows)
 
 
+def twins_table(transfer: dict) -> str:
+    """The accuracies of the transfer twin and of the networks beside it."""
+    rows = [
+        (name, *(interval(row[pairs]) for pairs in ("accuracy", "protocol", "of_faces")), f"{row['auc']:.3f}")
+        for name, row in transfer["methods"].items()
+    ]
+    return table("| | 2,000 pairs of photos | 380 pairs of photos | 2,000 pairs of faces | ROC area |", rows)
+
+
+def jobs_table(transfer: dict) -> str:
+    """The one-person job, by each network."""
+    parts = [transfer["one_person"][people] for people in ("12", "everyone")]
+    rows = [(name, *(one_person(part, name) for part in parts)) for name in parts[0]["methods"]]
+    return table("| | twelve people | all 41 in turn |", rows)
+
+
 # -------------------------------------------------------------------------------------------------- the pages
 def pages() -> dict[Path, str]:
     """Page → its text as it should be today."""
     short = table("| measured | result |", [row[:2] for row in measured(SHORT)])
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
-    blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}}
+    transfer = json.loads((RESULTS / "siamese_transfer.json").read_text(encoding="utf-8"))
+    twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
+    blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}
     return found | {scale_page.PAGE: scale_page.filled(scale_page.PAGE.read_text(encoding="utf-8"))}
 

@@ -8,6 +8,7 @@ from facerec.errors import BadArgument, BadNetwork, NoFaceFound, UnreadableImage
 from facerec.learning import checkpoints
 from facerec.learning.datasets import find_people
 from facerec.learning.siamese import (
+    COMPACT,
     VARIANTS,
     L1Distance,
     load_siamese,
@@ -91,6 +92,31 @@ def test_verify_faces_returns_match_and_score(images):
     faces = [preprocess_image(images / f"{name}.jpg", 32)[None] for name in ("lena", "kofi")]
     assert result["score"] == pytest.approx(float(model(faces)[0, 0]), abs=1e-6)
     assert verify_faces(images / "lena.jpg", images / "kofi.jpg", model, threshold=1.0)["is_match"] is False
+
+
+def test_verify_faces_compares_a_photo_with_all_known_faces_together(images):
+    model = make_siamese("compact", 32)
+    rng = np.random.default_rng(0)
+    model.get_layer("score").set_weights([rng.normal(size=(128, 1)), rng.normal(size=1)])
+    known = rng.integers(0, 256, (3, 32, 32, 3), np.uint8)
+    odds = []
+    for face in known:
+        score = verify_faces(face, images / "lena.jpg", model, aligned=True)["score"]
+        odds.append(np.log(score / (1 - score)))
+    together = verify_faces(known, images / "lena.jpg", model, aligned=True)["score"]
+    assert together == pytest.approx(1 / (1 + np.exp(-np.mean(odds))), abs=1e-5) and np.ptp(odds) > 1e-2
+    for wrong in (known[:, :16], known / 255, known[:0]):
+        with pytest.raises(BadArgument, match=r"known faces must be \(k, 32, 32, 3\) uint8"):
+            verify_faces(wrong, images / "lena.jpg", model)
+
+
+def test_shipped_twins_are_the_transfer_twin_and_the_compact_one(images):
+    model, threshold = load_siamese()
+    assert model.stands_on.network == "keras-facenet-h5" and model.known is None
+    own = verify_faces(images / "lena.jpg", images / "camera_0.jpg", model, threshold)
+    other = verify_faces(images / "lena.jpg", images / "otto.jpg", model, threshold)
+    assert own["is_match"] and not other["is_match"] and own["score"] - other["score"] > 0.5
+    assert load_siamese(COMPACT)[0].count_params() == 340_705
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), "0.5", None, True])

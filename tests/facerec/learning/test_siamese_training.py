@@ -17,7 +17,7 @@ from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
 from facerec.learning.siamese import (
     make_siamese,
-    score_all,
+    score_known,
 )
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_for_one, train_siamese, with_all_pairs
 
@@ -172,13 +172,13 @@ def test_train_for_one_is_tested_on_unseen_pictures_and_people(others, tmp_path)
     twins = train_for_one(own, others, tmp_path, plan, far=0.05, progress=False)
     assert twins.known.shape == (5, 32, 32, 3) and (twins.later, twins.strangers) == (2, 15)
 
-    def mean_scores(pictures) -> np.ndarray:
-        return score_all(twins.model, twins.known, open_faces(list(pictures), 32) / np.float32(255)).mean(axis=0)
+    def scores_of(pictures) -> np.ndarray:
+        return score_known(twins.model, *(some / np.float32(255) for some in (twins.known, open_faces(pictures, 32))))
 
-    assert twins.true_accepts == np.mean(mean_scores(own[6:]) > twins.threshold)
-    accepted = np.mean(mean_scores(others[2].picture) > twins.threshold)
+    assert twins.true_accepts == np.mean(scores_of(own[6:]) > twins.threshold)
+    accepted = np.mean(scores_of(list(others[2].picture)) > twins.threshold)
     assert twins.false_accepts == pytest.approx(accepted, abs=0.01)
-    chosen_on = mean_scores(others[1].picture)
+    chosen_on = scores_of(list(others[1].picture))
     assert np.mean(chosen_on > twins.threshold) == pytest.approx(0.05, abs=0.01)  # six of 120
 
 

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,12 +11,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from facerec._files import ROOT
+from facerec.detection import resize_face
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy, precision_recall
 from facerec.learning.baselines import pixel_baseline
 from facerec.learning.datasets import find_people
-from facerec.learning.siamese import VARIANTS, load_siamese
-from facerec.learning.siamese_training import SiamesePlan, train_for_one
+from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese
 from facerec.learning.triplet_training import digest_of
 from facerec.photos import load_image, save_picture
 from tools.assets import train_siamese
@@ -100,10 +99,10 @@ def test_compact_twin_beats_the_baselines_beyond_the_intervals():
 def test_shipped_twin_is_the_scored_one():
     card = json.loads((ROOT / "weights/siamese/siamese.json").read_text())
     row = json.loads((RESULTS / f"siamese_{card['trained_on']}.json").read_text())["methods"]["twin, compact"]
-    assert load_siamese()[1] == pytest.approx(1 - row["threshold"], abs=1e-4)
+    assert load_siamese(COMPACT)[1] == pytest.approx(1 - row["threshold"], abs=1e-4)
     plan = vars(plan_for(STUDIES[card["trained_on"]], "compact"))
     assert card["plan"] == row["plan"] == {**plan, "precision": row["plan"]["precision"]}
-    assert digest_of(load_siamese()[0]) == row["weights"]
+    assert digest_of(load_siamese(COMPACT)[0]) == row["weights"]
 
 
 def test_model_card_quotes_the_measured_accuracy():
@@ -131,7 +130,7 @@ def test_one_person_results_add_up():
 
 
 # ------------------------------------------------------------------------------------------------ the whole way
-def test_own_command_trains_and_saves_a_verifier(tmp_path, monkeypatch, capsys):
+def test_own_command_saves_a_verifier_with_its_known_pictures(tmp_path, monkeypatch, capsys):
     people = find_people("datasets/people.zip")
     monkeypatch.setattr(
         train_siamese, "find_people", lambda source: people if "zip" in str(source) else find_people(source)
@@ -139,16 +138,15 @@ def test_own_command_trains_and_saves_a_verifier(tmp_path, monkeypatch, capsys):
     for picture in people.picture[people.identity == "p100"]:
         (tmp_path / "faces" / "me").mkdir(parents=True, exist_ok=True)
         save_picture(tmp_path / "faces" / "me" / Path(picture).name, load_image(picture))
-    people = people[people.identity < "p080"].reset_index(drop=True)
-    monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(40, 20, 20)))
-    monkeypatch.setattr(
-        train_siamese, "train_for_one", partial(train_for_one, plan=SiamesePlan(side=32, epochs=1, batch=20))
-    )
+    people = people[people.identity < "p020"].reset_index(drop=True)
+    monkeypatch.setitem(STUDIES, "people", STUDIES["people"]._replace(shares=(8, 6, 6)))
     train_siamese.main(["own", str(tmp_path / "faces" / "me"), "--to", str(tmp_path / "mine")])
     out = capsys.readouterr().out
-    assert "of 2 later pictures that it did not learn from" in out and "of 20 strangers" in out
+    assert "of 3 later pictures that are not among the 5 known ones" in out and "of 6 strangers" in out
     model, threshold = load_siamese(tmp_path / "mine")
-    assert f"its threshold is {threshold:.2f}" in out and model.count_params() == 340_705
+    assert f"its threshold is {threshold:.2f}" in out and f'load_siamese("{tmp_path / "mine"}")' in out
+    known = tmp_path / "faces" / "me" / "0.jpg"  # the first of the person's pictures, by its number
+    np.testing.assert_array_equal(model.known[0], resize_face(load_image(known), model.input_shape[0][1]))
     with pytest.raises(BadArgument, match="it holds pictures directly: give the folder above"):
         find_people(tmp_path / "faces" / "me")
 
@@ -156,7 +154,7 @@ def test_own_command_trains_and_saves_a_verifier(tmp_path, monkeypatch, capsys):
 def test_small_study_runs_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
     small = STUDIES["people"]._replace(shares=(30, 12, 12), pairs=(64, 60, 80), large=1, compact=8)
     monkeypatch.setitem(STUDIES, "people", small)
-    for name, place in (("RESULTS", tmp_path), ("LISTS", tmp_path / "pairs"), ("SHIPPED", tmp_path / "weights")):
+    for name, place in (("RESULTS", tmp_path), ("LISTS", tmp_path / "pairs"), ("COMPACT", tmp_path / "weights")):
         monkeypatch.setattr(train_siamese, name, place)
     monkeypatch.setattr(train_siamese, "folder_of", lambda name, variant: tmp_path / name / variant)
     monkeypatch.setattr(train_siamese, "FACENETS", {})
