@@ -82,6 +82,10 @@ clusters: need-dir .venv/.course ## DIR=… choose the thresholds for groups of 
 	@$(PY) tools/measure/clusters.py "$(DIR)" $(ARGS)
 	@$(RESULTS)
 
+strangers: need-dir .venv/.course ## DIR=… check the thresholds for K people: strangers and known people named, on LFW
+	@$(PY) tools/measure/strangers.py "$(DIR)" $(ARGS)
+	@$(RESULTS)
+
 quality: need-dir need-lfw .venv/.course ## DIR=… LFW=… whether the quality of a photo predicts false rejects
 	@$(PY) tools/measure/quality.py score "$(DIR)" --lfw "$(LFW)"
 	@$(RESULTS)

@@ -18,7 +18,7 @@ from facerec.encoding import img_to_encoding
 from facerec.enrol import build_database, judge_portraits
 from facerec.gallery import open_gallery
 from facerec.naming import identify
-from facerec.networks import load_facenet, threshold_for
+from facerec.networks import info_of, load_facenet, threshold_for
 from facerec.photos import Source, load_image
 
 with quietly():
@@ -115,7 +115,8 @@ def who_is_it(
         image_path: A photo of the person at the door.
         database: Identity → encoding (128,), K of them.
         model: The network that made the database's encodings.
-        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7).
+        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7), as for one person,
+            and a second sentence says so if more than one stranger in ten would get a name among so many people.
         aligned: True if the picture is an aligned face already.
 
     Returns:
@@ -127,13 +128,24 @@ def who_is_it(
         OtherNetwork: If the database knows that another network made its encodings.
         FaceError: If the photo can't be opened or shows no face.
     """
-    threshold = threshold_for(model, threshold)
+    own, threshold = threshold is None, threshold_for(model, threshold)
     gallery = open_gallery(database, model).ready()
     encoding = img_to_encoding(image_path, model, aligned)  # (128,)
     names, distances = gallery.nearest(encoding[None])
     distance, name = float(distances[0, 0]), names[0, 0]
-    if distance < threshold:
-        say(f"It's {name}, the distance is {distance:.2f}")
-        return distance, name
-    say("Not in the database.")
-    return distance, None
+    is_known = distance < threshold
+    say(f"It's {name}, the distance is {distance:.2f}" if is_known else "Not in the database.")
+    if own:
+        _warn_of_strangers(model, len(database))
+    return distance, name if is_known else None
+
+
+def _warn_of_strangers(model: keras.Model, people: int) -> None:
+    """Say how many strangers get a name among K people at the threshold for one, if it is more than one in ten."""
+    info = info_of(model)
+    if info.false_accepts and (share := info.false_accepts.strangers_named(info.threshold, people)) > 0.1:
+        strict = threshold_for(model, people=people)
+        say(
+            f"(Among {people:,} people, {info.threshold:.2f} gives up to {share:.0%} of strangers a name; "
+            f"threshold={strict:.2f} gives 1%.)"
+        )

@@ -36,7 +36,8 @@ def identify(
         photo: A photo with any number of faces.
         database: Identity → encoding (128,), K of them.
         model: The network that made the database's encodings.
-        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7).
+        threshold: Faces farther away than this count as unknown. None takes the network's own for K people, at which
+            one stranger in a hundred gets a name (see ``threshold_for``).
         top: How many of the nearest identities to list for each face.
         prior: The probability, before looking, that a face shows a particular person of the database. None takes
             1 / (K + 1): each of the K people is as likely as a stranger. At a door where nearly everyone is known it
@@ -53,10 +54,10 @@ def identify(
         EmptyDatabase: If the database is empty.
         UnreadableImage: If the picture can't be opened.
     """
-    threshold = threshold_for(model, threshold)
     if not isinstance(top, int) or top < 1:
         raise BadArgument(f"top={top!r}: how many identities to list per face, at least 1")
     gallery, info = open_gallery(database, model).ready(), info_of(model)
+    threshold = threshold_for(model, threshold, len(database))
     faces, detections = extract_faces(load_image(photo), info.side, info.template)
     names, distances = gallery.nearest(faces_to_encodings(faces, model), top)  # (faces, top)
     rows = []

@@ -430,7 +430,7 @@ def threshold_for(
     Example:
         >>> model = load_facenet("weights/resnet")
         >>> [round(threshold_for(model, people=k), 2) for k in (None, 10, 100, 1000)]
-        [0.7, 0.62, 0.55, 0.49]
+        [0.7, 0.62, 0.54, 0.49]
 
     Source: The arithmetic of ``facerec.evaluation.FalseAccepts``; ``tools/measure/strangers.py`` checks it.
     """

@@ -10,7 +10,7 @@ import pytest
 from facerec.detection import extract_face
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
-from facerec.networks import confidence, load_facenet
+from facerec.networks import confidence, load_facenet, threshold_for
 from fr_utils import distance_to, identify, verify, who_is_it
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
@@ -21,9 +21,9 @@ CAMERA = [f"camera_{i}" for i in range(20)]
 
 @pytest.mark.parametrize("name", CAMERA)
 def test_who_is_it_answers_every_camera_picture(images, answers, network, database, capsys, name):
-    """People of the database are recognised, strangers are nobody, at 0.7; the sentence says the same."""
+    """People of the database are recognised, strangers are not, at 0.7; the sentence says the same."""
     expected = answers[f"{name}.jpg"]
-    distance, identity = who_is_it(images / f"{name}.jpg", database, network)
+    distance, identity = who_is_it(images / f"{name}.jpg", database, network, threshold=0.7)
     assert identity == expected and type(distance) is float
     sentence = "Not in the database." if expected is None else f"It's {expected}, the distance is {distance:.2f}"
     assert capsys.readouterr().out == sentence + "\n"
@@ -40,6 +40,31 @@ def test_who_is_it_accepts_the_lookalike_at_0_7(images, answers, network, databa
     assert answers["lookalike.jpg"] is None and identity in database and distance < 0.7
     assert who_is_it(images / "lookalike.jpg", database, network, threshold=distance) == (distance, None)
     assert capsys.readouterr().out.endswith("Not in the database.\n")
+
+
+def test_who_is_it_says_when_its_threshold_names_many_strangers(images, network, database, capsys):
+    """More than one stranger in ten among twelve people at 0.7; with a threshold of one's own there is no advice."""
+    assert threshold_for(network, people=12) < 0.65
+    who_is_it(images / "camera_7.jpg", database, network)
+    said, advice = capsys.readouterr().out.splitlines()
+    strict = threshold_for(network, people=len(database))
+    assert said.startswith("It's jun") and advice.startswith("(Among 12 people, 0.70 gives up to ")
+    assert f"threshold={strict:.2f} gives 1%" in advice
+    few = {name: database[name] for name in list(database)[:2]}
+    for arguments in ((database, network, 0.7), (database, network, strict), (few, network)):
+        who_is_it(images / "camera_7.jpg", *arguments)
+        assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_identify_takes_the_threshold_for_so_many_people(images, network, database):
+    distance = who_is_it(images / "camera_0.jpg", database, network)[0]
+    others = {f"stranger {i}": -encoding for i, encoding in enumerate(database.values())}
+    many = database | {f"{name} {i}": encoding for name, encoding in others.items() for i in range(400)}
+    table = identify(images / "camera_0.jpg", database, network)
+    crowded = identify(images / "camera_0.jpg", many, network)
+    assert table.identity[0] == crowded.nearest[0] == "lena" and crowded.distance[0] == pytest.approx(distance)
+    limit = threshold_for(network, people=len(many))
+    assert len(many) == 4812 and limit < 0.47 and crowded.is_unknown[0] == (not distance < limit)
 
 
 def test_who_is_it_takes_the_nearest_identity(images, network, database):
@@ -132,7 +157,8 @@ def test_identify_lists_the_nearest_few(images, network, database):
     nearest = sorted(distances, key=distances.get)[:3]
     assert list(table.nearest) == nearest and list(table["rank"]) == [1, 2, 3] and set(table["face"]) == {0}
     np.testing.assert_allclose(table.distance, [distances[name] for name in nearest], atol=1e-4)
-    assert list(table.identity) == [name if distances[name] < 0.7 else None for name in nearest]
+    limit = threshold_for(network, people=len(database))
+    assert list(table.identity) == [name if distances[name] < limit else None for name in nearest]
     assert len(identify(images / "camera_0.jpg", database, network, top=99)) == len(database)
 
 

@@ -27,7 +27,7 @@ from facerec._files import ROOT, in_project
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
 from facerec.enrol import PoorPortrait, build_database
-from facerec.networks import DEFAULT_NETWORK, load_facenet
+from facerec.networks import DEFAULT_NETWORK, load_facenet, threshold_for
 from facerec.photos import PICTURE_ENDINGS, load_image
 
 with quietly():
@@ -180,8 +180,16 @@ def watch() -> Iterator[Callable[[], float]]:
 
 
 def threshold() -> float:
-    """The slider's threshold; at first the network's own."""
+    """The slider's threshold for one comparison; at first the network's own."""
     return float(st.session_state.get("threshold", model().facenet.threshold))
+
+
+def threshold_among() -> float:
+    """The threshold for a comparison with everyone: the network's own for so many people, until the slider is moved."""
+    own = model().facenet.threshold
+    if abs(threshold() - own) > 1e-9:
+        return threshold()
+    return threshold_for(model(), people=max(1, len(database())))
 
 
 def end_live() -> None:

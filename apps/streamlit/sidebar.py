@@ -46,7 +46,13 @@ def meaning(threshold: float) -> str:
 
 
 def among(people: int) -> str:
-    """What it means to compare with everyone: the false accepts of all comparisons add up, at most."""
+    """The threshold that Recognise and Live use, which compare a face with everyone."""
+    strict = shared.threshold_among()
+    if strict < shared.threshold():
+        return (
+            f"Recognise and Live compare a face with all {people:,} people, so they use {strict:.2f}: about one "
+            "stranger in a hundred gets a name. Once you move the slider, your threshold counts there, too."
+        )
     return (
         f"These rates are for one comparison. Recognise compares a face with all {people:,} people, so a stranger gets "
         f"a name up to {people:,} times as often."

@@ -55,17 +55,17 @@ def lightly() -> Iterator[None]:
             del sys.modules[package]
 
 
-def threshold_of(model: keras.Model, threshold: float | None, people: int = 1) -> float:
-    """The distance that decides: the one of ``--threshold``, or the network's own.
+def threshold_of(model: keras.Model, threshold: float | None, people: int | None = None) -> float:
+    """The distance that decides: the one of ``--threshold``, or the network's own for so many people.
 
     Args:
         model: The network.
         threshold: What was given, or None.
-        people: With how many people each face is compared.
+        people: With how many people each face is compared; None for two pictures.
     """
     from facerec.networks import threshold_for
 
-    return threshold_for(model, threshold)
+    return threshold_for(model, threshold, people)
 
 
 def is_address(database: str) -> bool:

@@ -41,7 +41,8 @@ class LiveRecogniser:
         model: The network that made the database's encodings.
         database: Identity → encoding, K of them. A dict is read once; people added to or removed from a
             ``FaceDatabase`` count from the next search on, even if none are left.
-        threshold: Faces farther away than this count as unknown. None takes the network's own (0.7).
+        threshold: Faces farther away than this count as unknown. None takes the network's own for as many people as the
+            database knows now (see ``threshold_for``).
         every: Search every n-th frame, and besides as soon as a face can't be followed.
         search_side: Search a copy of this longest side, in pixels: smaller is faster, but misses small faces.
         looks: How many looks it takes to name a face whose distance is near the threshold (others are named at the
@@ -79,8 +80,8 @@ class LiveRecogniser:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise BadArgument(f"{name}={value!r}: a whole number, at least 1")
         self.model, self.every, self.search_side, self.looks = model, every, search_side, looks
-        self.threshold = threshold_for(model, threshold)
         self._gallery = open_gallery(database, model).ready()
+        self.threshold = threshold_for(model, threshold, len(database))
         self._info, self._tracker = info_of(model), Tracker()
         self._thread = ThreadPoolExecutor(1) if background else None
         self._looking: tuple[np.ndarray, Future] | None = None

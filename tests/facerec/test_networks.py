@@ -18,8 +18,8 @@ from facerec._files import ROOT
 from facerec.detection import TEMPLATE, extract_face
 from facerec.encoding import faces_to_encodings, img_to_encoding
 from facerec.errors import BadArgument, BadNetwork
-from facerec.evaluation import Probability
-from facerec.networks import FaceNetInfo, info_of, load_facenet, save_network
+from facerec.evaluation import FalseAccepts, Probability
+from facerec.networks import FaceNetInfo, info_of, load_facenet, save_network, threshold_for
 from fr_utils import identify
 from inception_blocks_v2 import InceptionResNetV1
 
@@ -59,10 +59,12 @@ def test_save_network_and_load_facenet_round_trip(small_network, tmp_path):
     calibration = {"factor": 0.5, "fitted_on": "жители", "range": [0.1, 0.2]}
     folder = tmp_path / "new" / "folder"
     probability = Probability("isotonic", 0.25, (0.3, 0.5, 0.9), (4.0, 1.5, -3.0))
+    curve = FalseAccepts((0.4, 0.5), (1e-4, 1e-2))
     info = {"template": template, "threshold": 0.9, "calibration": calibration, "probability": probability}
+    info |= {"false_accepts": curve, "cluster_threshold": 0.55}
     save_network(small_network, folder, name="klein", **info)
     loaded = load_facenet(folder)
-    assert info_of(loaded) == FaceNetInfo("klein", 8, template, 0.9, calibration, probability) and not loaded.trainable
+    assert info_of(loaded) == FaceNetInfo("klein", 8, **info) and not loaded.trainable
     faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(faces), small_network(faces))
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILE_NAMES)
@@ -237,12 +239,35 @@ def test_confidence_is_nan_for_an_uncalibrated_network(images, small_network):
     assert identify(images / "camera_0.jpg", known, small_network).confidence.isna().all()
 
 
-def test_load_facenet_rejects_a_card_with_an_impossible_probability(small_folder):
+@pytest.mark.parametrize(
+    ("name", "curve", "said"),
+    [
+        (
+            "probability",
+            {"method": "logistic", "prior": 0.5, "distances": [0.4, 1.0], "log_odds": [-3.0, 3.0]},
+            "the farther, the less probable",
+        ),
+        ("false_accepts", {"distances": [0.4, 1.0], "shares": [0.1, 0.01]}, "both ascending"),
+    ],
+)
+def test_load_facenet_rejects_a_card_with_an_impossible_curve(small_folder, name, curve, said):
     card = json.loads((small_folder / "facenet.json").read_text())
-    card["probability"] = {"method": "logistic", "prior": 0.5, "distances": [0.4, 1.0], "log_odds": [-3.0, 3.0]}
-    (small_folder / "facenet.json").write_text(json.dumps(card))
-    with pytest.raises(BadNetwork, match="facenet.json is damaged: .*the farther, the less probable"):
+    (small_folder / "facenet.json").write_text(json.dumps(card | {name: curve}))
+    with pytest.raises(BadNetwork, match=f"facenet.json is damaged: .*{said}"):
         load_facenet(small_folder)
+
+
+@pytest.mark.parametrize("network", ["weights/resnet", "keras-facenet-h5"])
+def test_threshold_falls_with_the_number_of_people(network):
+    model = load_facenet(network)
+    thresholds = [threshold_for(model, people=people) for people in (None, 10, 100, 1000)]
+    assert thresholds[0] == 0.7 and thresholds == sorted(thresholds, reverse=True) and thresholds[-1] < 0.5
+    assert threshold_for(model, people=10, strangers=0.1) > thresholds[1]
+    assert threshold_for(model, 0.66, people=1000) == 0.66  # one's own choice stays
+
+
+def test_threshold_of_an_unmeasured_network_is_one_for_all(small_network):
+    assert threshold_for(small_network, people=10_000) == info_of(small_network).threshold
 
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)

@@ -1,6 +1,6 @@
 """Check the thresholds for K people: how many strangers get a name, and how many known people keep theirs?
 
-    python tools/measure/strangers.py DIR [NETWORK …]          # → docs/results/strangers.json
+    python tools/measure/strangers.py DIR [NETWORK …]          # or: make strangers DIR=…, → docs/results/strangers.json
 
 DIR is the folder of ``tools/measure/lfw.py``. The people of both development lists are split in two halves. The false
 accepts of one half give the thresholds for K people at which 1 % of the strangers should get a name; they are checked
@@ -120,7 +120,7 @@ def main() -> None:
                 f"{folder}, {row['people']:,} people: {row['strangers_named']:.1%} of strangers named at most "
                 f"{row['most_strangers_named']:.1%} in a drawing, {row['known_named']:.1%} of known pictures"
             )
-    write_json(args.to, {"command": "python tools/measure/strangers.py DIR", "aim": AIM, "networks": rows})
+    write_json(args.to, {"command": "make strangers DIR=…", "aim": AIM, "networks": rows})
 
 
 if __name__ == "__main__":

@@ -117,6 +117,17 @@ def quality_area(quality: dict) -> str:
     return f"ROC area {score}; width of the face alone: {width}"
 
 
+def at_the_threshold_for(strangers: dict, network: str, people: int) -> str:
+    """The shares of strangers and of known pictures that get a name, at the threshold for K people and at 0.7."""
+    row = next(row for row in strangers["networks"][network] if row["people"] == people)
+    now, then = (
+        f"{100 * row[f'strangers_named{at}']:.1f} % of strangers named, {100 * row[f'known_named{at}']:.0f} % of known "
+        "pictures"
+        for at in ("", "_at_0.7")
+    )
+    return f"{now} (at 0.7: {then})"
+
+
 def clustered(clusters: dict, network: str, way: str, people: str = "pairsDevTest") -> str:
     """How well faces without names are grouped into people, and of how many photographs of how many people."""
     row, of = clusters["networks"][network]["ways"][way][people], clusters["networks"][network]["people"][people]
@@ -359,6 +370,16 @@ TABLES = {
             "quality.json",
             quality_area,
             "make quality DIR=… LFW=…",
+        ),
+        *(
+            Row(
+                f"{name} among {people:,} people at the threshold for so many",
+                "strangers.json",
+                partial(at_the_threshold_for, network=network, people=people),
+                "make strangers DIR=…",
+            )
+            for network, name in (("weights/resnet", "Residual network"), ("keras-facenet-h5", "Inception FaceNet"))
+            for people in (10, 100, 1000, 2000)
         ),
     ),
     "clusters": (

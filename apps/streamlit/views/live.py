@@ -39,9 +39,9 @@ def _component():
 def recogniser() -> LiveRecogniser:
     """This session's recogniser, which remembers the last frames."""
     kept = st.session_state.get("live_recogniser")
-    if kept is None or kept.threshold != shared.threshold():
+    if kept is None or kept.threshold != shared.threshold_among():
         shared.end_live()
-        kept = LiveRecogniser(shared.model(), shared.database(), shared.threshold(), every=3, background=True)
+        kept = LiveRecogniser(shared.model(), shared.database(), shared.threshold_among(), every=3, background=True)
         st.session_state["live_recogniser"] = kept
     return kept
 

@@ -55,7 +55,7 @@ class Named:
 
 def named(given: choose.Chosen) -> Named:
     """Name the faces of one picture; if it can't be used, the result says why, and the others go on."""
-    name, threshold = shared.one_line(given.name), shared.threshold()
+    name, threshold = shared.one_line(given.name), shared.threshold_among()
     with shared.watch() as took:
         try:
             photo = shared.opened(given.data, name)
@@ -98,7 +98,7 @@ def results(pictures: list[choose.Chosen]) -> list[Named]:
     if bar:
         bar.empty()
     st.session_state["recognised"] = now
-    return [now[digest].at(shared.threshold()) for digest in digests]
+    return [now[digest].at(shared.threshold_among()) for digest in digests]
 
 
 def table(found: list[Named]) -> pd.DataFrame:

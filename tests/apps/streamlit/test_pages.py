@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from facerec._files import ROOT
 from facerec.database import FaceDatabase
 from facerec.errors import FaceError
-from facerec.networks import DEFAULT_NETWORK
+from facerec.networks import DEFAULT_NETWORK, load_facenet, threshold_for
 
 APP = ROOT / "apps" / "streamlit"
 
@@ -451,8 +451,12 @@ def test_sidebar_shows_the_measured_error_rates():
     assert "5.9 million pairs" in sidebar.meaning(0.7)
 
 
-def test_sidebar_warns_that_more_people_mean_more_false_accepts(home):
-    assert "up to 12 times as often" in text_of(start())
+def test_searches_use_the_threshold_for_so_many_people_until_the_slider_is_moved(home):
+    app = start("recognise")
+    strict = threshold_for(load_facenet(), people=12)
+    assert f"all 12 people, so they use {strict:.2f}" in text_of(app)
+    app.sidebar.slider[0].set_value(0.65).run()
+    assert "up to 12 times as often" in text_of(app) and f"{strict:.2f}" not in text_of(app)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""The check of the thresholds for K people, on invented encodings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facerec.encoding import unit_length
+from tools.measure import strangers
+from tools.measure.strangers import check, draw, named, parts
+
+
+@pytest.fixture(scope="module")
+def people() -> np.ndarray:
+    """Three hundred people, every third with three pictures, the others with one."""
+    return np.repeat(np.arange(300), np.where(np.arange(300) % 3 == 0, 3, 1))
+
+
+@pytest.fixture(scope="module")
+def encodings(people) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(300, 16))
+    return unit_length((centres[people] + 0.2 * rng.normal(size=(len(people), 16))).astype(np.float32))
+
+
+def test_parts_share_no_person(people):
+    halves = list(parts(people, None))
+    assert len(halves) == 2 and len(list(parts(people, 100))) == 1
+    for fit, held_out in (*halves, *parts(people, 100)):
+        first, second = set(people[fit]), set(people[held_out])
+        assert not first & second and first | second == set(range(300))
+
+
+@pytest.mark.parametrize("size", [5, 120, 250])
+def test_drawn_strangers_are_not_known_and_known_pictures_are_not_in_the_gallery(people, size):
+    gallery, others, unknown = draw(people, size, np.random.default_rng(1))
+    assert len(gallery) == len(set(people[gallery])) == size and set(people[others]) <= set(people[gallery])
+    assert not set(people[unknown]) & set(people[gallery]) and len(set(people[unknown])) == len(unknown) == 300 - size
+    assert not set(gallery) & set(others)
+
+
+def test_named_counts_strangers_and_right_names():
+    encodings = unit_length(np.array([[1, 0], [0, 1], [1, 0.1], [1, 0.2], [-1, 0], [0.1, 1]], np.float32))
+    people = np.array([0, 1, 0, 1, 2, 3])  # row 3 shows person 1 but looks like person 0
+    drawn = np.array([0, 1]), np.array([2, 3]), np.array([4, 5])
+    assert named(encodings, people, 0.5, drawn) == (0.5, 0.5)
+    assert named(encodings, people, 0.01, drawn) == (0.0, 0.0)
+
+
+def test_check_finds_about_the_share_of_strangers_that_was_aimed_at(encodings, people, monkeypatch):
+    monkeypatch.setattr(strangers, "AIM", 0.05)
+    row = check(encodings, people, own=2.0, size=20, fitted=None)
+    assert len(row["thresholds"]) == 2 and 0.02 < row["strangers_named"] < 0.09
+    assert row["strangers_named_at_2"] > 0.99 and row["known_named"] > 0.3
+    strict = check(encodings, people, own=0.05, size=20, fitted=None)
+    assert strict["thresholds"] == [0.05, 0.05] and strict["strangers_named"] == 0  # never above the network's own
