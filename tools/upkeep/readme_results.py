@@ -134,7 +134,7 @@ def clustered(clusters: dict, network: str, way: str, people: str = "pairsDevTes
     precision, recall = (100 * row[measure]["value"] for measure in ("precision", "recall"))
     return (
         f"F {interval(row['f'])}, precision {precision:.1f} %, recall {recall:.1f} %; {of['photographs']:,} photos of "
-        f"{of['people']:,} people, {of['single']:,} of whom have one"
+        f"{of['people']:,} people, {of['single']:,} with one photo"
     )
 
 
