@@ -19,9 +19,9 @@ from facerec.learning.transfer import split_network
 from facerec.learning.transfer_training import TransferPlan, alike
 from facerec.learning.triplet_training import digest_of
 from facerec.networks import load_facenet, save_network
-from facerec.photos import load_image, save_picture
+from tests.tools.assets.toy_study import prepare_study
 from tools.assets import train_siamese, train_transfer, train_triplets
-from tools.assets.train_siamese import LISTS, RESULTS, Study
+from tools.assets.train_siamese import LISTS, RESULTS
 from tools.assets.train_transfer import Method, accepted
 
 RESULT = json.loads((RESULTS / "siamese_transfer.json").read_text(encoding="utf-8"))
@@ -88,26 +88,11 @@ def test_accepted_counts_later_pictures_and_strangers_at_the_threshold_of_others
 @pytest.fixture
 def toy(tmp_path, monkeypatch) -> Path:
     """Twenty people of six pictures, one of which shows no face, and a FaceNet with random weights."""
-    faces, rows = tmp_path / "faces", []
-    everyone = find_people("datasets/people.zip")
-    people = everyone[everyone.identity < "p020"].groupby("identity").head(6)
-    for row in people.itertuples():
-        name = f"{row.identity}/{Path(row.picture).stem}.jpg"
-        rows.append({"identity": row.identity, "picture": name, "face": name, "dropped": ""})
-        (faces / row.identity).mkdir(parents=True, exist_ok=True)
-        save_picture(faces / name, load_image(row.picture))
-    study = Study(str(faces), (10, 5, 5), (40, 40, 40), 1, 1)
-    monkeypatch.setitem(train_siamese.STUDIES, "celeba_people", study)
     monkeypatch.setitem(train_siamese.STUDIES, "people", train_siamese.STUDIES["people"]._replace(shares=(8, 6, 6)))
-    for module in (train_siamese, train_triplets):
-        monkeypatch.setattr(module, "LISTS", tmp_path / "pairs")
-    lost = next(row for row in rows if row["identity"] == train_siamese.split(study)[2].identity.iloc[0])
-    (faces / lost["face"]).unlink()
-    lost |= {"face": "", "dropped": "no face found"}
-    pd.DataFrame(rows).to_csv(faces / "report.csv", index=False)
-    train_siamese.write_lists("celeba_people")
+    prepare_study(tmp_path, "p020", (10, 5, 5), (40, 40, 40), monkeypatch)
     monkeypatch.setattr(train_triplets, "LISTS_OF_PHOTOS", {"pairs": 40, "protocol": 20})
     train_triplets.write_lists()
+    everyone = find_people("datasets/people.zip")
     few = everyone[everyone.identity > "p221"].reset_index(drop=True)
     keras.utils.set_random_seed(0)
     given = keras.Input((16, 16, 3))

@@ -14,12 +14,11 @@ from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy
 from facerec.learning.baselines import pixel_baseline
-from facerec.learning.datasets import find_people
 from facerec.learning.triplet_training import TripletPlan, digest_of
 from facerec.networks import load_facenet
-from facerec.photos import load_image, save_picture
-from tools.assets import train_siamese, train_triplets
-from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, STUDIES, Study, read_list
+from tests.tools.assets.toy_study import prepare_study
+from tools.assets import train_triplets
+from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, read_list
 from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between, main, note_history
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -150,25 +149,7 @@ def test_note_history_replaces_one_run_and_leaves_the_others(tmp_path, monkeypat
 @pytest.fixture
 def small_study(tmp_path, monkeypatch):
     """Fifty people of six pictures, one of which shows no face, and two short runs."""
-    faces, rows = tmp_path / "faces", []
-    people = find_people("datasets/people.zip")
-    people = people[people.identity < "p050"].groupby("identity").head(6)
-    for row in people.itertuples():
-        name = f"{row.identity}/{Path(row.picture).stem}.jpg"
-        rows.append({"identity": row.identity, "picture": name, "face": name, "dropped": ""})
-        (faces / row.identity).mkdir(parents=True, exist_ok=True)
-        save_picture(faces / name, load_image(row.picture))
-    study = Study(str(faces), (30, 10, 10), (60, 60, 60), 1, 1)
-    for studies in (train_siamese.STUDIES, STUDIES):
-        monkeypatch.setitem(studies, "celeba_people", study)
-    for module in (train_siamese, train_triplets):
-        monkeypatch.setattr(module, "LISTS", tmp_path / "pairs")
-    test_person = train_siamese.split(study)[2].identity.iloc[0]
-    lost = next(row for row in rows if row["identity"] == test_person)
-    (faces / lost["face"]).unlink()
-    lost |= {"face": "", "dropped": "no face found"}
-    pd.DataFrame(rows).to_csv(faces / "report.csv", index=False)
-    train_siamese.write_lists("celeba_people")
+    study, test_person = prepare_study(tmp_path, "p050", (30, 10, 10), (60, 60, 60), monkeypatch)
     tiny = TripletPlan(side=32, epochs=1, rate=1e-3)
     plans = {"people_20": tiny, "phase_one": tiny, "phase_two": replace(tiny, mining="semi-hard")}
     runs = {name: RUNS[name]._replace(plan=plan) for name, plan in plans.items()}
