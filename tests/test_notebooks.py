@@ -1,7 +1,11 @@
 """What a notebook teaches by writing it agrees with the module; what is quoted agrees with what was measured."""
 
+import inspect
 import json
 import re
+import shutil
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import keras
@@ -9,11 +13,17 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
+import fr_utils
 import inception_blocks_v2
 from facerec import evaluation
 from facerec._files import ROOT
 from facerec.learning import triplets
+from facerec.networks import threshold_for
+
+#: Notebooks that are to be done: contents, empty cells, folded solutions.
+DONE = ["Face_Recognition.ipynb"]
 
 
 def cell_with_tag(notebook: str, tag: str) -> str:
@@ -23,9 +33,40 @@ def cell_with_tag(notebook: str, tag: str) -> str:
     return source
 
 
+@pytest.mark.parametrize("notebook", DONE)
+def test_contents_name_every_chapter_and_link_to_it(notebook):
+    cells = nbformat.read(ROOT / notebook, as_version=4).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\(#(.+)\)$", sources[1], re.MULTILINE)
+    headings = [re.match(r'<a id="(.+)"></a>\n\n## (\d+) · (.+)\n?', source) for source in sources]
+    assert listed == [(found[2], found[3], found[1]) for found in headings if found]
+    assert [int(number) for number, _, _ in listed] == list(range(1, len(listed) + 1))
+    assert sum(source.count("\n## ") for source in sources) == len(listed)
+    assert sum("> **Remember:**" in source for source in sources) >= len(listed) - 1  # the last says where to read on
+
+
+@pytest.mark.parametrize("notebook", DONE)
+def test_an_empty_cell_for_the_reader_comes_before_each_folded_solution(notebook):
+    cells = nbformat.read(ROOT / notebook, as_version=4).cells
+    tags = [cell.metadata.get("tags", []) for cell in cells]
+    yours = [i for i, tag in enumerate(tags) if "yours" in tag]
+    assert yours and [i + 1 for i in yours] == [i for i, tag in enumerate(tags) if "solution" in tag]
+    for i in yours:
+        assert re.fullmatch(r"# your [\w ]+", cells[i].source)
+        assert "**Write it yourself.**" in cells[i - 1].source
+        assert cells[i + 1].metadata.jupyter.source_hidden
+
+
+@pytest.mark.parametrize("notebook", DONE)
+def test_no_line_of_code_is_longer_than_88_characters(notebook):
+    cells = nbformat.read(ROOT / notebook, as_version=4).cells
+    lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > 88] == []
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
 def test_the_readers_triplet_loss_is_the_modules(alpha):
-    written = {}
+    written = {"tf": tf}
     exec(cell_with_tag("Face_Recognition.ipynb", "triplet-loss"), written)
     y_pred = np.random.default_rng(0).normal(size=(3, 7, 128)).astype("float32")
     expected = float(triplets.triplet_loss(None, list(y_pred), alpha))
@@ -33,9 +74,60 @@ def test_the_readers_triplet_loss_is_the_modules(alpha):
     assert float(written["triplet_loss"](None, list(y_pred), alpha)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_readers_database_is_the_modules(images, small_network, tmp_path):
+    pictures = {"mei": "mei", "lena": "lena", "camera_1": "camera_1", "video_call_2": "otto", "lookalike": "lookalike"}
+    for name, picture in pictures.items():
+        shutil.copy(images / f"{picture}.jpg", tmp_path / f"{name}.jpg")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    written = {"Path": Path, "img_to_encoding": fr_utils.img_to_encoding}
+    exec(cell_with_tag("Face_Recognition.ipynb", "build-database"), written)
+    theirs, _ = fr_utils.build_database(tmp_path, small_network, progress=False)
+    mine = written["build_database"](tmp_path, small_network)
+    assert list(mine) == list(theirs) == ["lena", "mei"]
+    for name, encoding in theirs.items():
+        np.testing.assert_allclose(mine[name], encoding, atol=1e-5)
+
+
+@pytest.fixture
+def three_people(monkeypatch) -> dict[str, np.ndarray]:
+    """A database in which a "picture" is its own encoding, for the module as for the reader."""
+    monkeypatch.setattr(fr_utils, "img_to_encoding", lambda photo, model, aligned=False: photo)
+    return dict(zip(("lena", "mei", "otto"), np.eye(128, dtype="float32"), strict=False))
+
+
+def visitors(database: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, float]]:
+    """Encodings near someone and near no one, and thresholds below, at and above their smallest distance."""
+    for encoding in (0.5 * database["mei"], 0.75 * database["otto"], -database["lena"]):  # exact in floats
+        nearest = min(float(np.linalg.norm(encoding - known)) for known in database.values())
+        yield from ((encoding, threshold) for threshold in (0.9 * nearest, nearest, 1.1 * nearest))
+
+
+@pytest.mark.parametrize("name", ["verify", "who_is_it"])
+def test_the_readers_decision_is_the_modules(name, three_people, small_network, capsys):
+    written = {"np": np, "img_to_encoding": lambda photo, model: photo}
+    exec(cell_with_tag("Face_Recognition.ipynb", name.replace("_", "-")), written)
+    claims = [(identity,) for identity in three_people] if name == "verify" else [()]
+    answers = set()
+    for (encoding, threshold), claim in product(visitors(three_people), claims):
+        asked = (encoding, *claim, three_people, small_network, threshold)
+        expected, said = getattr(fr_utils, name)(*asked), capsys.readouterr().out
+        distance, answer = written[name](*asked)
+        assert (distance, answer) == (pytest.approx(expected[0], rel=1e-5), expected[1])
+        assert capsys.readouterr().out == said
+        answers.add(answer)
+    assert answers == ({True, False} if name == "verify" else {"mei", "otto", None})
+
+
+@pytest.mark.parametrize("name", ["verify", "who_is_it"])
+def test_the_readers_threshold_is_the_modules(name, small_network):
+    written = {"np": np}
+    exec(cell_with_tag("Face_Recognition.ipynb", name.replace("_", "-")), written)
+    assert inspect.signature(written[name]).parameters["threshold"].default == threshold_for(small_network)
+
+
 def test_the_readers_inception_block_is_the_modules():
     """The same weights, in the order in which they were made, give the same output."""
-    written = {}
+    written = {"layers": keras.layers}
     exec(cell_with_tag("Face_Recognition.ipynb", "inception-block"), written)
     row = inception_blocks_v2.BLOCKS["3a"]
     x, y = keras.Input((12, 12, 192)), keras.Input((12, 12, 192))

@@ -189,13 +189,23 @@ class MathMLRenderer(IPythonRenderer):
 
 
 class OfflineHTMLExporter(HTMLExporter):
-    """Makes a page that loads nothing: it holds its pictures and formulas and needs no scripts."""
+    """Makes a page that loads nothing: it holds its pictures and formulas and needs no scripts.
+
+    Code that JupyterLab shows folded is folded on the page, too.
+    """
 
     raw_template = """
     {%- extends 'lab/index.html.j2' -%}
     {%- block html_head_js -%}{%- endblock -%}
     {%- block html_head_js_mathjax -%}{%- endblock -%}
     {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+    {%- block input_group -%}
+    {%- if cell.metadata.jupyter and cell.metadata.jupyter.source_hidden -%}
+    <details>
+    <summary style="margin-left: var(--jp-cell-prompt-width); font-family: var(--jp-content-font-family)">Show the
+    code</summary>{{ super() }}</details>
+    {%- else -%}{{ super() }}{%- endif -%}
+    {%- endblock -%}
     """
 
     def __init__(self, folder: Path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
@@ -22,18 +23,29 @@ def encoding_strip(ax: Axes, encoding: np.ndarray, title: str = "") -> Axes:
     return ax
 
 
-def distance_matrix(ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Axes:
-    """Distances (r, c) as shaded cells with their numbers; the smallest of each row is framed, NaN stays empty."""
+def distance_matrix(
+    ax: Axes, distances: np.ndarray, rows: Sequence[str], columns: Sequence[str], threshold: float = 0.7
+) -> Axes:
+    """Distances as cells with their numbers: bold and on blue below the threshold, on grey above it.
+
+    Args:
+        ax: Where to draw.
+        distances: (r, c); NaN stays empty. The smallest of each row is framed.
+        rows: The name of each row.
+        columns: The name of each column.
+        threshold: The distance below which two faces count as one person.
+    """
     distances = np.asarray(distances)
-    ax.imshow(distances, cmap="viridis", vmin=0, vmax=1.2, aspect="auto")
+    shades = LinearSegmentedColormap.from_list("", [(0, SAME), (0.5, "#D9EAF4"), (0.5, "white"), (1, "#BBBBBB")])
+    ax.imshow(distances, cmap=shades, norm=TwoSlopeNorm(threshold, vmin=0, vmax=2), aspect="auto")
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     ax.set_yticks(range(len(rows)), rows)
     ax.spines[:].set_visible(False)
     for i, j in np.argwhere(np.isfinite(distances)):
-        colour = "white" if distances[i, j] < 0.7 else "black"
-        ax.text(j, i, f"{distances[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=7)
+        weight = "bold" if distances[i, j] < threshold else "normal"
+        ax.text(j, i, f"{distances[i, j]:.2f}", ha="center", va="center", weight=weight, fontsize=9)
     for i, j in enumerate(np.nanargmin(distances, axis=1)):
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=2))
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.5))
     return ax
 
 

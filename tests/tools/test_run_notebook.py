@@ -122,6 +122,14 @@ def test_page_needs_no_network(executed):
     assert not re.search(r"<link[^>]+href=[\"']http|@import|import\s+\w+\s+from\s+[\"']http", page)
 
 
+def test_page_folds_what_jupyterlab_shows_folded(tmp_path):
+    cells = [new_code_cell("1 + 1"), new_code_cell("2 + 2", metadata={"jupyter": {"source_hidden": True}})]
+    run_notebook.write_page(new_notebook(cells=cells), "page", tmp_path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    (folded,) = re.findall("<details>.*?</details>", page, re.DOTALL)
+    assert [">1<" in folded, ">2<" in folded] == [False, True]
+
+
 def changed(text: str, *changes: tuple[str, str]) -> str:
     """A text with each of these parts, which it must hold once, replaced."""
     for was, now in changes:
