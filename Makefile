@@ -107,9 +107,10 @@ export-network: .venv/.dev ## write a network for phones → build/export/; NETW
 	@$(PY) tools/assets/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
 	@$(RESULTS)
 
-pages: .venv/.course ## write the tables of the pages from docs/results/, and the drawing of the imports
+pages: .venv/.course ## write the tables of the pages, the drawing of the imports, the notebooks' first cell
 	@$(RESULTS)
 	@$(PY) tools/upkeep/architecture.py
+	@$(PY) tools/upkeep/first_cell.py
 
 pins: .venv/.dev ## ask the package index whether every pin has wheels for every Python and platform
 	@$(PY) tools/upkeep/check_pins.py
