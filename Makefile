@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs, which would take a minute; Python compiles each module when it is first used.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab app compare test clean
+.PHONY: help run lab app compare book test clean
 .PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
@@ -41,6 +41,9 @@ app: .venv/.apps ## the Streamlit app: verify, recognise, people, live → http:
 
 compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept → http://localhost:8000
 	@$(PY) -m apps.flask $(ARGS)
+
+book: .venv/.book ## the course as a website, with search and dark mode → build/book/index.html
+	@$(PY) -m tools.book.build
 
 test: .venv/.dev ## the tests and the notebooks; ARGS="-k triplet" picks some
 	@$(PYTEST) $(IN_PARALLEL) $(ARGS)
@@ -131,7 +134,7 @@ need-lfw:
 	@$(if $(LFW),,echo 'LFW=… is missing: the folder with the pictures and lists of LFW'; exit 1)
 
 # ------------------------------------------------------------------------------------------------ the set-up
-# The files .python, .course, .apps and .dev in .venv say when each step was last done.
+# The files .python, .course, .apps, .book and .dev in .venv say when each step was last done.
 
 .venv/.course: pyproject.toml .venv/.python
 	@echo 'installing the project and its packages into .venv (a minute or two) …'
@@ -141,6 +144,11 @@ need-lfw:
 .venv/.apps: pyproject.toml .venv/.course
 	@echo 'installing the packages of the apps into .venv …'
 	@$(PIP) -e ".[apps]"
+	@touch $@
+
+.venv/.book: pyproject.toml .venv/.course
+	@echo 'installing the packages of the website into .venv …'
+	@$(PIP) -e ".[book]"
 	@touch $@
 
 .venv/.dev: pyproject.toml .venv/.apps
