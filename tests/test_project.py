@@ -102,6 +102,12 @@ def test_links_of_pages_and_notebooks_lead_somewhere(page):
     assert links.broken(page) == []
 
 
+def test_glossary_has_each_anchor_once():
+    anchors = re.findall(r'<a id="([^"]+)">', (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    assert len(anchors) > 50
+    assert sorted(anchors) == sorted(set(anchors))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_files_that_a_page_names_exist(page):
     text = page.read_text(encoding="utf-8")

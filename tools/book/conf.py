@@ -14,6 +14,7 @@ extensions = ["myst_nb"]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_hide = "Hide it"
 nb_ipywidgets_js = {}  # would be loaded from elsewhere; our widgets are frozen to text
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3

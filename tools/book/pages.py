@@ -80,10 +80,13 @@ def prepared(notebook: str) -> str:
     content = json.loads(notebook)
     descriptions = described(content["cells"])
     for number, cell in enumerate(content["cells"]):
+        tags = cell["metadata"].setdefault("tags", [])
+        options = cell["metadata"].setdefault("mystnb", {})
         if cell["metadata"].get("jupyter", {}).get("source_hidden"):
-            cell["metadata"].setdefault("tags", []).append("hide-input")
+            options["code_prompt_show"] = "Show a solution" if "solution" in tags else "Show the code"
+            tags.append("hide-input")
         if number in descriptions:
-            cell["metadata"]["mystnb"] = {"image": {"alt": descriptions[number]}}
+            options["image"] = {"alt": descriptions[number]}
     return json.dumps(content, ensure_ascii=False)
 
 

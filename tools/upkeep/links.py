@@ -78,10 +78,10 @@ def problem(link: str, page: Path) -> str | None:
     try:
         parts = urlsplit(link)
     except ValueError:
-        return "is not an address"
+        return "is not an address on the web"
     if parts.scheme or parts.netloc:
-        well_formed = parts.scheme == "https" and "." in parts.netloc and " " not in unquote(link)
-        return None if well_formed else "is not an https address"
+        well_formed = parts.scheme in ("https", "http") and "." in parts.netloc and " " not in unquote(link)
+        return None if well_formed else "is not an address on the web"
     target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
     if not target.exists():
         return "is missing"

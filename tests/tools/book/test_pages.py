@@ -51,7 +51,7 @@ def test_hidden_code_can_be_unfolded_and_figures_are_described():
         code(metadata={"jupyter": {"source_hidden": True}, "tags": ["solution"]}),
         code(),
     ]
-    _, shown, hidden, other = json.loads(pages.prepared(json.dumps({"cells": cells})))["cells"]
-    assert shown["metadata"] == {"mystnb": {"image": {"alt": "Figure: The same pair:"}}}
-    assert hidden["metadata"]["tags"] == ["solution", "hide-input"]
-    assert other == cells[-1]
+    _, shown, hidden, _ = json.loads(pages.prepared(json.dumps({"cells": cells})))["cells"]
+    assert shown["metadata"]["mystnb"] == {"image": {"alt": "Figure: The same pair:"}}
+    assert hidden["metadata"]["mystnb"] == {"code_prompt_show": "Show a solution"}
+    assert (shown["metadata"]["tags"], hidden["metadata"]["tags"]) == ([], ["solution", "hide-input"])

@@ -38,10 +38,10 @@ def test_good_link(folder, link):
         ("page.md", "is missing"),
         ("docs/page.md#auc", "has no anchor 'auc'"),
         ("#1--set-up", "has no anchor '1--set-up'"),  # Jupyter calls that heading differently
-        ("http://arxiv.org/abs/1503.03832", "is not an https address"),
-        ("https://arxiv", "is not an https address"),
-        ("https://arxiv.org/a%20b", "is not an https address"),
-        ("https://[arxiv.org", "is not an address"),
+        ("htps://arxiv.org/abs/1503.03832", "is not an address on the web"),
+        ("https://arxiv", "is not an address on the web"),
+        ("https://arxiv.org/a%20b", "is not an address on the web"),
+        ("https://[arxiv.org", "is not an address on the web"),
     ],
 )
 def test_bad_link(folder, link, problem):
