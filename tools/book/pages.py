@@ -18,7 +18,7 @@ CHAPTERS = {
         "Face_Recognition.ipynb", "train_siamese.ipynb", "train_facenet.ipynb", "evaluate.ipynb", "docs/glossary.md",
     ],
     "Exercises": ["exercises/README.md", "exercises/*.ipynb"],
-    "Solutions": ["solutions/*.ipynb"],
+    "Solutions": ["exercises/solutions/*.ipynb"],
     "Using it": [
         "docs/own-pictures.md", "docs/database.md", "docs/apps.md", "docs/command.md", "docs/scale.md",
         "docs/troubleshooting.md",

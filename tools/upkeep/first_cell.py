@@ -41,7 +41,7 @@ if not folders:
     raise NotReady(f"Open this notebook in its project's folder: {{where}}.")
 os.chdir(folders[0])
 try:
-    importlib.import_module("fr_utils")
+    fr_utils = importlib.import_module("fr_utils")
 except ModuleNotFoundError as error:
     what = f"This kernel has no {{error.name}}: choose that of the project's .venv."
     raise NotReady(what) from None"""
@@ -70,12 +70,12 @@ def filled(notebook: str) -> str:
         if cell["cell_type"] == "code" and "setup" in cell["metadata"].get("tags", []):
             cell["source"] = source().splitlines(keepends=True)
             cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True  # folded: it is not about faces
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"  # as nbformat writes it
 
 
 def pages() -> dict[Path, str]:
     """Notebook → its text as it should be today."""
-    found = sorted([*ROOT.glob("*.ipynb"), *ROOT.glob("exercises/*.ipynb"), *ROOT.glob("solutions/*.ipynb")])
+    found = sorted([*ROOT.glob("*.ipynb"), *ROOT.glob("exercises/**/*.ipynb")])
     return {path: filled(path.read_text(encoding="utf-8")) for path in found}
 
 
