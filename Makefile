@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs, which would take a minute; Python compiles each module when it is first used.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab app compare book test clean
+.PHONY: help run lab app compare api book test clean
 .PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
@@ -41,6 +41,9 @@ app: .venv/.apps ## the Streamlit app: verify, recognise, people, live → http:
 
 compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept → http://localhost:8000
 	@$(PY) -m apps.flask $(ARGS)
+
+api: .venv/.apps ## the people over HTTP, for programs → http://localhost:8600/docs (keys: docs/apps.md)
+	@$(PY) -m apps.api $(ARGS)
 
 book: .venv/.book ## the course as a website, with search and dark mode → build/book/index.html
 	@$(PY) -m tools.book.build

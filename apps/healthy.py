@@ -10,8 +10,12 @@ import sys
 from urllib.error import URLError
 from urllib.request import urlopen
 
-#: Where the Flask app and the Streamlit app report their health.
-ADDRESSES = ("http://127.0.0.1:8000/healthz", "http://127.0.0.1:8501/_stcore/health")
+#: Where the Flask app, the Streamlit app and the API report their health.
+ADDRESSES = (
+    "http://127.0.0.1:8000/healthz",
+    "http://127.0.0.1:8501/_stcore/health",
+    "http://127.0.0.1:8600/healthz",
+)
 
 
 def answers(address: str, within: float = 5) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from facerec._quiet import quietly
 from facerec.detection import resize_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError, UnreadableImage
-from facerec.learning.augmentation import brightness, contrast, flip
+from facerec.learning.augmentation import brightness, contrast, degrade, flip
 from facerec.photos import load_image
 
 with quietly():
@@ -353,7 +354,15 @@ class PersonFaces:
 
         return self._crowds(show, batch, augmented, seed, first_epoch, moved)
 
-    def crowds(self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False):
+    def crowds(
+        self,
+        batch: int = 32,
+        augmented: bool = True,
+        seed: int = 0,
+        first_epoch: int = 0,
+        moved: bool = False,
+        harsh: float = 0.0,
+    ):
         """Batches like those of ``batches``, with the person in each face instead of the pairs.
 
         Args:
@@ -362,6 +371,7 @@ class PersonFaces:
             seed: Seed of the order and the augmentation.
             first_epoch: The epoch to start with.
             moved: Whether faces are also rotated, shifted and resized a little.
+            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
 
         Returns:
             A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as FaceNets take them, and the number of the
@@ -374,8 +384,9 @@ class PersonFaces:
 
         who = tf.constant(self.who.astype(np.int32))
         return self._crowds(
-            lambda faces, numbers: (faces * 255, tf.gather(who, numbers)), batch, augmented, seed, first_epoch, moved
-        )
+            lambda faces, numbers: (faces * 255, tf.gather(who, numbers)),
+            batch, augmented, seed, first_epoch, moved, harsh,
+        )  # fmt: skip
 
     def check_batch(self, batch: int) -> int:
         """The number of people in a batch.
@@ -392,7 +403,9 @@ class PersonFaces:
             )
         return people
 
-    def _crowds(self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool):
+    def _crowds(
+        self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool, harsh: float = 0.0
+    ):
         """Batches that ``show`` makes of faces (B, S, S, 3) in 0..1 and their rows (B,)."""
         import tensorflow as tf
 
@@ -403,7 +416,7 @@ class PersonFaces:
             return people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
-            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved), numbers)
+            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved, harsh), numbers)
 
         return _batches(order, shown, seed, first_epoch)
 
@@ -442,16 +455,26 @@ def _batches(order: Callable, show: Callable, seed: int, first_epoch: int):
     return shown.prefetch(tf.data.AUTOTUNE)
 
 
-def _as_shown(faces, draw, augmented: bool, moved: bool):
+def _as_shown(faces, draw, augmented: bool, moved: bool, harsh: float = 0.0):
     """Faces (m, S, S, 3) uint8 as a network sees them in training: float32 in 0..1, varied at random."""
     import tensorflow as tf
 
+    if harsh:
+        shape = faces.shape
+        faces = tf.numpy_function(partial(_degrade_all, harsh=harsh), [faces, draw], tf.uint8)
+        faces.set_shape(shape)
     faces = tf.cast(faces, tf.float32) / 255.0
     if moved:
         faces = _move(faces, draw + 2)
     if augmented:
         faces = _relight(faces, draw)
     return faces
+
+
+def _degrade_all(faces: np.ndarray, draw: np.ndarray, harsh: float) -> np.ndarray:
+    """A bad photograph of each face (m, S, S, 3); ``draw`` is the seed."""
+    rng = np.random.default_rng(draw)
+    return np.stack([degrade(face, rng, harsh) for face in faces])
 
 
 def _relight(faces, seed):

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from facerec._files import in_project
 from facerec.errors import BadArgument
 from facerec.learning.datasets import find_people
+from facerec.photos import PICTURE_ENDINGS
 
 #: The published sizes of the parts: (people, pictures of each).
 PARTS = {"train": (800, 20), "validation": (100, 20), "test": (40, 5)}
@@ -29,10 +30,12 @@ SPLIT_COLUMNS = ("part", "identity", "picture", "gender", "glasses")
 
 
 def list_people(source: Path) -> pd.DataFrame:
-    """List the pictures of CelebA as published, or of a folder or zip file with a folder per person.
+    """List the pictures of CelebA as published, or of people in folders or named files.
 
     Args:
-        source: A path relative to the working directory or to this project.
+        source: CelebA's folder; a folder or zip file with a folder per person; or a folder of pictures whose names
+            begin with the person and an underscore (``2880_000001.jpg``). Relative to the working directory or to
+            this project.
 
     Returns:
         A table with ``identity``, ``picture`` (relative to ``source``) and ``there`` (False: listed but missing).
@@ -42,6 +45,8 @@ def list_people(source: Path) -> pd.DataFrame:
     """
     source = in_project(source)
     folder = _of_celeba(source, "img_align_celeba", "img_celeba", inside="Img")
+    if folder is None and (named := _named_files(source)):
+        return pd.DataFrame(named, columns=["identity", "picture"]).assign(there=True)
     if folder is None:
         people = find_people(source)
         people["picture"] = [Path(picture).relative_to(source).as_posix() for picture in people.picture]
@@ -53,6 +58,13 @@ def list_people(source: Path) -> pd.DataFrame:
     people["there"] = people.picture.isin(there)
     people["picture"] = folder.relative_to(source).as_posix() + "/" + people.picture
     return people
+
+
+def _named_files(source: Path) -> list[tuple[str, str]]:
+    """The person and the name of each picture that lies directly in a folder as ``<person>_<picture>``."""
+    files = sorted(os.listdir(source)) if source.is_dir() else []
+    pictures = [file for file in files if Path(file).suffix.lower() in PICTURE_ENDINGS and file[0] not in "._"]
+    return [(file.partition("_")[0], file) for file in pictures if "_" in file]
 
 
 def _of_celeba(source: Path, *names: str, inside: str = "Anno") -> Path | None:

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from facerec.learning.triplets import (
     Mined,
     Tensor,
     active_shares,
+    all_triplets,
     hardest_triplets,
     pairs_of,
     random_triplets,
@@ -99,16 +101,17 @@ ENCODERS: dict[str, tuple[Callable[[int], keras.Model], int]] = {
     "inception": (lambda side: faceRecoModel((side, side, 3)), 96),
 }
 
-#: The ways to choose negatives.
-MINING = ("random", "semi-hard", "hardest")
+#: The ways to choose negatives; "names" has none: it is the warm start of :class:`NamesWithMargin`.
+MINING = ("random", "semi-hard", "hardest", "all", "names")
 
 
 @keras.saving.register_keras_serializable("triplets")
 class TripletMining(layers.Layer):
     """Mine triplets: [encodings (m, D), who (m,)] → four numbers for every anchor and positive, (m, m, 4).
 
-    The numbers are d(a, p); d(a, n) of the mined negative; 1 for a valid triplet, else 0; and the share of all
-    possible negatives with a loss above 0.
+    The numbers are d(a, p); the loss of the pair with its mined negative; 1 where it counts, else 0; and the share of
+    all possible negatives with a loss above 0. With ``"all"``, the loss of a pair is the mean over every negative with
+    a loss above 0.
 
     Args:
         mining: One of :data:`MINING`.
@@ -125,10 +128,14 @@ class TripletMining(layers.Layer):
         """Mine the triplets of ``inputs`` = [encodings, who]."""
         encodings, who = inputs
         distances = squared_distances(encodings)
-        negative, valid = self._mine(encodings, who)
-        to_negative = ops.take_along_axis(distances, negative, axis=1)  # (m, m)
         active = active_shares(distances, who, self.alpha)
-        return ops.stack([distances, to_negative, ops.cast(valid, "float32"), active], axis=2)
+        if self.mining == "all":
+            loss, valid = all_triplets(distances, who, self.alpha)
+        else:
+            negative, valid = self._mine(encodings, who)
+            to_negative = ops.take_along_axis(distances, negative, axis=1)  # (m, m)
+            loss = ops.maximum(distances - to_negative + self.alpha, 0.0)
+        return ops.stack([distances, loss, ops.cast(valid, "float32"), active], axis=2)
 
     def _mine(self, encodings, who) -> Mined:
         if self.mining == "random":
@@ -143,26 +150,60 @@ class TripletMining(layers.Layer):
         return {**super().get_config(), "mining": self.mining, "alpha": self.alpha, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable("triplets")
+class NamesWithMargin(layers.Layer):
+    """Learn to name N people, each a direction, with ArcFace's margin: [encodings (m, D), who (m,)] → (m, m, 4).
+
+    The numbers are those of ``TripletMining``, so that both report the same metrics; the loss of a row is the cross
+    entropy of its face: softmax over scale · cos(θ), where θ is the angle between the encoding and a person's
+    direction, and the right person's is made larger by the margin.
+
+    Args:
+        people: N, the number of people to name.
+        alpha: The margin of the triplets that the metric ``active`` counts.
+        margin: ArcFace's margin, in radians.
+        scale: The inverse temperature of the softmax.
+
+    Source:
+        Deng, Guo, Xue and Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019,
+        equation 3.
+    """
+
+    def __init__(self, people: int, alpha: float = ALPHA, margin: float = 0.3, scale: float = 16.0, **kwargs):
+        super().__init__(**kwargs)
+        self.people, self.alpha, self.margin, self.scale = people, alpha, margin, scale
+
+    def build(self, shapes):
+        """Make the directions, (N, D)."""
+        self.directions = self.add_weight((self.people, shapes[0][-1]), "glorot_normal", name="directions")
+
+    def call(self, inputs):
+        """Name the faces of ``inputs`` = [encodings, who]."""
+        encodings, who = inputs
+        cosines = ops.matmul(encodings, ops.transpose(ops.normalize(self.directions, axis=1)))  # (m, N)
+        names = ops.one_hot(who, self.people)  # (m, N)
+        angles = ops.arccos(ops.clip(cosines, -1 + 1e-6, 1 - 1e-6))
+        logits = self.scale * ops.where(names > 0, ops.cos(ops.minimum(angles + self.margin, np.pi)), cosines)
+        loss = ops.categorical_crossentropy(names, logits, from_logits=True)  # (m,)
+        distances = squared_distances(encodings)
+        everywhere = ops.ones_like(distances)
+        active = active_shares(distances, who, self.alpha)
+        return ops.stack([distances, everywhere * loss[:, None], everywhere, active], axis=2)
+
+    def get_config(self):
+        """The arguments of the layer."""
+        own = {"people": self.people, "alpha": self.alpha, "margin": self.margin, "scale": self.scale}
+        return {**super().get_config(), **own}
+
+
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     """The mean of the values where ``where`` is 1; 0 if it is 1 nowhere."""
     return ops.sum(values * where) / ops.maximum(ops.sum(where), 1.0)
 
 
-def mined_loss(alpha: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss of mined triplets: the mean of max(d(a, p) − d(a, n) + α, 0) over the valid ones.
-
-    Args:
-        alpha: The margin.
-
-    Returns:
-        A Keras loss of two arguments: who (m,), which it ignores, and the output of ``TripletMining``, (m, m, 4).
-    """
-
-    def loss(y_true, mined):
-        to_positive, to_negative, valid = mined[..., 0], mined[..., 1], mined[..., 2]
-        return _mean(ops.maximum(to_positive - to_negative + alpha, 0.0), valid)
-
-    return loss
+def mined_loss(y_true: Any, mined: Tensor) -> Tensor:
+    """The mean loss of the pairs that count; ``y_true`` is ignored, mined (m, m, 4)."""
+    return _mean(mined[..., 1], mined[..., 2])
 
 
 def active(who: Tensor, mined: Tensor) -> Tensor:
@@ -192,15 +233,16 @@ class TripletPlan:
     Attributes:
         network: A key of ``ENCODERS``; unused if the training starts from another network.
         side: S, the side of all faces, in pixels.
-        mining: How to choose negatives: one of :data:`MINING`.
+        mining: How to choose negatives: one of :data:`MINING`; with ``"names"`` the people are named instead.
         alpha: The margin.
         epochs: The largest number of epochs.
         batch: Faces per step, P·K.
-        optimizer: ``"rmsprop"``, ``"adam"``, ``"sgd"`` (with momentum 0.9) or ``"adagrad"``.
+        optimizer: ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"sgd"`` (with momentum 0.9) or ``"adagrad"``.
         rate: The initial learning rate; it falls to 0 along a cosine.
         patience: Stop after this many epochs without a lower validation error.
         augmented: Whether faces are flipped and change brightness and contrast at random.
         moved: Whether faces are also rotated, shifted and resized a little.
+        harsh: How bad the photographs are made (see :func:`facerec.learning.augmentation.degrade`); 0 leaves them.
         frozen: The share of the layers with weights, counted from the input, that do not learn.
         precision: Of the convolutions in training: ``float32``, or ``mixed_bfloat16``, which is faster on some
             processors. The saved networks compute in float32.
@@ -218,6 +260,7 @@ class TripletPlan:
     patience: int = 5
     augmented: bool = True
     moved: bool = True
+    harsh: float = 0.0
     frozen: float = 0.0
     precision: str = "float32"
     seed: int = 0
@@ -227,6 +270,7 @@ class TripletPlan:
 OPTIMIZERS: dict[str, Callable] = {
     "rmsprop": keras.optimizers.RMSprop,
     "adam": keras.optimizers.Adam,
+    "adamw": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.02),
     "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9),
     "adagrad": keras.optimizers.Adagrad,
 }
@@ -260,27 +304,33 @@ def check_plan(plan: TripletPlan) -> None:
         raise BadArgument(f"alpha={plan.alpha!r}: the margin must be more than 0")
     if not 0 <= plan.frozen < 1:
         raise BadArgument(f"frozen={plan.frozen!r}: the share of frozen layers must be at least 0 and less than 1")
+    if not 0 <= plan.harsh <= 1:
+        raise BadArgument(f"harsh={plan.harsh!r}: must be between 0 and 1")
     if min(plan.epochs, plan.patience) < 1:
         raise BadArgument(f"epochs={plan.epochs}, patience={plan.patience}: both must be at least 1")
     if not 0 < plan.rate < np.inf:
         raise BadArgument(f"rate={plan.rate!r}: the learning rate must be more than 0")
 
 
-def make_learner(encoder: keras.Model, plan: TripletPlan, steps: int) -> keras.Model:
+def make_learner(encoder: keras.Model, plan: TripletPlan, steps: int, people: int = 0) -> keras.Model:
     """Build the model that learns: [faces, who] → mined triplets (m, m, 4), compiled, with its optimizer built.
 
     Args:
         encoder: (m, S, S, 3) → (m, D); its weights are shared, not copied.
         plan: How to learn.
         steps: The number of batches in an epoch.
+        people: The number of people, where they are named.
     """
     faces, who = keras.Input(encoder.input_shape[1:], name="faces"), keras.Input((), dtype="int32", name="who")
-    mining = TripletMining(plan.mining, plan.alpha, plan.seed, dtype="float32", name="mining")
+    if plan.mining == "names":
+        mining = NamesWithMargin(people, plan.alpha, dtype="float32", name="names")
+    else:
+        mining = TripletMining(plan.mining, plan.alpha, plan.seed, dtype="float32", name="mining")
     learner = keras.Model([faces, who], mining([encoder(faces), who]), name=f"{plan.mining}_triplets")
     rate = keras.optimizers.schedules.CosineDecay(plan.rate, plan.epochs * steps)
     metrics = [active, found, to_positive, to_negative]
     optimizer = OPTIMIZERS[plan.optimizer](rate)
-    learner.compile(optimizer, loss=mined_loss(plan.alpha), metrics=metrics, jit_compile=False)
+    learner.compile(optimizer, loss=mined_loss, metrics=metrics, jit_compile=False)
     optimizer.build(learner.trainable_variables)
     return learner
 
@@ -325,7 +375,7 @@ def train_triplets(
     _check_sides(plan, learned, validation, start)
     steps = len(learned) // plan.batch
     encoder, kept = _encoders(plan, start)
-    learner = make_learner(encoder, plan, steps)
+    learner = make_learner(encoder, plan, steps, int(learned.who.max()) + 1)
     config = {
         **asdict(plan),
         "start": digest_of(start) if start else "random weights",
@@ -349,7 +399,7 @@ def train_triplets(
 
 def _batches(learned: PersonFaces, plan: TripletPlan, first_epoch: int):
     """Endless arguments of ``train_on_batch``: ([faces, who], who)."""
-    for faces, who in learned.crowds(plan.batch, plan.augmented, plan.seed, first_epoch, plan.moved):
+    for faces, who in learned.crowds(plan.batch, plan.augmented, plan.seed, first_epoch, plan.moved, plan.harsh):
         yield [faces, who], who
 
 

@@ -195,6 +195,27 @@ def _nearest(distances: Tensor, candidates: Tensor, who: Tensor) -> Mined:
     return Mined(negative, ops.logical_and(pairs_of(who), ops.any(candidates, axis=2)))
 
 
+def all_triplets(distances: Tensor, who: Tensor, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
+    """Take every negative of each anchor and positive that has a loss, instead of mining one.
+
+    Args:
+        distances: Squared, (m, m).
+        who: The person in each face, (m,).
+        alpha: The margin.
+
+    Returns:
+        loss: (m, m): the mean of max(d(a, p) − d(a, n) + α, 0) over the negatives n where it is above 0.
+        valid: (m, m) bool: the anchors and positives that have such a negative.
+
+    Source:
+        Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017, "batch all".
+    """
+    other = ops.cast(ops.logical_not(same_person(who)), "float32")
+    losses = ops.maximum(distances[:, :, None] - distances[:, None] + alpha, 0.0) * other[:, None]  # (m, m, m)
+    count = ops.sum(ops.cast(losses > 0, "float32"), axis=2)
+    return ops.sum(losses, axis=2) / ops.maximum(count, 1.0), ops.logical_and(pairs_of(who), count > 0)
+
+
 def active_shares(distances: Tensor, who: Tensor, alpha: float = ALPHA) -> Tensor:
     """For each anchor and positive, the share of all possible negatives with a loss above 0.
 

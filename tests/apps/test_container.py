@@ -49,7 +49,7 @@ def test_dockerfile_passes_hadolint():
 def test_services_run_unprivileged_and_write_only_the_database():
     user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert user and int(user[1]) > 0 and DOCKERFILE.rindex("USER") < DOCKERFILE.rindex("CMD")
-    assert set(SERVICES) == {"compare", "people"}
+    assert set(SERVICES) == {"compare", "people", "api"}
     for service in SERVICES.values():
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and not service.get("privileged")
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), "must be open to this computer only"

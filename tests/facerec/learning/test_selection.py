@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from facerec.errors import BadArgument
-from facerec.learning.selection import PARTS, fit_sizes, read_split, split
+from facerec.learning.selection import PARTS, fit_sizes, list_people, read_split, split
 from tests.facerec.learning.celeba import write_celeba
 
 
@@ -27,6 +27,14 @@ def test_split_keeps_people_apart_and_gives_the_requested_sizes(celeba):
         assert len(counts) == people and (counts == pictures).all()
     listed = dict(line.split() for line in (celeba / "identity_CelebA.txt").read_text().splitlines())
     assert all(listed[row.picture.removeprefix("img_align_celeba/")] == row.identity for row in table.itertuples())
+
+
+def test_list_people_reads_the_person_from_the_names_of_files(tmp_path):
+    for file in ("10_1.jpg", "2_7.png", "2_8.jpg", "notes.txt", "._2_7.png", "cover.jpg"):
+        (tmp_path / file).touch()
+    table = list_people(tmp_path)
+    assert table[["identity", "picture"]].values.tolist() == [["10", "10_1.jpg"], ["2", "2_7.png"], ["2", "2_8.jpg"]]
+    assert table.there.all()
 
 
 def women(table):

@@ -22,6 +22,7 @@ from facerec.learning.triplet_training import (
     MINING,
     OPTIMIZERS,
     CollapseAlarm,
+    NamesWithMargin,
     TripletMining,
     TripletPlan,
     _encoders,
@@ -57,7 +58,39 @@ def test_mined_loss_is_the_mean_triplet_loss_of_mined_triplets(mining):
     )
     rows = [(a, p, int(negative[a, p])) for a, p in zip(*np.nonzero(np.asarray(valid)), strict=True)]
     a, p, n = (encodings[list(column)] for column in zip(*rows, strict=True))
-    assert float(mined_loss(0.2)(who, mined)) == pytest.approx(numpy_loss(a, p, n) / len(rows), abs=1e-5)
+    assert float(mined_loss(who, mined)) == pytest.approx(numpy_loss(a, p, n) / len(rows), abs=1e-5)
+
+
+def test_loss_of_all_triplets_is_the_mean_over_each_pairs_violating_negatives():
+    encodings, who = crowd(3)
+    pairs: dict[tuple[int, int], list[float]] = {}
+    for a, p, n in all_triplets(who):
+        loss = squared(encodings, a, p) - squared(encodings, a, n) + 0.2
+        pairs.setdefault((a, p), []).extend([loss] if loss > 0 else [])
+    expected = np.mean([np.mean(losses) for losses in pairs.values() if losses])
+    mined = TripletMining("all", alpha=0.2)([encodings, who])
+    assert float(mined_loss(who, mined)) == pytest.approx(expected, abs=1e-5)
+    assert float(found(who, mined)) == pytest.approx(np.mean([bool(losses) for losses in pairs.values()]))
+
+
+def test_names_with_margin_is_the_cross_entropy_of_moved_angles():
+    encodings, who = crowd(3)
+    layer = NamesWithMargin(5, margin=0.3, scale=16.0)
+    loss = float(mined_loss(who, layer([encodings, who])))
+    directions = np.asarray(layer.directions)
+    cosines = encodings @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    own = np.arange(len(who)), np.asarray(who)
+    logits = 16 * cosines
+    logits[own] = 16 * np.cos(np.arccos(cosines[own]) + 0.3)
+    expected = np.log(np.exp(logits).sum(1)) - logits[own]
+    assert loss == pytest.approx(expected.mean(), abs=1e-4)
+
+
+def test_people_are_named_before_triplets_in_a_harsh_training(parts, tmp_path):
+    plan = replace(PLAN, mining="names", optimizer="adamw", harsh=0.5, epochs=3)
+    model, history = train_triplets(*parts, plan, tmp_path, progress=False)
+    assert history.loss.iloc[-1] < history.loss.iloc[0] and model.output_shape == (None, 128)
+    assert "names" not in [layer.name for layer in model.layers]
 
 
 def test_metrics_agree_with_counting_in_the_batch():
@@ -265,10 +298,11 @@ def test_training_resumes_after_a_full_disk(parts, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"mining": "hard"}, "mining='hard': one of 'random', 'semi-hard', 'hardest'"),
-        ({"optimizer": "adamw"}, "optimizer='adamw': one of 'rmsprop'"),
+        ({"mining": "hard"}, "mining='hard': one of 'random', 'semi-hard', 'hardest', 'all', 'names'"),
+        ({"optimizer": "lion"}, "optimizer='lion': one of 'rmsprop'"),
         ({"network": "resnet"}, "network='resnet': one of"),
         ({"alpha": 0}, "alpha=0: the margin must be more than 0"),
+        ({"harsh": 2}, "harsh=2: must be between 0 and 1"),
         ({"frozen": 1.0}, "frozen=1.0: the share of frozen layers"),
         ({"epochs": 0}, "epochs=0, patience=5"),
         ({"patience": 0}, "epochs=4, patience=0"),

@@ -1,0 +1,38 @@
+"""Serve the API: ``python -m apps.api``, or ``make api``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from apps.api import create_app
+from apps.api.keys import Keys, keys_path
+from facerec._files import ROOT
+from facerec.errors import run
+from facerec.networks import DEFAULT_NETWORK
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (0.0.0.0: all networks)")
+    parser.add_argument("--port", type=int, default=8600)
+    parser.add_argument("--rate", default="600 per minute", help="how often each key may ask")
+    parser.add_argument("--database", default=os.environ.get("FACES_DATABASE") or str(ROOT / "data" / "people.db"))
+    parser.add_argument("--network", default=os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK)
+    options = parser.parse_args(argv)
+    app = create_app(options.database, options.network, keys_path(), options.rate)
+    if not Keys(keys_path()).all():
+        print("there is no key yet: python -m apps.api.keys make NAME --write", file=sys.stderr)
+    print(f"the people at http://{options.host}:{options.port}, to try at /docs (Ctrl-C stops)", flush=True)
+    uvicorn.run(
+        app, host=options.host, port=options.port, log_level="warning", server_header=False, limit_concurrency=200
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""What the API works with: the network, the people, and the few threads that may hold pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import anyio
+from fastapi import FastAPI
+
+from apps.api.problems import Problem
+from facerec._files import in_project
+from facerec._quiet import quietly
+from facerec.database import FaceDatabase
+from facerec.encoding import img_to_encoding
+from facerec.networks import load_facenet
+
+with quietly():
+    import keras
+
+#: How many requests work on pictures at once, how many more may wait, and for how long, in seconds.
+AT_ONCE, IN_LINE, PATIENCE = 2, 64, 30.0
+
+
+class Service:
+    """The network and the people of one app.
+
+    Args:
+        database: As for ``FaceDatabase``.
+        network: As for ``load_facenet``.
+    """
+
+    def __init__(self, database, network: str):
+        self._where, self._network = database, network
+        self._model: keras.Model | None = None
+        self._people: FaceDatabase | None = None
+        self._places = threading.BoundedSemaphore(AT_ONCE + IN_LINE)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the network is loaded and the database is open."""
+        return self._people is not None
+
+    def load(self) -> None:
+        """Load the network, use it once, because the first use is slow, and open the database.
+
+        Raises:
+            BadNetwork: If the network is missing or damaged.
+            BadDatabase: If the database can't be used.
+        """
+        model = load_facenet(self._network)
+        if (portrait := in_project("images/lena.jpg")).exists():
+            img_to_encoding(portrait, model)
+        self._model, self._people = model, FaceDatabase(self._where, model)
+
+    @contextlib.asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        """Load at the start of a server, close at its end."""
+        await anyio.to_thread.run_sync(self.load)
+        yield
+        self._people.close()
+
+    @property
+    def model(self) -> keras.Model:
+        """The network."""
+        return self._model
+
+    @property
+    def people(self) -> FaceDatabase:
+        """The people."""
+        return self._people
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for one of the few turns in which pictures are opened.
+
+        Raises:
+            Problem: If too many wait, or the wait takes too long (503).
+        """
+        if not self._places.acquire(blocking=False):
+            raise Problem(503, "Many pictures are being looked at. Please try again in a few seconds.", "busy")
+        try:
+            if not self._turns.acquire(timeout=PATIENCE):
+                raise Problem(503, "Many pictures are being looked at. Please try again in a few seconds.", "busy")
+            try:
+                yield
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()
