@@ -124,7 +124,7 @@ pins: .venv/.dev ## ask the package index whether every pin has wheels for every
 test-slow: .venv/.dev ## the tests that take long: killed processes, thousands of damaged pictures
 	@$(PYTEST) -m slow tests $(ARGS)
 
-test-browser: .venv/.dev ## the camera in a real JupyterLab and Chromium, and in a window (needs Chromium and Xvfb)
+test-browser: .venv/.dev .venv/.book ## the camera and the website in a real Chromium, and a window (needs Chromium, Xvfb)
 	@$(PYTEST) -m browser tests $(ARGS)
 
 test-apps: .venv/.dev ## both web apps in a real Chromium, under load, with hostile uploads (12 minutes)
