@@ -9,6 +9,7 @@ error.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -25,19 +26,21 @@ def build(source: Path, site: Path) -> list[str]:
 
     Args:
         source: The folder with its pages, among them ``index.md``.
-        site: The folder to write. What was there is replaced.
+        site: The folder to write. What was there is replaced, unless Sphinx warns.
 
     Returns:
         What is wrong, a line each.
     """
     from sphinx.cmd.build import build_main
 
-    with tempfile.TemporaryDirectory() as doctrees, whole(site) as unfinished:
-        unfinished.mkdir()
-        options = ["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", doctrees]
-        if build_main([*options, str(source), str(unfinished)]):
+    with tempfile.TemporaryDirectory() as work:
+        made = Path(work, "site")  # myst-nb leaves files beside it
+        options = ["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(Path(work, "doctrees"))]
+        if build_main([*options, str(source), str(made)]):
             return ["Sphinx warned: see above"]
-        return check.broken(unfinished)
+        with whole(site) as unfinished:
+            shutil.copytree(made, unfinished)
+    return check.broken(site)
 
 
 def main() -> None:
