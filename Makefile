@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs, which would take a minute; Python compiles each module when it is first used.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab app compare api test clean
+.PHONY: help run lab app compare api book test clean
 .PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
@@ -44,6 +44,9 @@ compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept �
 
 api: .venv/.apps ## the people over HTTP, for programs → http://localhost:8600/docs (keys: docs/apps.md)
 	@$(PY) -m apps.api $(ARGS)
+
+book: .venv/.book ## the course as a website, with search and dark mode → build/book/index.html
+	@$(PY) -m tools.book.build
 
 test: .venv/.dev ## the tests and the notebooks; ARGS="-k triplet" picks some
 	@$(PYTEST) $(IN_PARALLEL) $(ARGS)
@@ -110,9 +113,10 @@ export-network: .venv/.dev ## write a network for phones → build/export/; NETW
 	@$(PY) tools/assets/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
 	@$(RESULTS)
 
-pages: .venv/.course ## write the tables of the pages from docs/results/, and the drawing of the imports
+pages: .venv/.course ## write the tables of the pages, the drawing of the imports, the notebooks' first cell
 	@$(RESULTS)
 	@$(PY) tools/upkeep/architecture.py
+	@$(PY) tools/upkeep/first_cell.py
 
 pins: .venv/.dev ## ask the package index whether every pin has wheels for every Python and platform
 	@$(PY) tools/upkeep/check_pins.py
@@ -120,7 +124,7 @@ pins: .venv/.dev ## ask the package index whether every pin has wheels for every
 test-slow: .venv/.dev ## the tests that take long: killed processes, thousands of damaged pictures
 	@$(PYTEST) -m slow tests $(ARGS)
 
-test-browser: .venv/.dev ## the camera in a real JupyterLab and Chromium, and in a window (needs Chromium and Xvfb)
+test-browser: .venv/.dev .venv/.book ## the camera and the website in a real Chromium, and a window (needs Chromium, Xvfb)
 	@$(PYTEST) -m browser tests $(ARGS)
 
 test-apps: .venv/.dev ## both web apps in a real Chromium, under load, with hostile uploads (12 minutes)
@@ -133,7 +137,7 @@ need-lfw:
 	@$(if $(LFW),,echo 'LFW=… is missing: the folder with the pictures and lists of LFW'; exit 1)
 
 # ------------------------------------------------------------------------------------------------ the set-up
-# The files .python, .course, .apps and .dev in .venv say when each step was last done.
+# The files .python, .course, .apps, .book and .dev in .venv say when each step was last done.
 
 .venv/.course: pyproject.toml .venv/.python
 	@echo 'installing the project and its packages into .venv (a minute or two) …'
@@ -143,6 +147,11 @@ need-lfw:
 .venv/.apps: pyproject.toml .venv/.course
 	@echo 'installing the packages of the apps into .venv …'
 	@$(PIP) -e ".[apps]"
+	@touch $@
+
+.venv/.book: pyproject.toml .venv/.course
+	@echo 'installing the packages of the website into .venv …'
+	@$(PIP) -e ".[book]"
 	@touch $@
 
 .venv/.dev: pyproject.toml .venv/.apps

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from facerec._files import ROOT
-from tools.upkeep import architecture, readme_results
+from tools.upkeep import architecture, links, readme_results
 
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
 README = ROOT / "README.md"
@@ -97,12 +97,21 @@ def test_python_of_the_database_page_runs(capsys, monkeypatch, tmp_path):
     assert (tmp_path / "people.db").is_file()
 
 
+@pytest.mark.parametrize("page", [path for path in tracked() if path.suffix in (".md", ".ipynb")], ids=page_id)
+def test_links_of_pages_and_notebooks_lead_somewhere(page):
+    assert links.broken(page) == []
+
+
+def test_glossary_has_each_anchor_once():
+    anchors = re.findall(r'<a id="([^"]+)">', (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    assert len(anchors) > 50
+    assert sorted(anchors) == sorted(set(anchors))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_links_and_files_of_a_page_exist(page):
+def test_files_that_a_page_names_exist(page):
     text = page.read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if not link.startswith(("http://", "https://"))]
-    assert [link for link in links if not (page.parent / link).exists()] == []
-    # Files of our folders that a page names; a name with a placeholder (<…>, *, …) is not a file.
+    # Files of our folders; a name with a placeholder (<…>, *, …) is not a file.
     files = re.findall(
         r"(?<![\w./<-])(?:facerec|apps|tools|tests|docs|weights|images|keras-facenet-h5)/[\w/.-]+\.\w+", text
     )
