@@ -30,7 +30,7 @@ CELLS = [
     new_markdown_cell("# A small notebook\n\n## 1 · `Pictures` and formulas\n\n![Lena](lena.jpg)\n\n$$a^2 < \\alpha$$"),
     new_code_cell(IMPORTS),
     new_code_cell("done = [i for i in tqdm(range(3), desc='counting')]\nprint('three')"),
-    new_markdown_cell("## 2 · A slider"),
+    new_markdown_cell("## 2 · A slider\n\n<details><summary>Hint</summary>\n\n*Move it.*\n\n</details>"),
     new_code_cell(SLIDER),
     new_code_cell("sum(done)", metadata={"tags": ["answers"], "collapsed": True}),
     new_code_cell("print('distance 0.4400, 7 of 20')"),
@@ -120,6 +120,11 @@ def test_page_needs_no_network(executed):
     assert len(sources) == 2  # Lena, and what the slider drew
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"<link[^>]+href=[\"']http|@import|import\s+\w+\s+from\s+[\"']http", page)
+
+
+def test_a_folded_hint_keeps_its_text_on_the_page(executed):
+    page = executed.with_suffix(".html").read_text(encoding="utf-8")
+    assert re.search(r"<summary>Hint</summary>\s*<p><em>Move it.</em></p>\s*</details>", page)
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:
