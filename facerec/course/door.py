@@ -17,7 +17,7 @@ from facerec.course.stored import StoredNetwork
 from facerec.course.verdict import alike, call, explain, pair_of, short, well_done
 from facerec.errors import NotYet, UnknownIdentity
 
-#: The people whom the hidden database knows, in this order.
+#: The hidden database, in this order.
 DATABASE = {
     "mei": np.array([0.4, 0.5]),
     "kofi": np.array([-0.9, 0.0]),
@@ -109,9 +109,7 @@ def _check_unknown(function: Callable) -> None:
         ) from None
     except Exception as error:
         raise NotYet(f"an unknown name must raise UnknownIdentity; yours raised {type(error).__name__}") from error
-    raise NotYet(
-        f"'leena' is not in the database, and yours answered {short(value)}: a typing error is not a verdict"
-    )
+    raise NotYet(f"'leena' is not in the database, and yours answered {short(value)}: raise UnknownIdentity")
 
 
 # ------------------------------------------------------------------------------------------------ who_is_it
@@ -183,21 +181,22 @@ def _check_choice(threshold: Any, share: Any, owners: np.ndarray, impostors: np.
     """Refuse a threshold that lets an impostor in, or needlessly few owners."""
     nearest = np.nanmin(impostors)
     if not np.isscalar(threshold) or np.isnan(threshold):
-        raise NotYet("NaN stands for a picture in which no face was found; it comes through np.min, not np.nanmin")
+        raise NotYet("your threshold is NaN, which lets no one in: it stands for a picture without a face, and "
+                     "np.nanmin skips it")  # fmt: skip
     if threshold == np.nanmax(impostors):
         raise NotYet("you took the farthest impostor; the nearest one is the one who gets in first")
     if threshold > nearest:
-        raise NotYet(f"{threshold:.2f} lets an impostor at {nearest:.2f} in")
+        raise NotYet(f"{threshold:.6g} lets an impostor at {nearest:.6g} in")
     inside, possible = (owners < threshold).sum(), (owners < nearest).sum()
     if inside < possible:
-        raise NotYet(f"{threshold:.3f} keeps every impostor out; so does {nearest:.3f} (< is strict), and lets "
-                     f"{possible - inside} more owners in")  # fmt: skip
+        raise NotYet(f"{threshold:.3f} keeps every impostor out, but so does {nearest:.3f}, which is not below itself; "
+                     f"there, {possible} owners get in instead of {inside}")  # fmt: skip
     wrong = {
-        "the share of owners, not their number: divide by how many owners there are": inside,
+        "return the share of owners, not their number: divide by how many owners there are": inside,
         "that is the share of owners who are kept out; return the share who get in": 1 - inside / len(owners),
         "an owner whose face was not found (NaN) is kept out, and still an owner: divide by all of them": inside
         / np.isfinite(owners).sum(),
-        "the share of owners only: you counted the impostors as well": inside / (len(owners) + len(impostors)),
+        "return the share of owners only: you counted the impostors as well": inside / (len(owners) + len(impostors)),
         "an owner at the threshold itself stays outside: use < and not <=": (owners <= threshold).mean(),
     }
     right = inside / len(owners)

@@ -152,8 +152,8 @@ def _check_report(given: dict, encodings: np.ndarray, people: np.ndarray, thresh
         "each pair counts once: a with b is b with a (np.triu_indices, or itertools.combinations)": summary(
             *of, twice=True
         ),
-        "a picture is no pair with itself: its distance is 0 and says nothing": summary(*of, itself=True),
-        "each pair counts once, and a picture is no pair with itself: use np.triu_indices(m, 1)": summary(
+        "a picture is not a pair with itself: its distance is 0 and says nothing": summary(*of, itself=True),
+        "each pair counts once, and a picture is not a pair with itself: use np.triu_indices(m, 1)": summary(
             *of, twice=True, itself=True
         ),
         f"{len(unsaid)} shares here rest on fewer than ten pairs, and yours reports them: withhold them (None); 0 of 2 "
@@ -167,4 +167,4 @@ def _check_report(given: dict, encodings: np.ndarray, people: np.ndarray, thresh
         "the threshold is always 0.7 in your function: use the argument": summary(encodings, people),
     }
     at = next((key for key in right if not _equal({key: given[key]}, {key: right[key]})), "people")
-    explain(given, right, wrong, f"{at} should be {right[at]}; yours is {short(given[at])}", same=_equal)
+    explain(given, right, wrong, f"{at} should be {short(right[at])}; yours is {short(given[at])}", same=_equal)

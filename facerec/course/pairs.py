@@ -61,7 +61,7 @@ def _mistakes(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, set[str]]:
 def _names(value: Any) -> set[str]:
     """A student's answer as a set of names."""
     if isinstance(value, bool | np.bool_ | int) or not isinstance(value, Iterable):
-        raise NotYet(f"return who leaked, a set of names, so that they can be taken out; yours returned {short(value)}")
+        raise NotYet(f"return the names of the people who leaked, as a set; yours returned {short(value)}")
     return set(map(str, value))
 
 
@@ -83,9 +83,9 @@ def leaks(function: Callable) -> None:
         for message, people in _mistakes(TRAIN, test).items():
             wrong.setdefault(message, {})[name] = people
     worst = next((name for name in TESTS if given[name] != right[name]), "clean")
-    otherwise = f"{sorted(right[worst]) or 'nobody'} leaked into the test pairs; you found {sorted(given[worst])}"
+    otherwise = f"{sorted(right[worst]) or 'no one'} leaked into the test pairs; you found {sorted(given[worst])}"
     explain(given, right, wrong, otherwise, same=lambda one, other: one == other)
-    well_done("leaks finds everyone who was planted, and nobody else")
+    well_done("leaks finds everyone who was planted, and no one else")
 
 
 # ------------------------------------------------------------------------------------------------ dividing people
@@ -103,19 +103,17 @@ def split_people(function: Callable) -> None:
         raise NotYet(f"{min(both)} is in both parts: you divided pictures; divide the people, people.identity.unique()")
     lost = len(people) - len(first) - len(second)
     if lost or set(first.picture) | set(second.picture) != set(people.picture):
-        raise NotYet(f"each picture must be in one of the parts; {lost} of {len(people)} are in neither")
+        raise NotYet(f"each picture must be in one of the parts; in neither: {lost} of {len(people)}")
     counted = first.identity.nunique()
     if counted != 12:
-        how = "did you count pictures instead of people?" if abs(len(first) - 0.6 * len(people)) < 4 else "round it"
-        raise NotYet(f"0.6 of 20 people are 12; your first part has {counted}: {how}")
+        how = ": did you count pictures instead of people?" if abs(len(first) - 0.6 * len(people)) < 4 else ""
+        raise NotYet(f"0.6 of 20 people are 12; your first part has {counted}{how}")
     if set(_parts(function, people, 0)[0].identity) != set(first.identity):
         raise NotYet("the same seed must give the same parts: use np.random.default_rng(seed)")
     others = [set(_parts(function, people, seed)[0].identity) for seed in (1, 2)]
     if all(other == set(first.identity) for other in others):
-        raise NotYet(
-            "every seed gives the same parts: shuffle the people first; in a sorted list neighbours may be kin"
-        )
-    well_done("split_people is right: nobody is in both parts, and every picture is in one")
+        raise NotYet("every seed gives the same parts: shuffle the people; in a sorted list neighbours may be related")
+    well_done("split_people is right: no person is in both parts, and every picture is in one")
 
 
 def _parts(function: Callable, people: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

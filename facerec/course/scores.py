@@ -58,7 +58,7 @@ def roc(function: Callable) -> None:
             (distances > thresholds[:, None])[:, kind].mean(axis=1) for kind in (~same, same)
         ],
         "the two answers are swapped: return false_accepts, true_accepts": accepted[::-1],
-        "those are the true accepts' opposite, the false rejects: return the share that is accepted": [
+        "the second answer is the share of same pairs that are rejected: return the share that is accepted": [
             accepted[0],
             1 - accepted[1],
         ],
@@ -133,7 +133,7 @@ def equal_error(function: Callable) -> None:
 #: How many times as wide a 95 % interval gets by a mistake.
 WIDTHS = {
     "every drawing gave the same: draw people with replacement, so that some come twice and others not at all": 0.0,
-    "mean ± one standard deviation holds only two thirds; take the 2.5 % and the 97.5 % quantiles": 0.51,
+    "mean ± one standard deviation covers two thirds of the drawings; take the 2.5 % and the 97.5 % quantiles": 0.51,
     "a person who is drawn twice counts twice: np.isin, a set or unique names lose that": 0.765,
     "that is a 90 % interval: take the 2.5 % and the 97.5 % quantiles": 0.839,
     "draw as many people as there are; you drew fewer, which makes the interval wider": 1.414,
@@ -172,7 +172,7 @@ def bootstrap_people(function: Callable) -> None:
     right, person = _decisions()
     low, high = _ends(function, right, person, 2000)
     if not (low <= right.mean() <= high):
-        raise NotYet(f"the interval [{low:.3f}, {high:.3f}] does not hold the share itself, {right.mean():.3f}")
+        raise NotYet(f"the interval [{low:.3f}, {high:.3f}] does not contain the share itself, {right.mean():.3f}")
     if _ends(function, right, person, 50) != _ends(function, right, person, 50):
         raise NotYet("the same seed must give the same interval: use rng = np.random.default_rng(seed)")
     ours, pairs = _hidden_widths()

@@ -87,7 +87,9 @@ def short(value: Any) -> str:
         >>> short(np.float64(0.2236068)), short("otto"), short(None)
         ('0.224', "'otto'", 'None')
     """
-    if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, Real):
         return f"{float(value):.3f}"
     return f"{value!r:.60}"
 

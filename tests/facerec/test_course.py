@@ -84,15 +84,15 @@ MISTAKES = {
         ("if not distance", "if distance", "lena is 0.22 away, and got no name"),
     ],
     "choose_threshold": [
-        ("np.nanmin(impostors)", "np.nanmax(owners)", "lets an impostor at 0.60 in"),
+        ("np.nanmin(impostors)", "np.nanmax(owners)", "lets an impostor at 0.6 in"),
         ("np.nanmin(impostors)", "np.nanmax(impostors)", "you took the farthest impostor"),
-        ("np.nanmin(impostors)", "np.nanmin(impostors) - 0.01", "keeps every impostor out; so does 0.600"),
-        ("np.nanmin(impostors)", "np.nanmin(impostors) + 1e-6", "lets an impostor at 0.60 in"),
-        ("np.nanmin(impostors)", "np.min(impostors)", "NaN stands for a picture in which no face was found"),
-        ("np.mean(owners", "np.sum(owners", "the share of owners, not their number"),
+        ("np.nanmin(impostors)", "np.nanmin(impostors) - 0.01", "keeps every impostor out, but so does 0.600"),
+        ("np.nanmin(impostors)", "np.nanmin(impostors) + 1e-6", "lets an impostor at 0.6 in"),
+        ("np.nanmin(impostors)", "np.min(impostors)", "your threshold is NaN"),
+        ("np.mean(owners", "np.sum(owners", "return the share of owners, not their number"),
         ("owners < threshold", "owners >= threshold", "that is the share of owners who are kept out"),
         ("owners < threshold", "owners[owners == owners] < threshold", "an owner whose face was not found (NaN)"),
-        ("np.mean(owners", "np.mean(np.append(owners, impostors)", "the share of owners only"),
+        ("np.mean(owners", "np.mean(np.append(owners, impostors)", "return the share of owners only"),
         (
             "return threshold, np.mean(owners < threshold)",
             "return threshold",
@@ -151,12 +151,12 @@ MISTAKES = {
         (
             "return people_of(train) & people_of(test)",
             "return len(people_of(train) & people_of(test)) > 0",
-            "return who",
+            "return the names",
         ),
     ],
     "split_people": [
         (".isin(names[: round(share * len(names))])", ".index < share * len(people)", "is in both parts"),
-        ("people[~chosen]", "people[~chosen][1:]", "each picture must be in one of the parts; 1 of"),
+        ("people[~chosen]", "people[~chosen][1:]", "each picture must be in one of the parts; in neither: 1 of"),
         ("share * len(names)", "share * len(names) / 2", "0.6 of 20 people are 12; your first part has 6"),
         ("default_rng(seed)", "default_rng()", "the same seed must give the same parts"),
         ("default_rng(seed)", "default_rng(0)", "every seed gives the same parts"),
@@ -195,7 +195,7 @@ MISTAKES = {
         (
             ", accepted[:, same].mean(axis=1)",
             ", 1 - accepted[:, same].mean(axis=1)",
-            "those are the true accepts' opposite",
+            "the second answer is the share of same pairs",
         ),
         (".mean(axis=1)", ".sum(axis=1) / len(same)", "false accepts are a share of the different pairs"),
         (".mean(axis=1)", ".sum(axis=1)", "return shares, not counts"),
@@ -234,17 +234,17 @@ MISTAKES = {
         (
             "np.quantile(shares, [0.025, 0.975])",
             "np.mean(shares) - np.std(shares), np.mean(shares) + np.std(shares)",
-            "mean ± one standard deviation",
+            "mean ± one standard deviation covers",
         ),
         ("size=len(rows))", "size=len(rows) // 2)", "draw as many people as there are"),
         ("default_rng(seed)", "default_rng()", "the same seed must give the same interval"),
-        ("np.quantile(shares, [0.025, 0.975])", "np.array([0.1, 0.2])", "the interval [0.100, 0.200] does not hold"),
+        ("np.quantile(shares, [0.025, 0.975])", "np.array([0.1, 0.2])", "the interval [0.100, 0.200] does not contain"),
     ],
     "report": [
         (
             "i, j = np.triu_indices(len(people), 1)",
             "i, j = np.triu_indices(len(people))",
-            "a picture is no pair with itself",
+            "a picture is not a pair with itself",
         ),
         (
             "i, j = np.triu_indices(len(people), 1)",
@@ -310,6 +310,13 @@ def test_a_check_sends_the_stub_back(name, solutions):
     stub = written(name, exercises.SOLUTION.sub(exercises.STUB, cell), before)
     with pytest.raises(NotYet, match="not written yet"):
         getattr(check, name)(stub)
+
+
+def test_a_check_names_the_function_that_is_missing(solutions):
+    cell, before = solutions["equal_error"]
+    without_roc = written("equal_error", cell, exercises.SOLUTION.sub(exercises.STUB, before))
+    with pytest.raises(NotYet, match="NotImplementedError` in roc"):
+        check.equal_error(without_roc)
 
 
 @pytest.mark.parametrize(
