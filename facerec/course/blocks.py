@@ -9,7 +9,7 @@ from facerec.course.verdict import call, explain, well_done
 from facerec.errors import NotYet
 
 #: Input shapes, and the branches over them: one, (few, three), (few, five), pool_filters.
-BLOCKS = (((12, 12, 192), (64, (96, 128), (16, 32), 32)), ((8, 8, 20), (4, (6, 8), (2, 3), 5)))
+BLOCKS = (((8, 8, 20), (4, (7, 8), (2, 3), 5)), ((12, 12, 192), (64, (96, 128), (16, 32), 32)))
 
 
 # ------------------------------------------------------------------------------------------------ the block

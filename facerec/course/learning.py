@@ -65,7 +65,7 @@ def triplet_loss(function: Callable) -> None:
         Traceback (most recent call last):
         facerec.errors.NotYet: the margin is missing: add alpha to the difference before you take the maximum
     """
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(0)
     anchor, positive, other = rng.normal(size=(3, 6, 8)).astype("float32")
     negative = np.concatenate([other[:3], 3 * other[3:]])  # the last three are easy
     for given in ({"alpha": 0.7}, {"alpha": 3.0}, {}):
@@ -85,7 +85,7 @@ def _small_example(function: Callable) -> str:
     """What a function makes of one triplet that can be followed by hand."""
     triplet = [np.array([point], "float32") for point in ((0, 0), (1, 0), (0, 1))]
     value = _as_array(call(function, None, triplet))
-    return f"{float(value):.2f}" if np.size(value) == 1 else f"an array {np.shape(value)}"
+    return f"{np.ravel(value)[0]:.2f}" if np.size(value) == 1 else f"an array {np.shape(value)}"
 
 
 # ------------------------------------------------------------------------------------------------ semi-hard triplets
