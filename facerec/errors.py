@@ -59,3 +59,11 @@ class NoCamera(FaceError):
 
 class NoScreen(FaceError):
     """A window is needed, but this computer can't open one."""
+
+
+class NotYet(FaceError):
+    """An exercise is not solved yet; the message says what is missing."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows: the message alone, without the path through the check."""
+        return [f"✗ {self}"]

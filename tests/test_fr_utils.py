@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from facerec.course.stored import stored_network
 from facerec.detection import extract_face
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
@@ -28,6 +29,14 @@ def test_who_is_it_answers_every_camera_picture(images, answers, network, databa
     sentence = "Not in the database." if expected is None else f"It's {expected}, the distance is {distance:.2f}"
     assert capsys.readouterr().out == sentence + "\n"
     assert (distance < 0.7) == (expected is not None)
+
+
+def test_stored_encodings_of_the_exercises_are_the_networks(images, database):
+    """`python tools/upkeep/exercises.py encode` makes them."""
+    known = stored_network().encodings
+    assert set(known) == {path.name for path in images.glob("*.jpg")} - {"video_call.jpg"}
+    for name, encoding in database.items():
+        np.testing.assert_allclose(known[f"{name}.jpg"], encoding, atol=1e-3)
 
 
 def test_answers_cover_every_camera_picture(images, answers, database):

@@ -187,6 +187,10 @@ class MathMLRenderer(IPythonRenderer):
         r"""``\begin{…}…\end{…}``."""
         return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
 
+    def _html_embed_images(self, html: str) -> str:
+        """HTML with its pictures inside; without a picture as it is: a part of ``<details>`` stays open."""
+        return super()._html_embed_images(html) if "<img" in html else html
+
 
 class OfflineHTMLExporter(HTMLExporter):
     """Makes a page that loads nothing: it holds its pictures and formulas and needs no scripts.

@@ -30,7 +30,7 @@ CELLS = [
     new_markdown_cell("# A small notebook\n\n## 1 · `Pictures` and formulas\n\n![Lena](lena.jpg)\n\n$$a^2 < \\alpha$$"),
     new_code_cell(IMPORTS),
     new_code_cell("done = [i for i in tqdm(range(3), desc='counting')]\nprint('three')"),
-    new_markdown_cell("## 2 · A slider"),
+    new_markdown_cell("## 2 · A slider\n\n<details><summary>Hint</summary>\n\n*Move it.*\n\n</details>"),
     new_code_cell(SLIDER),
     new_code_cell("sum(done)", metadata={"tags": ["answers"], "collapsed": True}),
     new_code_cell("print('distance 0.4400, 7 of 20')"),
@@ -128,6 +128,11 @@ def test_page_folds_what_jupyterlab_shows_folded(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     (folded,) = re.findall("<details>.*?</details>", page, re.DOTALL)
     assert [">1<" in folded, ">2<" in folded] == [False, True]
+
+
+def test_a_folded_hint_keeps_its_text_on_the_page(executed):
+    page = executed.with_suffix(".html").read_text(encoding="utf-8")
+    assert re.search(r"<summary>Hint</summary>\s*<p><em>Move it.</em></p>\s*</details>", page)
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:

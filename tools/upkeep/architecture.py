@@ -29,6 +29,7 @@ SOURCES = ("facerec", "fr_utils.py", "inception_blocks_v2.py", "apps", "tools")
 #: Packages that are drawn as one room.
 PACKAGES = (
     "facerec.command",
+    "facerec.course",
     "facerec.database",
     "facerec.evaluation",
     "facerec.learning",

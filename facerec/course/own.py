@@ -1,0 +1,170 @@
+"""Your own pictures: a folder ``my_faces`` with a folder per person, and the check of a report about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from facerec._files import in_project
+from facerec._quiet import say
+from facerec.course.stored import answers, stored_network
+from facerec.course.verdict import call, explain, short, well_done
+from facerec.errors import NotYet
+
+#: Where your pictures are: ``my_faces/ada/1.jpg`` shows ada. Git does not keep the folder.
+MY_FACES = "my_faces"
+
+#: A share of fewer pairs is withheld.
+FEWEST = 10
+
+
+class Faces(NamedTuple):
+    """Faces with names.
+
+    Attributes:
+        encodings: (m, 128).
+        people: The person in each, (m,).
+        pictures: Its file, m of them.
+    """
+
+    encodings: np.ndarray
+    people: np.ndarray
+    pictures: list[str]
+
+
+def my_faces(folder: str = MY_FACES) -> Faces:
+    """Encode your own pictures; if there are none, take the people of ``images/``, who do not exist, and say so.
+
+    Args:
+        folder: A folder per person with their pictures: JPEG, HEIC or PNG. Looked for here, then in the project.
+
+    Returns:
+        A face from each picture that shows one; the others are named and left out.
+
+    Raises:
+        BadArgument: If the folder has no pictures in folders of people.
+    """
+    if not in_project(folder).is_dir():
+        say(f"There is no folder {folder} yet: make it in the project's folder, and in it a folder per person, "
+            f"{folder}/ada/1.jpg. Until then, these are the people of images/, who do not exist.")  # fmt: skip
+        return invented_faces()
+    from facerec.encoding import photos_to_encodings
+    from facerec.learning.datasets import find_people
+    from facerec.networks import load_facenet
+
+    table = find_people(folder)
+    encodings, problems = photos_to_encodings(table.picture, load_facenet(), progress=len(table) > 20)
+    for number, problem in problems.items():
+        say(f"left out: {table.picture[number]} ({problem})")
+    kept = np.isfinite(encodings[:, 0])
+    return Faces(encodings[kept], table.identity.to_numpy(str)[kept], table.picture[kept].tolist())
+
+
+def invented_faces() -> Faces:
+    """The twelve people of ``images/``: their portraits, and what the camera saw of them.
+
+    Example:
+        >>> len(invented_faces().people)
+        28
+    """
+    known, seen = stored_network().encodings, answers()
+    people = {picture: seen.get(picture, picture.removesuffix(".jpg")) for picture in known}
+    pictures = [picture for picture, name in people.items() if name]
+    return Faces(np.stack([known[p] for p in pictures]), np.array([people[p] for p in pictures]), pictures)
+
+
+# ------------------------------------------------------------------------------------------------ the report
+#: Two people with two pictures each, and four with four each; points on a line.
+FEW = (np.array([[0.0], [0.3], [1.0], [1.2]]), np.array(["ada", "ada", "bob", "bob"]))
+MANY = (
+    np.array([[x] for x in (0, 0.25, 0.75, 0.5, 1, 1.25, 2, 1.75, 3, 3.5, 3.25, 2.25, 4, 4.25, 4.5, 3.75)]),
+    np.repeat(["ada", "bob", "cleo", "dan"], 4),
+)
+
+
+def summary(
+    encodings: np.ndarray, people: np.ndarray, threshold: float = 0.7, fewest: int = FEWEST, below: Callable = np.less,
+    twice: bool = False, itself: bool = False, of_all: bool = False,
+) -> dict:  # fmt: skip
+    """What a report says, or what a mistake makes of it.
+
+    Args:
+        encodings: (m, D).
+        people: The person in each, (m,).
+        threshold: Two faces below it count as one person.
+        fewest: A share of fewer pairs is withheld.
+        below: Compares distances with the threshold.
+        twice: Whether each pair counts in both orders.
+        itself: Whether a picture is a pair with itself.
+        of_all: Whether the errors are divided by all pairs.
+
+    Returns:
+        Counts, and two shares or None.
+    """
+    m = len(people)
+    pairs = [(i, j) for i, j in combinations(range(m), 2)] * (2 if twice else 1) + [(i, i) for i in range(m)] * itself
+    same = np.array([people[i] == people[j] for i, j in pairs])
+    accepted = below(np.array([np.linalg.norm(encodings[i] - encodings[j]) for i, j in pairs]), threshold)
+    report: dict = {"people": len(set(people)), "pictures": m}
+    report |= {"same_pairs": int(same.sum()), "different_pairs": int((~same).sum())}
+    for name, kind, wrong in (("false_rejects", same, ~accepted), ("false_accepts", ~same, accepted)):
+        cases = len(same) if of_all else kind.sum()
+        report[name] = float((wrong & kind).sum() / cases) if kind.sum() >= fewest else None
+    return report
+
+
+def _equal(one: dict, other: dict) -> bool:
+    """Whether two reports say the same."""
+    return all(
+        (one[key] is None) == (value is None) and (value is None or abs(one[key] - value) < 1e-6)
+        for key, value in other.items()
+    )
+
+
+def report(function: Callable) -> None:
+    """Check exercise 10: ``report(encodings, people, threshold=0.7, fewest=10)``, a dict of counts and two shares.
+
+    Raises:
+        NotYet: If it is not right; the message says what is missing.
+    """
+    for encodings, people in (MANY, FEW):
+        for threshold in (0.7, 0.3, 0.5):
+            given = call(function, encodings.copy(), people.copy(), threshold)
+            _check_report(given, encodings, people, threshold)
+    well_done("report is right: every pair once, and no share of fewer than ten pairs")
+
+
+def _check_report(given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float) -> None:
+    """Refuse a report that counts otherwise, or says more than it knows."""
+    right = summary(encodings, people, threshold)
+    missing = sorted(set(right) - set(given)) if isinstance(given, dict) else sorted(right)
+    if missing:
+        raise NotYet(f"the report must be a dict that also has {short(missing[0])}; it needs {', '.join(right)}")
+    counts = [key for key in right if isinstance(right[key], int)]
+    if any(given[key] is None for key in counts):
+        raise NotYet("withhold the shares only: the counts say why, and are always known")
+    of = (encodings, people, threshold)
+    unsaid = {"false_rejects", "false_accepts"} - {key for key, value in right.items() if value is not None}
+    wrong = {
+        "each pair counts once: a with b is b with a (np.triu_indices, or itertools.combinations)": summary(
+            *of, twice=True
+        ),
+        "a picture is not a pair with itself: its distance is 0 and says nothing": summary(*of, itself=True),
+        "each pair counts once, and a picture is not a pair with itself: use np.triu_indices(m, 1)": summary(
+            *of, twice=True, itself=True
+        ),
+        f"{len(unsaid)} shares here rest on fewer than ten pairs, and yours reports them: withhold them (None); 0 of 2 "
+        "is not 0.0 %": summary(*of, fewest=0),
+        "a distance of the threshold itself is not below it: use <": summary(*of, below=np.less_equal),
+        "false rejects are a share of the same pairs, false accepts of the different ones: you divided by all": summary(
+            *of, of_all=True
+        ),
+        "the two shares are swapped: a false accept is a different pair below the threshold": right
+        | {"false_rejects": right["false_accepts"], "false_accepts": right["false_rejects"]},
+        "the threshold is always 0.7 in your function: use the argument": summary(encodings, people),
+    }
+    at = next((key for key in right if not _equal({key: given[key]}, {key: right[key]})), "people")
+    explain(given, right, wrong, f"{at} should be {short(right[at])}; yours is {short(given[at])}", same=_equal)
