@@ -270,6 +270,30 @@ def test_interval_chart_accepts_another_zero(ax, no_warnings):
     assert [dot.get_markerfacecolor() == "white" for dot in ax.lines[1:4:2]] == [False, True]
 
 
+def test_interval_dots_show_each_share_beside_its_number(ax, no_warnings):
+    rows = {
+        "1 in 100": {"twins": (0.9, 0.8, 0.95), "pixels": {"value": 0.5, "low": 0.4, "high": 0.6}},
+        "1 in 1,000": {"twins": (0.7, 0.6, 0.8), "pixels": None},
+    }
+    plotting.interval_dots(ax, rows)
+    ax.figure.canvas.draw()
+    assert [line.get_xdata()[0] for line in ax.lines[1::2]] == pytest.approx([90, 50, 70])
+    assert [line.get_xdata() for line in ax.lines[0::2]] == [
+        pytest.approx(ends) for ends in ([80, 95], [40, 60], [60, 80])
+    ]
+    assert texts(ax) == ["90.0 % [80.0, 95.0]", "50.0 % [40.0, 60.0]", "70.0 % [60.0, 80.0]", "withheld"]
+    dots = ax.lines[1::2]
+    assert dots[0].get_marker() == dots[2].get_marker() != dots[1].get_marker()  # told apart without colour, too
+    assert round(dots[0].get_ydata()[0]) == round(dots[1].get_ydata()[0]) == 0 and ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
+
+
+def test_interval_dots_of_one_series_need_no_legend_and_no_numbers(ax, no_warnings):
+    plotting.interval_dots(ax, {"a": {"": (0.5, 0.4, 0.6)}, "b": {"": None}}, marked=False)
+    assert texts(ax) == ["withheld"] and ax.get_legend() is None
+
+
 GROUPS = pd.DataFrame(
     [("a", "a", 0.002), ("a", "b", 0.0003), ("b", "b", 0.123), ("a", "c", 0.0), ("c", "c", np.nan), ("b", "c", 0.05)],
     columns=["group", "other", "false_accepts"],
