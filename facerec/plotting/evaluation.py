@@ -36,20 +36,28 @@ def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
     return ax
 
 
-def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame]) -> Axes:
+def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame], smallest: float | None = None) -> Axes:
     """True accepts against false accepts, a line per method.
 
     Args:
         ax: Where to draw.
         rates: Name of a method → its table of ``evaluation.error_rates``.
+        smallest: The false accepts, in per cent, at which a logarithmic scale begins; None for a linear scale.
     """
     styles = ["-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
     colours = [SAME, DIFFERENT, ACCENT, "#CC79A7", "#56B4E9", "#E69F00", NEUTRAL]
     for (name, table), style, colour in zip(rates.items(), styles, colours, strict=False):
         ax.plot(100 * table.false_accepts, 100 * (1 - table.false_rejects), linestyle=style, color=colour, label=name)
-    ax.plot([0, 100], [0, 100], color="#BBBBBB", linewidth=0.8)
-    ax.annotate("guessing", (50, 50), rotation=45, color=NEUTRAL, xytext=(0, -12), textcoords="offset points")
-    ax.set(xlabel="false accepts (%)", ylabel="true accepts (%)", xlim=(-1, 100), ylim=(0, 101), aspect="equal")
+    guesses = np.linspace(0, 100, 101) if smallest is None else np.geomspace(smallest, 100, 101)
+    ax.plot(guesses, guesses, color="#BBBBBB", linewidth=0.8)
+    ax.set(xlabel="false accepts (%)", ylabel="true accepts (%)", ylim=(0, 101))
+    if smallest is None:
+        ax.set(xlim=(-1, 100), aspect="equal")
+        ax.annotate("guessing", (50, 50), rotation=45, color=NEUTRAL, xytext=(0, -12), textcoords="offset points")
+    else:
+        ax.set(xlim=(smallest, 100), xscale="log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.annotate("guessing", (1, 1), color=NEUTRAL, xytext=(0, 3), textcoords="offset points", ha="right")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 

@@ -142,6 +142,13 @@ def test_roc_curves_equal_the_tables(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
 
 
+def test_roc_curves_on_a_logarithmic_scale_show_guessing_too(ax):
+    plotting.roc_curves(ax, {"twins": pd.DataFrame({"false_accepts": [0.001], "false_rejects": [0.5]})}, smallest=0.01)
+    guessing = ax.lines[-1].get_xydata()
+    np.testing.assert_allclose(guessing[:, 0], guessing[:, 1])
+    assert guessing[0, 0] == pytest.approx(0.01) and ax.get_xscale() == "log" and ax.get_xlim() == (0.01, 100)
+
+
 def test_reliability_plot_shows_groups_and_diagonal(ax):
     table = pd.DataFrame({"score": [0.1, 0.8], "share": [0.2, 0.7], "pairs": [5, 5]})
     plotting.reliability_plot(ax, table, "twins")
