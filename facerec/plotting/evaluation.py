@@ -57,7 +57,7 @@ def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame], smallest: float | No
     else:
         ax.set(xlim=(smallest, 100), xscale="log")
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.annotate("guessing", (1, 1), color=NEUTRAL, xytext=(0, 3), textcoords="offset points", ha="right")
+        ax.annotate("guessing", (30, 30), color=NEUTRAL, xytext=(3, -12), textcoords="offset points")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
