@@ -164,6 +164,48 @@ def test_the_readers_ten_fold_protocol_is_the_modules(seed):
     assert written["ten_fold"](distances, same, folds) == pytest.approx((protocol.accuracy, protocol.standard_error))
 
 
+def pairs_with_ties(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances (n,) of which many are equal, same (n,) and the people (n, 2) of invented pairs."""
+    rng = np.random.default_rng(seed)
+    same, who = rng.random(300) < 0.4, rng.integers(20, size=(300, 2))
+    who[same, 1] = who[same, 0]
+    who[~same, 1] = (who[~same, 0] + 1 + who[~same, 1] % 19) % 20
+    return (np.where(same, 0.6, 0.9) + rng.normal(0, 0.2, 300)).round(2), same, who
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_readers_roc_and_equal_error_are_the_modules(seed):
+    written = {"np": np}
+    exec(cell_with_tag("evaluate.ipynb", "roc"), written)
+    exec(cell_with_tag("evaluate.ipynb", "equal-error"), written)
+    distances, same, _ = pairs_with_ties(seed)
+    rates = evaluation.error_rates(distances, same)
+    thresholds, false_accepts, true_accepts = written["roc"](distances, same)
+    np.testing.assert_allclose(thresholds[:-1], rates.threshold[:-1])
+    np.testing.assert_allclose(false_accepts, rates.false_accepts)
+    np.testing.assert_allclose(true_accepts, 1 - rates.false_rejects)
+    threshold, rate = written["equal_error"](distances, same)
+    expected, expected_rate = evaluation.equal_error(distances, same)
+    assert 0.05 < rate == pytest.approx(expected_rate)
+    both = evaluation.error_rates(distances, same, [expected, threshold])
+    assert both.false_accepts.nunique() == both.false_rejects.nunique() == 1  # the same pairs lie below either
+    assert written["equal_error"](np.array([0.2, 0.7, 0.6, 1.0]), np.array([True, True, False, False])) == (0.7, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_readers_bootstrap_is_the_modules(seed):
+    written = {"np": np}
+    exec(cell_with_tag("evaluate.ipynb", "bootstrap"), written)
+    distances, same, who = pairs_with_ties(seed)
+    right = (distances < 0.75) == same
+    found = written["bootstrap_people"](right, same, who, samples=100, seed=seed)
+    expected = evaluation.bootstrap(
+        lambda _, __, weight: np.average(right, weights=weight), distances, same, who, samples=100, seed=seed
+    )
+    assert found[1] < found[0] < found[2]
+    assert found == pytest.approx((expected.value, expected.low, expected.high))
+
+
 @pytest.mark.parametrize("folder", ["weights/resnet", "keras-facenet-h5"])
 def test_a_model_card_quotes_what_was_measured(folder):
     result = json.loads((ROOT / f"docs/results/lfw_{Path(folder).name}.json").read_text())

@@ -3,6 +3,7 @@
 Each room imports only rooms on its left; none imports Keras::
 
     rates ──► intervals ──► strangers · probability · groups · clustering          false_accepts, lfw (lists of pairs)
+                       └──► stored (what was measured, as text) ──► report
 """
 
 from facerec.evaluation.clustering import BCubed, bcubed, bootstrap_bcubed
@@ -41,10 +42,13 @@ from facerec.evaluation.rates import (
     threshold_at,
     true_accepts_at,
 )
+from facerec.evaluation.report import ErrorReport, report_errors
+from facerec.evaluation.stored import as_interval, percent, stored
 from facerec.evaluation.strangers import OpenSet, cmc, dir_curve, identification, open_set
 
 __all__ = [
     "BCubed",
+    "ErrorReport",
     "FalseAccepts",
     "Interval",
     "OpenSet",
@@ -52,6 +56,7 @@ __all__ = [
     "ProtocolResult",
     "accuracy",
     "area_under_roc",
+    "as_interval",
     "bcubed",
     "best_threshold",
     "bootstrap",
@@ -76,8 +81,11 @@ __all__ = [
     "identification",
     "lfw_protocol",
     "open_set",
+    "percent",
     "precision_recall",
     "reliability",
+    "report_errors",
+    "stored",
     "threshold_at",
     "true_accepts_at",
     "verification_table",

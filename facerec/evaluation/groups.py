@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from facerec.errors import BadArgument
-from facerec.evaluation.intervals import draw_counts
+from facerec.evaluation.intervals import draw_counts, limit_of_none
 from facerec.evaluation.rates import check_threshold
 
 
@@ -61,7 +61,7 @@ def false_accepts_by_group(
         drawn.append(_ratio(_count_accepted(accepted, len(labels), count), _count_pairs(pictures * count[:, None])))
     low, high = _quantiles(np.array(drawn))
     people_in = np.minimum.outer(*2 * [(pictures > 0).sum(axis=0)])  # in the smaller of two groups
-    high = np.where((found == 0) & (pairs > 0), _limit_of_none(people_in), high)
+    high = np.where((found == 0) & (pairs > 0), limit_of_none(people_in), high)
     g, h = np.triu_indices(len(labels))
     return pd.DataFrame(
         {
@@ -128,8 +128,3 @@ def _quantiles(drawn: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanquantile(drawn, [0.025, 0.975], axis=0)
-
-
-def _limit_of_none(cases: np.ndarray) -> np.ndarray:
-    """The upper 95 % limit of a share of which none was seen in so many cases (Clopper and Pearson, 1934)."""
-    return 1 - 0.025 ** (1 / np.maximum(cases, 1))

@@ -61,6 +61,11 @@ def wilson_interval(successes: int, cases: int) -> Interval:
     return Interval(successes / cases, float(ends.low), float(ends.high))
 
 
+def limit_of_none(cases: np.ndarray) -> np.ndarray:
+    """The upper 95 % limit of a share of which none was seen in so many cases (Clopper and Pearson, 1934)."""
+    return 1 - 0.025 ** (1 / np.maximum(cases, 1))
+
+
 def bootstrap(
     statistic: Statistic,
     distances: np.ndarray,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
+from facerec.evaluation import as_interval, percent
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
 
 
@@ -33,20 +36,28 @@ def error_curves(ax: Axes, rates: pd.DataFrame, threshold: float) -> Axes:
     return ax
 
 
-def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame]) -> Axes:
+def roc_curves(ax: Axes, rates: Mapping[str, pd.DataFrame], smallest: float | None = None) -> Axes:
     """True accepts against false accepts, a line per method.
 
     Args:
         ax: Where to draw.
         rates: Name of a method → its table of ``evaluation.error_rates``.
+        smallest: The false accepts, in per cent, at which a logarithmic scale begins; None for a linear scale.
     """
     styles = ["-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1))]
     colours = [SAME, DIFFERENT, ACCENT, "#CC79A7", "#56B4E9", "#E69F00", NEUTRAL]
     for (name, table), style, colour in zip(rates.items(), styles, colours, strict=False):
         ax.plot(100 * table.false_accepts, 100 * (1 - table.false_rejects), linestyle=style, color=colour, label=name)
-    ax.plot([0, 100], [0, 100], color="#BBBBBB", linewidth=0.8)
-    ax.annotate("guessing", (50, 50), rotation=45, color=NEUTRAL, xytext=(0, -12), textcoords="offset points")
-    ax.set(xlabel="false accepts (%)", ylabel="true accepts (%)", xlim=(-1, 100), ylim=(0, 101), aspect="equal")
+    guesses = np.linspace(0, 100, 101) if smallest is None else np.geomspace(smallest, 100, 101)
+    ax.plot(guesses, guesses, color="#BBBBBB", linewidth=0.8)
+    ax.set(xlabel="false accepts (%)", ylabel="true accepts (%)", ylim=(0, 101))
+    if smallest is None:
+        ax.set(xlim=(-1, 100), aspect="equal")
+        ax.annotate("guessing", (50, 50), rotation=45, color=NEUTRAL, xytext=(0, -12), textcoords="offset points")
+    else:
+        ax.set(xlim=(smallest, 100), xscale="log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.annotate("guessing", (30, 30), color=NEUTRAL, xytext=(3, -12), textcoords="offset points")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
@@ -132,6 +143,45 @@ def interval_chart(
         ax.axvline(zero, color="#BBBBBB", linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
+    return ax
+
+
+def interval_dots(
+    ax: Axes, rows: Mapping[str, Mapping[str, Any]], value: str = "value", digits: int = 1, marked: bool = True
+) -> Axes:
+    """Shares with their intervals, in per cent: a row per case, a kind of dot per series, the numbers beside them.
+
+    Args:
+        ax: Where to draw.
+        rows: Name of a row → name of a series → its share, as anything that ``evaluation.as_interval`` takes; None is
+            written as "withheld". A series without a name needs no legend.
+        value: The key of the estimate, in a mapping or a table's row.
+        digits: Digits after the point of the numbers.
+        marked: False to leave the numbers out.
+    """
+    series = list(dict.fromkeys(name for row in rows.values() for name in row))
+    looks = dict(zip(series, zip(("o", "s", "^", "D"), (SAME, DIFFERENT, ACCENT, NEUTRAL), strict=True), strict=False))
+    for number, row in enumerate(rows.values()):
+        for place, name in zip(np.linspace(-0.3, 0.3, 2 * len(row) + 1)[1::2], row, strict=True):
+            (marker, colour), y, found = looks[name], number + place, as_interval(row[name], value)
+            if found is not None:
+                ax.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=1.6)
+                ax.plot(100 * found.value, y, marker, color=colour)
+            if marked or found is None:
+                ax.annotate(
+                    percent(found, digits), (1, y), (6, 0), ax.get_yaxis_transform(), "offset points", va="center"
+                )
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share (%), with its 95 % interval")
+    ax.grid(axis="x", color="#EEEEEE")
+    ax.set_axisbelow(True)
+    if len(series) > 1:
+        ax.legend(
+            handles=[Line2D([], [], marker=m, color=c, label=name) for name, (m, c) in looks.items()],
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=len(series),
+        )
     return ax
 
 

@@ -148,6 +148,13 @@ def test_roc_curves_equal_the_tables(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
 
 
+def test_roc_curves_on_a_logarithmic_scale_show_guessing_too(ax):
+    plotting.roc_curves(ax, {"twins": pd.DataFrame({"false_accepts": [0.001], "false_rejects": [0.5]})}, smallest=0.01)
+    guessing = ax.lines[-1].get_xydata()
+    np.testing.assert_allclose(guessing[:, 0], guessing[:, 1])
+    assert guessing[0, 0] == pytest.approx(0.01) and ax.get_xscale() == "log" and ax.get_xlim() == (0.01, 100)
+
+
 def test_reliability_plot_shows_groups_and_diagonal(ax):
     table = pd.DataFrame({"score": [0.1, 0.8], "share": [0.2, 0.7], "pairs": [5, 5]})
     plotting.reliability_plot(ax, table, "twins")
@@ -274,6 +281,30 @@ def test_interval_chart_without_zero_fills_all(ax, no_warnings):
 def test_interval_chart_accepts_another_zero(ax, no_warnings):
     plotting.interval_chart(ax, ["a", "b"], [(0.6, 0.55, 0.7), (0.6, 0.4, 0.7)], zero=0.5)
     assert [dot.get_markerfacecolor() == "white" for dot in ax.lines[1:4:2]] == [False, True]
+
+
+def test_interval_dots_show_each_share_beside_its_number(ax, no_warnings):
+    rows = {
+        "1 in 100": {"twins": (0.9, 0.8, 0.95), "pixels": {"value": 0.5, "low": 0.4, "high": 0.6}},
+        "1 in 1,000": {"twins": (0.7, 0.6, 0.8), "pixels": None},
+    }
+    plotting.interval_dots(ax, rows)
+    ax.figure.canvas.draw()
+    assert [line.get_xdata()[0] for line in ax.lines[1::2]] == pytest.approx([90, 50, 70])
+    assert [line.get_xdata() for line in ax.lines[0::2]] == [
+        pytest.approx(ends) for ends in ([80, 95], [40, 60], [60, 80])
+    ]
+    assert texts(ax) == ["90.0 % [80.0, 95.0]", "50.0 % [40.0, 60.0]", "70.0 % [60.0, 80.0]", "withheld"]
+    dots = ax.lines[1::2]
+    assert dots[0].get_marker() == dots[2].get_marker() != dots[1].get_marker()  # told apart without colour, too
+    assert round(dots[0].get_ydata()[0]) == round(dots[1].get_ydata()[0]) == 0 and ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["twins", "pixels"]
+
+
+def test_interval_dots_of_one_series_need_no_legend_and_no_numbers(ax, no_warnings):
+    plotting.interval_dots(ax, {"a": {"": (0.5, 0.4, 0.6)}, "b": {"": None}}, marked=False)
+    assert texts(ax) == ["withheld"] and ax.get_legend() is None
 
 
 GROUPS = pd.DataFrame(

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from facerec._files import ROOT
+from facerec.evaluation import percent
 from tools.upkeep import scale_page
 from tools.upkeep.scale_page import RESULTS, fill, megabytes, table
 
@@ -43,42 +44,27 @@ class Row(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------- a result → a cell's text
-def percent(value: float, low: float, high: float, digits: int = 1) -> str:
-    """A share and its interval.
-
-    Example:
-        >>> percent(0.986, 0.974, 0.994)
-        '98.6 % [97.4, 99.4]'
-    """
-    return f"{100 * value:.{digits}f} % [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-
-
-def interval(row: dict) -> str:
-    """The share of a result file that holds ``value``, ``low`` and ``high``."""
-    return percent(row["value"], row["low"], row["high"])
-
-
 def at_default(lfw: dict) -> str:
     """The accuracy at the default threshold."""
-    return interval(lfw["accuracy_at_0.7"])
+    return percent(lfw["accuracy_at_0.7"])
 
 
 def at_trained(lfw: dict) -> str:
     """The accuracy at the threshold chosen on other people, and the area under the ROC curve."""
-    return f"{interval(lfw['accuracy_at_trained'])}, ROC area {lfw['auc']:.4f}"
+    return f"{percent(lfw['accuracy_at_trained'])}, ROC area {lfw['auc']:.4f}"
 
 
 def errors_equal(steps: dict) -> str:
     """The equal-error rate without the steps that were kept, and with them."""
     first = steps["steps"][0]
     kept = next(row for row in steps["steps"] if row["kept"])
-    return f"{interval(first['equal_error_rate'])} without, {interval(kept['equal_error_rate'])} with"
+    return f"{percent(first['equal_error_rate'])} without, {percent(kept['equal_error_rate'])} with"
 
 
 def named(evaluation: dict) -> str:
     """The share of known people who are named correctly in the largest gallery."""
     row = evaluation["open_set"][-1]
-    return percent(row["named_at_fpir_0.01"], row["low"], row["high"])
+    return percent(row, value="named_at_fpir_0.01")
 
 
 def named_of(evaluation: dict) -> str:
@@ -90,14 +76,14 @@ def named_of(evaluation: dict) -> str:
 def calibration_error(evaluation: dict, kind: str) -> str:
     """How far the confidence is off on average."""
     error = evaluation["confidence"][kind]["expected_calibration_error"]
-    return percent(error["value"], error["low"], error["high"], digits=2)
+    return percent(error, digits=2)
 
 
 def false_accepts(groups: dict, place: str) -> str:
     """The false accepts between two people of a group, and the group's name."""
     row = groups["networks"]["weights/resnet"][place]
     name = f"{row['group']}: " if place.startswith("adults") else ""
-    return name + percent(row["false_accepts"], row["low"], row["high"], digits=2)
+    return name + percent(row, digits=2, value="false_accepts")
 
 
 def false_accepts_in_short(groups: dict) -> str:
@@ -133,7 +119,7 @@ def clustered(clusters: dict, network: str, way: str, people: str = "pairsDevTes
     row, of = clusters["networks"][network]["ways"][way][people], clusters["networks"][network]["people"][people]
     precision, recall = (100 * row[measure]["value"] for measure in ("precision", "recall"))
     return (
-        f"F {interval(row['f'])}, precision {precision:.1f} %, recall {recall:.1f} %; {of['photographs']:,} photos of "
+        f"F {percent(row['f'])}, precision {precision:.1f} %, recall {recall:.1f} %; {of['photographs']:,} photos of "
         f"{of['people']:,} people, {of['single']:,} with one photo"
     )
 
@@ -149,20 +135,20 @@ def clustering_speed(clusters: dict, faces: int) -> str:
 def exported(export: dict) -> str:
     """The accuracy, size and speed of the 8-bit network."""
     form = export["forms"]["LiteRT int8"]
-    accuracy = f"{interval(form['lfw_accuracy'])}, " if "lfw_accuracy" in form else ""
+    accuracy = f"{percent(form['lfw_accuracy'])}, " if "lfw_accuracy" in form else ""
     return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.2f} times the original's time"
 
 
 def accuracy(study: dict, method: str) -> str:
     """The accuracy of a method of a study on pairs of unseen people."""
     row = study["methods"][method]
-    return f"{interval(row['accuracy'])}, ROC area {row['auc']:.3f}"
+    return f"{percent(row['accuracy'])}, ROC area {row['auc']:.3f}"
 
 
 def one_person(study: dict, method: str) -> str:
     """The share of a person's later pictures that are accepted, and of strangers' pictures."""
     row = study["methods"][method]
-    return f"{interval(row['true_accepts'])}, and {100 * row['false_accepts']:.1f} % of strangers' pictures"
+    return f"{percent(row['true_accepts'])}, and {100 * row['false_accepts']:.1f} % of strangers' pictures"
 
 
 def accepted(transfer: dict, people: str) -> str:
@@ -180,7 +166,7 @@ def portraits(transfer: dict) -> str:
 def fine_tuned(study: dict, network: str) -> str:
     """The accuracy before fine-tuning and after it."""
     row = study["networks"][network]
-    return f"{interval(row['before']['accuracy'])} before, {interval(row['after']['accuracy'])} after"
+    return f"{percent(row['before']['accuracy'])} before, {percent(row['after']['accuracy'])} after"
 
 
 def _of_size(database: dict, people: int) -> dict:
@@ -190,7 +176,7 @@ def _of_size(database: dict, people: int) -> dict:
 def search(database: dict, people: int) -> str:
     """How fast a search is and how often it finds the nearest person, beside other ways to search."""
     row = _of_size(database, people)
-    right = {who: scale_page.share(value) for who, value in row["true_nearest"].items()}
+    right = {who: percent(value, 2) for who, value in row["true_nearest"].items()}
     loop, product = (row["others"][way]["times_ours"] for way in ("the course's loop over a dict", "plain NumPy"))
     return (
         f"p50 {row['nearest']['p50_ms']:.1f} ms, p99 {row['nearest']['p99_ms']:.1f} ms; true nearest found for "
@@ -276,7 +262,7 @@ SHORT = (
     Row(
         "… plain pixels, at their best threshold on other people",
         "lfw_pixels.json",
-        lambda lfw: interval(lfw["accuracy_at_trained"]),
+        lambda lfw: percent(lfw["accuracy_at_trained"]),
         "make lfw DIR=… NETWORK=pixels",
     ),
     Row(
@@ -296,7 +282,7 @@ SHORT = (
     Row(
         "Pairs of unseen people judged right by `verify_faces`",
         "siamese_transfer.json",
-        lambda transfer: interval(transfer["methods"]["twin, transfer"]["accuracy"]),
+        lambda transfer: percent(transfer["methods"]["twin, transfer"]["accuracy"]),
         TRANSFER,
     ),
 )
@@ -523,14 +509,14 @@ def groups_table(network: str) -> str:
     rows = []
     for by, group, label in GROUPS:
         row = inside.loc[by, group]
-        rows.append((label, f"{row.people:,.0f}", percent(row.false_accepts, row.low, row.high)))
+        rows.append((label, f"{row.people:,.0f}", percent((row.false_accepts, row.low, row.high))))
     return table("| two different people of one group | how many | taken for one person |", rows)
 
 
 def twins_table(transfer: dict) -> str:
     """The accuracies of the transfer twin and of the networks beside it."""
     rows = [
-        (name, *(interval(row[pairs]) for pairs in ("accuracy", "protocol", "of_faces")), f"{row['auc']:.3f}")
+        (name, *(percent(row[pairs]) for pairs in ("accuracy", "protocol", "of_faces")), f"{row['auc']:.3f}")
         for name, row in transfer["methods"].items()
     ]
     return table("| | 2,000 pairs of photos | 380 pairs of photos | 2,000 pairs of faces | ROC area |", rows)

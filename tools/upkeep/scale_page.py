@@ -15,6 +15,7 @@ from typing import Any
 
 from facerec._files import ROOT
 from facerec.database.sqlite import INDEX_FROM
+from facerec.evaluation import percent
 
 PAGE = ROOT / "docs" / "scale.md"
 RESULTS = ROOT / "docs" / "results"
@@ -64,11 +65,6 @@ def table(head: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
-def share(found: dict) -> str:
-    """A share with its interval, as in ``99.98 % [99.89, 100.00]``."""
-    return "{:.2f} % [{:.2f}, {:.2f}]".format(*(100 * found[key] for key in ("value", "low", "high")))
-
-
 def megabytes(memory: dict | None) -> str:
     """The peak memory of a process, if the system reports it."""
     return f"{memory['most']:,.0f} MB" if memory else "unknown"
@@ -94,8 +90,8 @@ def search_table(result: dict) -> str:
             f"{row['people']:,}",
             f"{took['p50_ms']:.2g} ms",
             f"{took['p99_ms']:.2g} ms",
-            share(right["known"]),
-            share(right["strangers"]),
+            percent(right["known"], 2),
+            percent(right["strangers"], 2),
             f"{100 * row['named_rightly']:.0f} %",
             f"{numpy['ours_p50_ms']:.2g} and {numpy['p50_ms']:.2g} ms: {1 / numpy['times_ours']:.2g} times as long",
             f"{loop:,.0f} times as fast",
@@ -164,8 +160,8 @@ def index_table(result: dict) -> str:
                 f"{index['build_s']:.2g} s" if index["build_s"] < 100 else f"{index['build_s']:.0f} s",
                 f"{index['size_mb']:,.0f} MB",
                 f"{depth['depth']:,}",
-                share(depth["true_nearest"]["known"]),
-                share(depth["true_nearest"]["strangers"]),
+                percent(depth["true_nearest"]["known"], 2),
+                percent(depth["true_nearest"]["strangers"], 2),
                 f"{depth['p50_ms']:.2g} ms",
                 f"{depth['p99_ms']:.2g} ms",
             )
