@@ -103,8 +103,7 @@ class Collector:
         if self.detector not in DETECTORS:
             raise BadArgument(f"detector={self.detector!r}: one of {', '.join(DETECTORS)}")
         self._saved = deque(maxlen=self.memory)
-        saved_here = [path for path in self.pictures() if path.name.startswith(KINDS)]
-        for path in sorted(saved_here, key=lambda path: path.stat().st_mtime)[-self.memory :]:
+        for path in sorted(self.pictures(), key=lambda path: path.stat().st_mtime)[-self.memory :]:
             with contextlib.suppress(UnreadableImage):
                 self._saved.append(small_of(inner_part(load_image(path))))
 
@@ -173,8 +172,9 @@ def small_of(face: np.ndarray) -> np.ndarray:
 
 def inner_part(picture: np.ndarray) -> np.ndarray:
     """The face in the middle of a collected picture, without the margin around it."""
-    edge = round(len(picture) * (1 - 1 / MARGIN) / 2)
-    return picture[edge:-edge, edge:-edge]
+    height, width = picture.shape[:2]
+    top, left = (round(length * (1 - 1 / MARGIN) / 2) for length in (height, width))
+    return picture[top : height - top, left : width - left]
 
 
 def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.ndarray:
