@@ -52,7 +52,7 @@ def test_own_faces_are_found_under_any_name_in_the_order_of_their_numbers(images
         shutil.copy(images / f"{file}.jpg", mine / "me" / name)
     (mine / "me" / "IMG_9.jpg").write_bytes(b"no picture")
     found = own_faces("me", mine, aligned)
-    assert [Path(face).stem for face in found] == ["card", "IMG_3", "IMG_20.JPG"]
+    assert [Path(face).stem for face in found] == ["card", "IMG_3", "IMG_20"]
     assert load_image(found[2]).shape == (160, 160, 3)
     (mine / "me" / "card.jpg").unlink()  # deleted pictures are not used any more
     assert own_faces("me", mine, aligned) == found[1:]
