@@ -23,6 +23,9 @@ from facerec.errors import BadArgument
 #: The project's folder; after ``pip install .`` it is the folder of Python's packages.
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Your own pictures: a folder per person, relative to the working directory. Git ignores them.
+MY_FACES = Path("my_faces")
+
 #: Where ``pip install .`` puts the weights.
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 

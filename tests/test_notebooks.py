@@ -19,11 +19,11 @@ import fr_utils
 import inception_blocks_v2
 from facerec import evaluation
 from facerec._files import ROOT
-from facerec.learning import triplets
+from facerec.learning import siamese, siamese_training, triplets
 from facerec.networks import threshold_for
 
 #: Notebooks that are to be done: contents, empty cells, folded solutions.
-DONE = ["Face_Recognition.ipynb"]
+DONE = ["Face_Recognition.ipynb", "train_siamese.ipynb", "evaluate.ipynb"]
 
 
 def cell_with_tag(notebook: str, tag: str) -> str:
@@ -150,6 +150,43 @@ def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
     expected = triplets.semi_hard_triplets(encodings, who, alpha).triplets()
     assert len(expected) > 5
     np.testing.assert_array_equal(written["semi_hard"](encodings, who, alpha), expected)
+
+
+def test_the_readers_l1_distance_is_the_modules():
+    written = {"layers": keras.layers, "ops": keras.ops}
+    exec(cell_with_tag("train_siamese.ipynb", "l1-distance"), written)
+    pair = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    np.testing.assert_array_equal(written["L1Distance"]()(list(pair)), siamese.L1Distance()(list(pair)))
+
+
+def test_the_readers_contrastive_loss_is_that_of_the_paper():
+    written = {"ops": keras.ops}
+    exec(cell_with_tag("train_siamese.ipynb", "contrastive-loss"), written)
+    pairs = {(1, 0.5): 0.25, (1, 2.0): 4.0, (0, 0.5): 2.25, (0, 1.5): 0.25, (0, 2.5): 0.0}  # at margin 2
+    same, distance = np.array(list(pairs), "float32").T
+    np.testing.assert_allclose(written["contrastive_loss"](same, distance, 2.0), list(pairs.values()))
+
+
+def test_the_readers_training_step_is_the_modules():
+    """On the same batch it has the loss of the module's learner, and changes the weights alike."""
+    keras.utils.set_random_seed(0)
+    models = [siamese.make_siamese("compact", 16) for _ in range(2)]
+    models[1].set_weights(models[0].get_weights())
+    rng = np.random.default_rng(0)
+    faces, who = rng.uniform(0, 1, (8, 16, 16, 3)).astype("float32"), np.repeat(np.arange(4), 2)
+    first, second = np.triu_indices(8, 1)
+    written = {"tf": tensorflow, "ops": keras.ops, "first": first, "second": second, "model": models[0]}
+    written |= {"embedding": siamese.embedding_of(models[0]), "neuron": models[0].get_layer("score")}
+    written |= {"distance": siamese.L1Distance(), "optimizer": keras.optimizers.SGD(0.1)}
+    exec(cell_with_tag("train_siamese.ipynb", "training-step"), written)
+    same = (who[first] == who[second]).astype("float32")
+    weight = 0.5 * (same / same.mean() + (1 - same) / (1 - same.mean()))
+    learner = siamese_training.with_all_pairs(models[1], 8)
+    learner.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
+    expected = learner.train_on_batch(faces, same, sample_weight=weight)
+    assert float(written["training_step"](faces, who)) == pytest.approx(float(expected), rel=1e-5)
+    for ours, theirs in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec._files import MY_FACES
 from facerec._quiet import say
 from facerec.command import console, opening
 from facerec.command.options import DEFAULT_NETWORK, EXAMPLES, Network, Quiet, Threshold
@@ -15,9 +16,6 @@ from facerec.errors import BadArgument
 
 if TYPE_CHECKING:
     from facerec.live.frames import Frames
-
-#: Where collected people are, as facerec.live.collect has it.
-COLLECTED = Path("datasets/collected")
 
 CAMERA_OR = "A camera's number, a video, or a folder of pictures."
 
@@ -32,7 +30,7 @@ class Detector(StrEnum):
 def collect(
     person: Annotated[str, typer.Option(help="The person's name, which becomes the name of their folder.")],
     source: Annotated[str, typer.Option(help=CAMERA_OR)] = "0",
-    to: Annotated[Path, typer.Option(help="The folder of people.")] = COLLECTED,
+    to: Annotated[Path, typer.Option(help="The folder of people.")] = MY_FACES,
     detector: Annotated[Detector, typer.Option(help="haar is faster, for slow machines.")] = Detector.mtcnn,
     rate: Annotated[float, typer.Option(help="The most automatic pictures per second.")] = 4.0,
     quiet: Quiet = False,

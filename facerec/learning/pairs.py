@@ -227,10 +227,9 @@ class PairFaces:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def arrays(self, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Both faces of the pairs as (n, S, S, 3) float32 in 0..1."""
-        first, second = (self.faces[self.rows[part, side]].astype(np.float32) / 255 for side in (0, 1))
-        return first, second
+    def as_input(self, part: slice = slice(None)) -> np.ndarray:
+        """The pictures as twins take them, (m, S, S, 3) float32 in 0..1."""
+        return self.faces[part].astype(np.float32) / 255
 
     def distances(self, model: keras.Model) -> np.ndarray:
         """The distance between the two encodings of each pair, (n,), under a network for faces of this size."""

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import re
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,15 +21,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from facerec._files import in_project, whole, write_table
+from facerec._files import MY_FACES, in_project, whole, write_table
 from facerec.detection import align_face
 from facerec.encoding import find_faces
 from facerec.errors import BadArgument, FaceError, NoFaceFound
 from facerec.learning.datasets import find_people
 from facerec.learning.selection import list_people, read_split
-from facerec.photos import save_picture
+from facerec.photos import PICTURE_ENDINGS, save_picture
+
+#: The aligned faces of your own people, relative to the working directory.
+MY_ALIGNED = Path("build/my_faces")
 
 #: The columns of ``report.csv``; after a split ``part`` comes first.
 REPORT_COLUMNS = ("identity", "picture", "face", "dropped", "box", "keypoints", "confidence")
@@ -62,6 +66,37 @@ def preprocess(
     people = list_people(photos) if split is None else read_split(split)
     people["path"] = [str(in_project(photos) / picture) for picture in people.picture]
     return align_all(people, to, side, which, chunk)
+
+
+def own_faces(person: str, photos: Path = MY_FACES, to: Path = MY_ALIGNED) -> list[str]:
+    """Find and align the faces in your own pictures of a person; pictures that are done are skipped.
+
+    Args:
+        person: The name of their folder. The names of the pictures in it don't matter.
+        photos: A folder with a folder per person.
+        to: The folder of the aligned faces and of ``report.csv``, which says why a picture was not used.
+
+    Returns:
+        The paths of the person's faces, in the order of the numbers at the end of their pictures' names; none if there
+        are no pictures.
+    """
+    if not any(file.suffix.lower() in PICTURE_ENDINGS for file in (photos / person).glob("*")):
+        return []
+    report = preprocess(photos, to)
+    used = report[(report.identity == person) & (report.dropped == "")]
+    there = [row for row in used.itertuples() if (photos / row.picture).is_file()]
+    return [str(to / row.face) for row in sorted(there, key=lambda row: number_of(row.picture))]
+
+
+def number_of(picture: str) -> int:
+    """The number at the end of a picture's name; 0 if there is none.
+
+    Example:
+        >>> number_of("me/positive_0012.jpg"), number_of("me/IMG_2034.HEIC"), number_of("me/card.jpg")
+        (12, 2034, 0)
+    """
+    digits = re.search(r"\d+$", PurePosixPath(picture).stem)
+    return int(digits[0]) if digits else 0
 
 
 def align_all(people: pd.DataFrame, to: Path, side: int = 160, which: str = "central", chunk: int = 16) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Train Siamese twins from pairs, from all pairs of a batch, or for one person.
+"""Train Siamese twins from pairs, or from all pairs of a batch.
 
 A ``SiamesePlan`` and the data determine the result; a training can be stopped at any moment and resumed.
 """
@@ -6,21 +6,18 @@ A ``SiamesePlan`` and the data determine the result; a training can be stopped a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from facerec._quiet import quietly
+from facerec.encoding import in_batches
 from facerec.errors import BadArgument
-from facerec.evaluation import threshold_at
 from facerec.learning.checkpoints import Epochs, one_epoch, precision
-from facerec.learning.datasets import check_disjoint
-from facerec.learning.pairs import PairFaces, PersonFaces, one_person_pairs, open_faces
-from facerec.learning.siamese import embedding_of, make_siamese, score_known
+from facerec.learning.pairs import PairFaces, PersonFaces
+from facerec.learning.siamese import embedding_of, make_siamese, score_differences
 
 with quietly():
     import keras
@@ -173,86 +170,8 @@ def _validate(model: keras.Model, pairs: PairFaces) -> dict:
 
 
 def score_pairs(model: keras.Model, pairs: PairFaces, batch: int = 64) -> np.ndarray:
-    """The score of every pair, (n,) in 0..1; one batch is in memory at a time."""
-    starts = range(0, len(pairs), batch)
-    parts = [model.predict_on_batch(list(pairs.arrays(slice(i, i + batch)))) for i in starts]
-    return np.concatenate(parts)[:, 0]
-
-
-@dataclass(frozen=True)
-class Verifier:
-    """Twins trained for one person, and their test results.
-
-    Attributes:
-        model: The network.
-        known: The person's faces with which a new face is compared, (k, S, S, 3) uint8, as ``verify_faces`` takes them.
-        threshold: The lowest score of a match with the known faces together (``score_known``); chosen on people who are
-            not in the test.
-        true_accepts: The share of the person's later pictures that is accepted.
-        false_accepts: The share of the strangers' pictures that is accepted.
-        later: The number of later pictures; none of them was learned from.
-        strangers: The number of strangers; none of them was learned from.
-    """
-
-    model: keras.Model
-    known: np.ndarray
-    threshold: float
-    true_accepts: float
-    false_accepts: float
-    later: int
-    strangers: int
-
-
-#: The shares of a person's pictures, in their order: to learn from, to decide when to stop, and to test with.
-OWN_SHARES = (0.6, 0.2, 0.2)
-
-#: The smallest number of pictures that can be shared out in this way.
-MIN_OWN_PICTURES = 8
-
-
-def train_for_one(
-    own: Sequence[str],
-    others: Sequence[pd.DataFrame],
-    folder: str | os.PathLike,
-    plan: SiamesePlan | None = None,
-    far: float = 0.01,
-    progress: bool = True,
-) -> Verifier:
-    """Train twins for one person, and test them on that person's later pictures and on strangers.
-
-    Args:
-        own: The person's pictures as aligned faces, at least 8, in the order in which they were taken.
-        others: Three tables of other people's aligned faces (of ``split_by_identity``): to learn from, to choose the
-            threshold, and to test with.
-        folder: As for ``train_siamese``.
-        plan: By default twelve epochs of pairs with strong augmentation, at a rate that falls from 1e-3.
-        far: The share of false accepts at which the threshold is chosen.
-        progress: True for a progress bar.
-
-    Returns:
-        The twins with their threshold and test results.
-
-    Raises:
-        BadArgument: If there are too few pictures, or a person is in two of the tables.
-    """
-    if len(own) < MIN_OWN_PICTURES:
-        raise BadArgument(
-            f"own has {len(own)} pictures: at least {MIN_OWN_PICTURES} are needed, to learn from, to stop, and to test"
-        )
-    check_disjoint(*others)
-    ends = np.round(np.cumsum(OWN_SHARES[:2]) * len(own)).astype(int)
-    learned, stopped, later = np.split(np.asarray(own, object), ends)
-    same = list(combinations(learned, 2))
-    pairs = one_person_pairs(same, learned, others[0].picture, times=5)
-    checked = one_person_pairs(list(product(learned, stopped)), learned, others[1].picture)
-    plan = plan or SiamesePlan(epochs=12, batch=min(32, len(pairs)), rate=1e-3, decay=0.8, moved=True)
-    model, _ = train_siamese(PairFaces(pairs, plan.side), PairFaces(checked, plan.side), plan, folder, progress)
-    known = open_faces(list(learned), plan.side)
-
-    def distances(pictures: Sequence[str]) -> np.ndarray:
-        faces = open_faces(list(pictures), plan.side)
-        return 1 - score_known(model, *(some.astype(np.float32) / 255 for some in (known, faces)))
-
-    limit = threshold_at(distances(others[1].picture), far)
-    true, false = (float((distances(pictures) < limit).mean()) for pictures in (later, others[2].picture))
-    return Verifier(model, known, 1 - limit, true, false, len(later), others[2].identity.nunique())
+    """The score of every pair, (n,) in 0..1; each picture is embedded once."""
+    starts, embedding = range(0, len(pairs.faces), batch), embedding_of(model)
+    codes = np.concatenate([in_batches(pairs.as_input(slice(i, i + batch)), embedding) for i in starts])
+    first, second = codes[pairs.rows.T]  # (n, D) each
+    return score_differences(model, np.abs(first - second))

@@ -24,7 +24,7 @@ from facerec.evaluation import best_threshold, fit_probability, threshold_at
 from facerec.learning.datasets import check_disjoint
 from facerec.learning.pairs import PairFaces, PersonFaces, open_faces, people_in_turn
 from facerec.learning.siamese import embedding_of, score_known, stand_on, twins_of
-from facerec.learning.siamese_training import SiamesePlan, Verifier, score_pairs, train_siamese
+from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese
 from facerec.learning.transfer import split_network
 from facerec.networks import load_facenet
 
@@ -88,10 +88,9 @@ class PairFeatures(PairFaces):
     def __init__(self, features: np.ndarray, rows: np.ndarray, same: np.ndarray):
         self.faces, self.rows, self.same = features, np.asarray(rows), np.asarray(same)
 
-    def arrays(self, part: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Both features of the pairs, each (n, F)."""
-        first, second = (self.faces[self.rows[part, side]] for side in (0, 1))
-        return first, second
+    def as_input(self, part: slice = slice(None)) -> np.ndarray:
+        """The features, (m, F)."""
+        return self.faces[part]
 
 
 def features_of(pictures: Sequence[str], trunk: keras.Model, progress: bool = False) -> np.ndarray:
@@ -185,6 +184,30 @@ def calibrate(twins: keras.Model, faces: np.ndarray, identities: np.ndarray) -> 
     (near, far), (high, low) = found.distances, found.log_odds
     slope = (high - low) / (far - near)
     twins.get_layer("score").set_weights([slope * weights, slope * bias + high + slope * near])
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Twins fitted to one person, and their test results.
+
+    Attributes:
+        model: The network.
+        known: The person's faces with which a new face is compared, (k, S, S, 3) uint8, as ``verify_faces`` takes them.
+        threshold: The lowest score of a match with the known faces together (``score_known``); chosen on people who are
+            not in the test.
+        true_accepts: The share of the person's later pictures that is accepted.
+        false_accepts: The share of the strangers' pictures that is accepted.
+        later: The number of later pictures; none of them is a known one.
+        strangers: The number of strangers; the threshold was chosen on others.
+    """
+
+    model: keras.Model
+    known: np.ndarray
+    threshold: float
+    true_accepts: float
+    false_accepts: float
+    later: int
+    strangers: int
 
 
 #: The share of a person's pictures, in their order, that become the known ones; the later ones are for the test.

@@ -28,10 +28,7 @@ from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
 from facerec.live.drawing import KNOWN, draw_box
 from facerec.live.frames import Frames
 from facerec.live.tracking import Box
-from facerec.photos import load_image, save_picture
-
-#: Where collected people are, relative to the working directory: a folder each.
-COLLECTED = Path("datasets/collected")
+from facerec.photos import PICTURE_ENDINGS, load_image, save_picture
 
 KINDS = ("anchor", "positive")
 SIDE = 250  # pixels along each side of a collected picture
@@ -106,7 +103,7 @@ class Collector:
         if self.detector not in DETECTORS:
             raise BadArgument(f"detector={self.detector!r}: one of {', '.join(DETECTORS)}")
         self._saved = deque(maxlen=self.memory)
-        for path in sorted(self.folder.glob("*.jpg"), key=lambda path: path.stat().st_mtime)[-self.memory :]:
+        for path in sorted(self.pictures(), key=lambda path: path.stat().st_mtime)[-self.memory :]:
             with contextlib.suppress(UnreadableImage):
                 self._saved.append(small_of(inner_part(load_image(path))))
 
@@ -151,10 +148,14 @@ class Collector:
         self._saved.append(seen.small)
         return path
 
+    def pictures(self) -> list[Path]:
+        """The pictures in the folder, under whatever names: saved here, or put there by hand."""
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(file for file in files if file.suffix.lower() in PICTURE_ENDINGS and file.name[0] != ".")
+
     def counts(self) -> Counter:
-        """How many pictures of each kind the folder holds."""
-        names = (path.name for path in self.folder.glob("*.jpg")) if self.folder.is_dir() else ()
-        return Counter(name.partition("_")[0] for name in names if name.partition("_")[0] in KINDS)
+        """How many pictures of each kind the folder holds; all but ``anchor_….jpg`` are positives."""
+        return Counter("anchor" if path.name.startswith("anchor") else "positive" for path in self.pictures())
 
     def next_kind(self) -> str:
         """The kind that automatic capture saves next: the one with fewer pictures."""
@@ -171,8 +172,9 @@ def small_of(face: np.ndarray) -> np.ndarray:
 
 def inner_part(picture: np.ndarray) -> np.ndarray:
     """The face in the middle of a collected picture, without the margin around it."""
-    edge = round(len(picture) * (1 - 1 / MARGIN) / 2)
-    return picture[edge:-edge, edge:-edge]
+    height, width = picture.shape[:2]
+    top, left = (round(length * (1 - 1 / MARGIN) / 2) for length in (height, width))
+    return picture[top : height - top, left : width - left]
 
 
 def crop_around(frame: np.ndarray, box: Box, margin: float, side: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from facerec.plotting.evaluation import (
     reliability_plot,
     roc_curves,
 )
-from facerec.plotting.learning import training_curve, triplet_curves
+from facerec.plotting.learning import learning_curves, training_curve, triplet_curves
 from facerec.plotting.networks import block_diagram, network_diagram, twin_diagram
 from facerec.plotting.photos import draw_faces, draw_keypoints, gallery, pair_gallery, show_photo
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME, use_house_style
@@ -48,6 +48,7 @@ __all__ = [
     "group_matrix",
     "interval_chart",
     "interval_dots",
+    "learning_curves",
     "network_diagram",
     "open_set_curves",
     "pair_gallery",

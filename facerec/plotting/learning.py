@@ -28,6 +28,25 @@ def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylab
     return ax
 
 
+def learning_curves(axes: Sequence[Axes], log: pd.DataFrame, epochs: int) -> Sequence[Axes]:
+    """The loss and the ROC area of a training, epoch by epoch; what was there is drawn anew, so the curves can grow.
+
+    Args:
+        axes: Two of them.
+        log: A row per epoch so far: ``epoch``, ``loss`` (NaN before the first one) and ``area``.
+        epochs: The number of epochs in the end.
+    """
+    lines = (("loss", "loss, train people", SAME, "-"), ("area", "ROC area, people never seen", DIFFERENT, "--"))
+    for ax, (column, title, colour, style) in zip(axes, lines, strict=True):
+        ax.clear()
+        ax.plot(log.epoch, log[column], style, color=colour, marker="o", markersize=3)
+        ax.set(title=title, xlabel="epoch", ylabel=title.partition(",")[0], xlim=(-0.3, epochs + 0.3))
+    axes[1].set_ylim(0.5, 1)
+    axes[1].axhline(log.area.iloc[0], color=NEUTRAL, linewidth=0.8)
+    axes[1].text(epochs, log.area.iloc[0] - 0.01, "random weights", color=NEUTRAL, ha="right", va="top")
+    return axes
+
+
 def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
     """A training with triplets in three diagrams: loss, triplets with a loss above zero, distances.
 

@@ -23,7 +23,7 @@ from facerec.command import cameras, console, opening, options, serving
 from facerec.command.app import app
 from facerec.database import FaceDatabase
 from facerec.enrol import CONFLICTS
-from facerec.live.collect import COLLECTED, DETECTORS
+from facerec.live.collect import DETECTORS
 from facerec.live.frames import Frames
 from facerec.naming import identify
 from facerec.networks import DEFAULT_NETWORK
@@ -109,7 +109,6 @@ def test_words_of_options_are_those_of_the_library():
     assert options.DEFAULT_NETWORK == DEFAULT_NETWORK
     assert [str(conflict) for conflict in options.Conflict] == list(CONFLICTS)
     assert [str(detector) for detector in cameras.Detector] == list(DETECTORS)
-    assert cameras.COLLECTED == COLLECTED
 
 
 # -------------------------------------------------------------------------------------------------------- who

@@ -138,6 +138,18 @@ def test_training_curve_equals_the_log(ax):
     assert ax.get_legend().get_texts()[0].get_text() == "agreement"
 
 
+def test_learning_curves_grow_epoch_by_epoch():
+    log = pd.DataFrame({"epoch": [0, 1, 2], "loss": [np.nan, 0.6, 0.5], "area": [0.6, 0.7, 0.8]})
+    figure, axes = plt.subplots(1, 2)
+    for epochs in (2, 3):
+        plotting.learning_curves(axes, log.head(epochs), 2)
+    assert [len(ax.lines) for ax in axes] == [1, 2]  # each curve once, and the level of random weights
+    np.testing.assert_array_equal(axes[0].lines[0].get_xydata()[1:], [[1, 0.6], [2, 0.5]])
+    np.testing.assert_array_equal(axes[1].lines[0].get_ydata(), log.area)
+    assert axes[1].lines[1].get_ydata() == [0.6, 0.6] and axes[1].texts[0].get_text() == "random weights"
+    plt.close(figure)
+
+
 def test_roc_curves_equal_the_tables(ax):
     rates = pd.DataFrame({"false_accepts": [0.0, 0.25, 1.0], "false_rejects": [0.5, 0.1, 0.0]})
     plotting.roc_curves(ax, {"twins": rates, "pixels": rates * 0.5})

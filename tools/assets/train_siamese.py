@@ -6,7 +6,7 @@
     python tools/assets/train_siamese.py score celeba_people              # → docs/results/siamese_celeba_people.json
     python tools/assets/train_siamese.py ship celeba_people               # → weights/siamese/
     python tools/assets/train_siamese.py one-person                       # → docs/results/siamese_one_person.json
-    python tools/assets/train_siamese.py own datasets/collected_faces/me  # the transfer twin for one person: you
+    python tools/assets/train_siamese.py own build/my_faces/me                  # the transfer twin for one person: you
 
 The studies ``celeba_people`` and ``att_faces`` are real people, ``people`` are invented ones. People are divided by
 identity: the network learns from the train people, the validation people decide when to stop and where the threshold
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -48,7 +47,7 @@ from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_ba
 from facerec.learning.checkpoints import read_config
 from facerec.learning.datasets import check_disjoint, drop_copies, find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, one_person_pairs, open_faces
-from facerec.learning.prepare import preprocess
+from facerec.learning.prepare import number_of, preprocess
 from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese, save_siamese, score_all
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese
 from facerec.learning.transfer_training import verifier_for
@@ -329,17 +328,6 @@ def ship(name: str) -> None:
     save_siamese(model, ROOT / COMPACT, round(1 - row["threshold"], 4), **notes)
 
 
-def _number_of(picture: str) -> int:
-    """The number at the end of a picture's name; 0 if there is none.
-
-    Example:
-        >>> _number_of("me/positive_0012.jpg"), _number_of("me/card.jpg")
-        (12, 0)
-    """
-    digits = re.search(r"\d+$", Path(picture).stem)
-    return int(digits[0]) if digits else 0
-
-
 def fit_own(faces: Path, to: Path | None = None) -> str:
     """Fit the transfer twin to one person, with invented people as strangers, and save it.
 
@@ -355,7 +343,7 @@ def fit_own(faces: Path, to: Path | None = None) -> str:
         BadArgument: If there are no pictures, or too few.
     """
     people = find_people(faces.resolve().parent)
-    own = sorted(people.picture[people.identity == faces.resolve().name], key=_number_of)
+    own = sorted(people.picture[people.identity == faces.resolve().name], key=number_of)
     if not own:
         raise BadArgument(f"{faces} holds no pictures")
     to = to or ROOT / "checkpoints" / "own" / faces.resolve().name

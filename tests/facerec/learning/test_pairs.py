@@ -94,7 +94,7 @@ def take(dataset, count: int) -> list[tuple]:
 
 
 def test_pair_batches_show_every_pair_once_per_epoch_in_a_new_order(pair_faces):
-    first, second = pair_faces.arrays()
+    first, second = pair_faces.as_input()[pair_faces.rows.T]
     shown = take(pair_faces.batches(20, augmented=False, seed=5), 10)
     assert shown[0][0].shape == (20, 24, 24, 3) and shown[0][2].dtype == np.float32
     orders = []

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from facerec.detection import extract_face
 from facerec.errors import BadArgument
 from facerec.learning import prepare
 from facerec.learning.datasets import find_people
-from facerec.learning.prepare import find_and_align, pack, preprocess, read_report
+from facerec.learning.prepare import find_and_align, own_faces, pack, preprocess, read_report
 from facerec.photos import load_image
 
 
@@ -42,6 +43,20 @@ def test_preprocess_writes_a_face_or_a_reason_for_every_photo(photos, tmp_path):
         assert x < points["left_eye"][0] < points["right_eye"][0] < x + width
         assert y < points["nose"][1] < y + height and float(row.confidence) > 0.8
     assert sorted(find_people(tmp_path / "faces").identity.unique()) == ["jun", "kofi", "lena"]
+
+
+def test_own_faces_are_found_under_any_name_in_the_order_of_their_numbers(images, tmp_path):
+    mine, aligned = tmp_path / "mine", tmp_path / "aligned"
+    (mine / "me").mkdir(parents=True)
+    for name, file in {"IMG_20.JPG": "lena", "IMG_3.jpg": "camera_0", "card.jpg": "camera_4"}.items():
+        shutil.copy(images / f"{file}.jpg", mine / "me" / name)
+    (mine / "me" / "IMG_9.jpg").write_bytes(b"no picture")
+    found = own_faces("me", mine, aligned)
+    assert [Path(face).stem for face in found] == ["card", "IMG_3", "IMG_20"]
+    assert load_image(found[2]).shape == (160, 160, 3)
+    (mine / "me" / "card.jpg").unlink()  # deleted pictures are not used any more
+    assert own_faces("me", mine, aligned) == found[1:]
+    assert own_faces("you", mine, aligned) == own_faces("me", tmp_path / "nowhere", aligned) == []
 
 
 def test_preprocess_aligns_like_extract_face(photos, tmp_path):

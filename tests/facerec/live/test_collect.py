@@ -70,6 +70,13 @@ def test_film_becomes_different_pictures_in_equal_parts(lena_film, tmp_path):
     assert min(nearest) > 0.02
 
 
+def test_pictures_under_any_name_are_counted(photos, tmp_path):
+    for name in ("anchor_0001.jpg", "positive_0001.jpg", "IMG_2034.JPG", "holiday.png", ".hidden.jpg", "notes.txt"):
+        save_picture(tmp_path / f"{name}.jpg", photos["lena"][:60, :20])  # portrait format: no square of ours
+        (tmp_path / f"{name}.jpg").rename(tmp_path / name)
+    assert Collector(tmp_path, "haar").counts() == {"anchor": 1, "positive": 3}
+
+
 def test_pictures_of_another_day_are_remembered(lena_film, tmp_path):
     first, second = (
         collect_from(Frames(lena_film, per_second=4), Collector(tmp_path / "lena", "haar"), progress=False)
