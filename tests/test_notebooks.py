@@ -175,7 +175,7 @@ def test_the_readers_training_step_is_the_modules():
     rng = np.random.default_rng(0)
     faces, who = rng.uniform(0, 1, (8, 16, 16, 3)).astype("float32"), np.repeat(np.arange(4), 2)
     first, second = np.triu_indices(8, 1)
-    written = {"tf": tensorflow, "ops": keras.ops, "first": first, "second": second, "model": models[0]}
+    written = {"tf": tf, "ops": keras.ops, "first": first, "second": second, "model": models[0]}
     written |= {"embedding": siamese.embedding_of(models[0]), "neuron": models[0].get_layer("score")}
     written |= {"distance": siamese.L1Distance(), "optimizer": keras.optimizers.SGD(0.1)}
     exec(cell_with_tag("train_siamese.ipynb", "training-step"), written)
