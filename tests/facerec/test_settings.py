@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -29,18 +30,26 @@ def of_the_caller(request) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def faces() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def expected(faces) -> np.ndarray:
-    """What the network of the course says about them, loaded under the usual settings."""
-    return faces_to_encodings(faces, load_facenet("keras-facenet-h5"))
+def file(tmp_path_factory) -> Path:
+    """A network of a user, made under the usual settings."""
+    path = tmp_path_factory.mktemp("networks") / "mine.keras"
+    keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(32)]).save(path)
+    return path
 
 
-def test_networks_say_the_same_under_any_settings(of_the_caller, faces, expected):
-    network = load_facenet("keras-facenet-h5")
-    np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-5)
+@pytest.fixture(scope="module")
+def expected(file, faces) -> np.ndarray:
+    """What it says about the faces, loaded under the usual settings."""
+    return faces_to_encodings(faces, load_facenet(file, scaling="0..1"))
+
+
+def test_networks_say_the_same_under_any_settings(file, expected, of_the_caller, faces):
+    network = load_facenet(file, scaling="0..1")
+    np.testing.assert_allclose(faces_to_encodings(faces, network), expected, atol=1e-6)
     assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == of_the_caller
 
 

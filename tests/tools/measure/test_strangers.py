@@ -33,11 +33,13 @@ def test_parts_share_no_person(people):
         assert not first & second and first | second == set(range(300))
 
 
-@pytest.mark.parametrize("size", [5, 120, 250])
-def test_drawn_strangers_are_not_known_and_known_pictures_are_not_in_the_gallery(people, size):
+@pytest.mark.parametrize(("size", "most", "left"), [(5, 40, 40), (120, 40, 40), (120, 350, 180), (280, 40, 20)])
+def test_drawn_strangers_are_not_known_and_known_pictures_are_not_in_the_gallery(people, size, most, left, monkeypatch):
+    monkeypatch.setattr(strangers, "STRANGERS", most)
+    people = np.random.default_rng(0).permutation(people)
     gallery, others, unknown = draw(people, size, np.random.default_rng(1))
     assert len(gallery) == len(set(people[gallery])) == size and set(people[others]) <= set(people[gallery])
-    assert not set(people[unknown]) & set(people[gallery]) and len(set(people[unknown])) == len(unknown) == 300 - size
+    assert not set(people[unknown]) & set(people[gallery]) and len(set(people[unknown])) == len(unknown) == left
     assert not set(gallery) & set(others)
 
 
