@@ -122,10 +122,9 @@ class FaceNet(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> FaceNet:
         """A network as ``get_config`` describes it."""
-        layers, info = {**config}, _from_entries(config["facenet"])
-        del layers["facenet"]
+        layers = {name: value for name, value in config.items() if name != "facenet"}
         model = super().from_config(layers, custom_objects)
-        model.facenet = info
+        model.facenet = _from_entries(config["facenet"])
         return model
 
 
@@ -238,9 +237,7 @@ def _from_entries(entries: Mapping[str, Any]) -> FaceNetInfo:
     """
     known = {each.name: entries[each.name] for each in fields(FaceNetInfo) if each.name in entries}
     known["template"] = {point: tuple(xy) for point, xy in known["template"].items()}
-    return FaceNetInfo(
-        **known | {name: kind.from_dict(known[name]) for name, kind in CURVES.items() if known.get(name)}
-    )
+    return FaceNetInfo(**known | {name: CURVES[name].from_dict(known[name]) for name in CURVES if known.get(name)})
 
 
 def _is_the_courses(folder: Path) -> bool:
