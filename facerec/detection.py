@@ -6,25 +6,26 @@ photo, keypoints ──align_face──► face
 A photo is an array (H, W, 3), uint8, RGB. Boxes and keypoints are in its own pixels; left is the left of the picture.
 An aligned face is a crop (S, S, 3) with eyes, nose and mouth always in the same place, as the networks were trained.
 
+MTCNN finds upright faces with some room around them. A photo in which it is not sure of any face is therefore searched
+again, on its sides and upside down, and one in which it found none also with a margin. What it finds there is given in
+the photo's own pixels, too, with its ``turn``; left is then the left of the turned picture.
+
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
 Networks", 2016, in the implementation of the package ``mtcnn``.
 """
 
 from __future__ import annotations
 
-import functools
-import os
-import sys
-import threading
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import cv2
 import numpy as np
 
-from facerec._quiet import check_process, quietly
-from facerec.errors import BadArgument, BadNetwork, NoFaceFound
+from facerec._mtcnn import search
+from facerec.errors import BadArgument, NoFaceFound
 
 Point = tuple[float, float]
 
@@ -36,11 +37,13 @@ class Detection(TypedDict):
         box: x, y, width and height, within the photo.
         keypoints: The five points of :data:`KEYPOINTS` by name; they may lie outside the photo.
         confidence: How sure MTCNN is that this is a face, 0..1.
+        turn: By how many degrees the photo must be turned clockwise for the face to be upright: 0, 90, 180 or 270.
     """
 
     box: tuple[int, int, int, int]
     keypoints: dict[str, Point]
     confidence: float
+    turn: int
 
 
 #: Where the five points lie in an aligned face: (x, y) as fractions of its side. They are the medians, over
@@ -58,17 +61,53 @@ KEYPOINTS = tuple(TEMPLATE)
 #: large, and the time that a search takes grows with the area.
 SEARCH_SIDE = 1024
 
+#: The smallest face, in pixels of the copy that is searched, for which MTCNN was made.
+SMALLEST_FACE = 20
+
 #: The shortest side, in pixels, of the copy that is searched: MTCNN needs some pixels to slide over.
 SMALLEST_SIDE = 48
 
 
-def detect_faces(photo: np.ndarray, min_confidence: float = 0.8, search_side: int = SEARCH_SIDE) -> list[Detection]:
+#: MTCNN calls what has at least this confidence a face.
+FACE = 0.8
+
+#: A photo with a face of at least this confidence is not searched again.
+SURE = 0.98
+
+#: Faces of at least this confidence, found in another look, replace less sure ones.
+CLEAR = 0.9
+
+
+class Look(NamedTuple):
+    """One way to search a photo.
+
+    Attributes:
+        quarters: By how many quarters the photo is turned, anticlockwise.
+        margin: The width of a grey margin around it, as a share of its sides.
+        size: The longest side of the searched copy, as a share of the usual one.
+    """
+
+    quarters: int = 0
+    margin: float = 0.0
+    size: float = 1.0
+
+
+#: How a photo is searched again. The last look is for a face that fills the picture, where none was found: it is large,
+#: so a small copy is enough.
+AGAIN = (Look(1), Look(2), Look(3), Look(margin=0.25, size=0.25))
+
+
+def detect_faces(
+    photo: np.ndarray, min_confidence: float = FACE, search_side: int = SEARCH_SIDE, thorough: bool = True
+) -> list[Detection]:
     """Find the faces of one photo, the largest first.
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
-        min_confidence: Faces of which MTCNN is less sure (0..1) are left out; 0.8 is its own threshold.
+        min_confidence: Faces of which MTCNN is less sure (0..1) are left out; 0.8 (FACE) is its own threshold.
         search_side: Photos whose longest side is larger, in pixels, are searched in a copy of this size.
+        thorough: Whether a photo without a sure face is searched again, turned and with a margin. Such a photo takes
+            four times as long.
 
     Returns:
         The detections, in the photo's own pixels; none if there is no face.
@@ -81,11 +120,15 @@ def detect_faces(photo: np.ndarray, min_confidence: float = 0.8, search_side: in
         >>> [face["box"][2] > 100 for face in detect_faces(load_image("images/lena.jpg"))]
         [True]
     """
-    return detect_faces_batch([photo], min_confidence, search_side)[0]
+    return detect_faces_batch([photo], min_confidence, search_side, thorough=thorough)[0]
 
 
 def detect_faces_batch(
-    photos: Sequence[np.ndarray], min_confidence: float = 0.8, search_side: int = SEARCH_SIDE, batch_size: int = 16
+    photos: Sequence[np.ndarray],
+    min_confidence: float = FACE,
+    search_side: int = SEARCH_SIDE,
+    batch_size: int = 16,
+    thorough: bool = True,
 ) -> list[list[Detection]]:
     """Find the faces of many photos; photos of the same size go through MTCNN together.
 
@@ -94,6 +137,7 @@ def detect_faces_batch(
         min_confidence: As in ``detect_faces``.
         search_side: As in ``detect_faces``.
         batch_size: How many photos are searched at once.
+        thorough: As in ``detect_faces``.
 
     Returns:
         What ``detect_faces`` returns for each photo, in their order.
@@ -101,80 +145,61 @@ def detect_faces_batch(
     Raises:
         BadArgument: If a photo is not an (H, W, 3) array of uint8.
     """
-    found: list[list[Detection]] = [[] for _ in photos]
-    small, scales, by_shape = [], [], defaultdict(list)
-    for i, photo in enumerate(photos):
-        copy, scale = _search_copy(check_photo(photo), search_side)
-        small.append(copy)
-        scales.append(scale)
-        by_shape[copy.shape].append(i)
-    for same_size in by_shape.values():
-        for start in range(0, len(same_size), batch_size):
-            batch = same_size[start : start + batch_size]
-            for i, faces in zip(batch, _search([small[i] for i in batch]), strict=True):
-                faces = [_in_photo(face, scales[i], photos[i].shape) for face in faces]
-                sure = [face for face in faces if face["confidence"] >= min_confidence]
-                found[i] = sorted(sure, key=_area, reverse=True)
+    found = _look_at([check_photo(photo) for photo in photos], Look(), min_confidence, search_side, batch_size)
+    doubtful = [i for i, faces in enumerate(found) if thorough and _surest(faces) < SURE]
+    for look in AGAIN:
+        rows = [i for i in doubtful if look.quarters or not found[i]]
+        again = _look_at([photos[i] for i in rows], look, min_confidence, search_side, batch_size)
+        for i, faces in zip(rows, again, strict=True):
+            if _surest(faces) >= CLEAR and _weight(faces) > _weight(found[i]):
+                found[i] = faces
     return found
 
 
-_LOADING = threading.Lock()
+def _certainty(face: Detection) -> float:
+    """The confidence; for a face that is more upright in another look, at most what MTCNN needs to call it one."""
+    across = np.subtract(face["keypoints"]["right_eye"], face["keypoints"]["left_eye"])
+    tilt = (np.degrees(np.arctan2(across[1], across[0])) + face["turn"] + 180) % 360 - 180
+    return face["confidence"] if abs(tilt) <= 45 else min(face["confidence"], FACE)
 
 
-def _detector():
-    """The one MTCNN of this process, even if several threads ask for it at once."""
-    with _LOADING:
-        return _load_detector()
+def _surest(faces: Sequence[Detection]) -> float:
+    """The highest certainty; 0 if there is no face."""
+    return max(map(_certainty, faces), default=0.0)
 
 
-@functools.cache
-def _load_detector():
-    """MTCNN, loaded for the first photo, its three networks as compiled functions.
-
-    The package itself calls them layer by layer, which takes three times as long for a small photo.
-    """
-    with quietly():  # imported here: aligning faces does not need it
-        import keras
-        import tensorflow as tf
-        from mtcnn import MTCNN
-        from mtcnn.utils import bboxes
-
-    if not (tf.executing_eagerly() or tf.inside_function()) or os.environ.get("TF_USE_LEGACY_KERAS", "0") == "1":
-        raise BadNetwork(
-            "MTCNN needs Keras 3 and eager execution: unset TF_USE_LEGACY_KERAS, or leave eager execution on"
-        )
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # Python 3.13 complains about how lz4 closes files
-    settings = keras.config.dtype_policy(), keras.config.image_data_format()
-    try:  # under settings of its own, whatever the caller's are
-        keras.config.set_dtype_policy("float32")
-        keras.config.set_image_data_format("channels_last")
-        bboxes.sort_by_scores = _sort_stably
-        detector = MTCNN()
-    finally:
-        keras.config.set_dtype_policy(settings[0])
-        keras.config.set_image_data_format(settings[1])
-        sys.unraisablehook = hook
-    for stage, side in zip(detector.stages, (None, 24, 48), strict=True):
-        faces = tf.TensorSpec((None, side, side, 3), tf.float32)
-        stage._model = tf.function(stage.model, input_signature=[faces])
-    return detector
+def _weight(faces: Sequence[Detection]) -> float:
+    """How much speaks for a look: the certainty of its faces beyond what MTCNN needs, added up."""
+    return sum(max(0.0, _certainty(face) - FACE) for face in faces)
 
 
-def _sort_stably(boxes: np.ndarray, scores: np.ndarray, ascending: bool = True) -> np.ndarray:
-    """Sort boxes by score, with ties in a fixed order; replaces the package's ``sort_by_scores``.
+def _look_at(
+    photos: Sequence[np.ndarray], look: Look, min_confidence: float, search_side: int, batch_size: int
+) -> list[list[Detection]]:
+    """The faces of photos as one look shows them, the largest first."""
+    found: list[list[Detection]] = [[] for _ in photos]
+    copies, scales, by_shape = [], [], defaultdict(list)
+    for i, photo in enumerate(photos):
+        copy, scale = _search_copy(photo, round(search_side * look.size))
+        copies.append(_as_seen(copy, look))
+        scales.append(scale)
+        by_shape[copies[i].shape].append(i)
+    for same_size in by_shape.values():
+        for start in range(0, len(same_size), batch_size):
+            batch = same_size[start : start + batch_size]
+            for i, faces in zip(batch, search([copies[i] for i in batch]), strict=True):
+                sure = [face for face in faces if face["confidence"] >= min_confidence]
+                seen = [_in_photo(face, look, scales[i], photos[i].shape) for face in sure]
+                found[i] = sorted(seen, key=_area, reverse=True)
+    return found
 
-    Many scores are 1.0 but for rounding, which depends on how many photos are searched at once. The package's unstable
-    sort then let the other photos decide which of two boxes survives.
-    """
-    order = np.argsort(np.round(scores, 5), kind="stable")
-    return boxes[order if ascending else order[::-1]]
 
-
-def _search(photos: list[np.ndarray]) -> list[list[dict]]:
-    """What MTCNN returns for photos of one size."""
-    check_process()
-    answers = _detector().detect_faces(photos)
-    return answers if answers else [[] for _ in photos]  # it returns [] if no photo has a face
+def _as_seen(copy: np.ndarray, look: Look) -> np.ndarray:
+    """The copy of a photo, turned and with its margin."""
+    down, right = (round(look.margin * n) for n in copy.shape[:2])
+    if look.margin:
+        copy = cv2.copyMakeBorder(copy, down, down, right, right, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+    return np.ascontiguousarray(np.rot90(copy, look.quarters))
 
 
 def _search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float]:
@@ -191,16 +216,30 @@ def _search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
 
 
-def _in_photo(face: dict, scale: float, shape: tuple[int, ...]) -> Detection:
+def _in_photo(face: dict, look: Look, scale: float, shape: tuple[int, ...]) -> Detection:
     """A detection in the searched copy, in the photo's pixels; the box is cut at the photo's border."""
-    x, y, width, height = (float(n) / scale for n in face["box"])
-    left, top = max(0.0, x), max(0.0, y)
-    right, bottom = min(float(shape[1]), x + width), min(float(shape[0]), y + height)
+    height, width = (max(1, round(n * scale)) for n in shape[:2])  # of the copy
+    down, right = round(look.margin * height), round(look.margin * width)
+    x, y, w, h = map(float, face["box"])
+    points = {name: (float(u), float(v)) for name, (u, v) in face["keypoints"].items()}
+    for quarter in range(look.quarters, 0, -1):  # turned back, a quarter at a time
+        across = width + 2 * right if quarter % 2 else height + 2 * down
+        x, y, w, h = across - y - h, x, h, w
+        points = {name: (across - 1 - v, u) for name, (u, v) in points.items()}
+    x, y, points = x - right, y - down, {name: (u - right, v - down) for name, (u, v) in points.items()}
+    left, top = max(0.0, x / scale), max(0.0, y / scale)
+    right, bottom = min(float(shape[1]), (x + w) / scale), min(float(shape[0]), (y + h) / scale)
     return {
         "box": (round(left), round(top), max(1, round(right - left)), max(1, round(bottom - top))),
-        "keypoints": {name: (float(u) / scale, float(v) / scale) for name, (u, v) in face["keypoints"].items()},
+        "keypoints": {name: (u / scale, v / scale) for name, (u, v) in points.items()},
         "confidence": float(face["confidence"]),
+        "turn": -90 * look.quarters % 360,
     }
+
+
+def upright(photo: np.ndarray, detection: Detection) -> np.ndarray:
+    """A photo, turned if need be so that a face in it is upright: (H, W, 3) or (W, H, 3)."""
+    return np.ascontiguousarray(np.rot90(photo, -detection["turn"] // 90))
 
 
 def _area(face: Detection) -> int:
@@ -403,7 +442,11 @@ def extract_faces(
 def no_face_in(photo: np.ndarray, name: str) -> NoFaceFound:
     """The error for a photo without a face, to raise or to return."""
     height, width = photo.shape[:2]
-    return NoFaceFound(f"no face in {name} ({width}×{height}); is it upright, lit, and large enough to see?")
+    smallest = math.ceil(SMALLEST_FACE * max(1.0, max(width, height) / SEARCH_SIDE))
+    return NoFaceFound(
+        f"no face in {name} ({width}×{height}), whichever side is up: is a whole face in it, lit, and at least "
+        f"{smallest} pixels wide?"
+    )
 
 
 def reading_order(boxes: Sequence[tuple[int, int, int, int]]) -> list[int]:

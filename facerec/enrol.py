@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from facerec._files import as_path
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase, mean_encoding
+from facerec.detection import upright
 from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
@@ -84,7 +85,8 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     Args:
         source: A folder, or a zip file. ``lena.jpg`` shows lena, and so does every picture in ``lena/`` or
             ``friends/lena/``.
-        skip: Beginnings of the names of files that are left out, where they don't lie in a person's folder.
+        skip: Beginnings of the names of files that are left out, where they don't lie in a person's folder. So are the
+            names that cameras give (``IMG_1234.HEIC``), which say nothing about a person. ``()`` leaves nothing out.
         numbered: True if ``lena_2.jpg`` and ``lena (3).jpg`` show lena, too.
 
     Raises:
@@ -101,7 +103,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         text = file.as_posix()
         if is_beside_pictures(file) or is_live_photo(file, names):
             continue
-        if len(file.parts) == 1 and file.name.casefold().startswith(tuple(start.casefold() for start in skip)):
+        if len(file.parts) == 1 and is_left_out(file, skip):
             found.skipped.append(text)
         elif len(file.parts) > DEEPEST:
             found.unusable.append((text, "it lies too deep: expected person/picture or group/person/picture"))
@@ -116,6 +118,24 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         raise BadArgument(f"{source} holds no pictures")
     found.portraits.sort(key=lambda portrait: portrait.identity)  # stable: a person's pictures keep their order
     return found
+
+
+#: What cameras, phones and messengers call pictures.
+OF_A_CAMERA = re.compile(
+    r"(img|dsc[fn]?|pxl|mvimg|image|photo|foto|picture|screenshot|whatsapp image|signal)[ _-]*\d.*|p?\d{6,}.*",
+    re.IGNORECASE,
+)
+
+
+def is_left_out(file: Path, skip: Sequence[str] = NO_PORTRAIT) -> bool:
+    """Whether a picture that is not in a person's folder is left out because of its name.
+
+    Example:
+        >>> [is_left_out(Path(name)) for name in ("lena.jpg", "camera_1.jpg", "IMG_1234.HEIC")]
+        [False, True, True]
+    """
+    begins = file.name.casefold().startswith(tuple(start.casefold() for start in skip))
+    return begins or (bool(skip) and OF_A_CAMERA.fullmatch(file.stem) is not None)
 
 
 def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
@@ -157,7 +177,7 @@ def build_database(
 
     Several pictures of a person become their mean encoding; in a ``FaceDatabase`` each is kept, and it decides. If a
     picture shows several faces, the largest counts. A poor picture is used, with a ``PoorPortrait`` warning that says
-    what is wrong and what to do about it; one that shows someone else than the person's others is not.
+    what is wrong and what to do about it; one that shows a different person from the others is not.
 
     Args:
         folder: A folder or a zip file: portraits, a folder of pictures per person, or both.
@@ -186,19 +206,28 @@ def build_database(
     return database, enrol_pictures(found, model, database, progress)
 
 
-def about_names(found: Pictures, everything: str = "skip=()", together: str = "numbered=True") -> list[str]:
+def about_names(
+    found: Pictures,
+    everything: str = "skip=()",
+    together: str = "numbered=True",
+    named: str = "a folder named after the person",
+) -> list[str]:
     """Sentences about pictures that their names left out, or made people of their own.
 
     Args:
         found: Of ``find_portraits``.
         everything: What to write to leave no file out.
         together: What to write to give ``lena_2.jpg`` to lena.
+        named: What to use to say who pictures show that a camera named.
     """
     names = {portrait.identity for portrait in found.portraits}
     again = [p.identity for p in found.portraits if p.alone and _without_number(p.identity) in names - {p.identity}]
+    unnamed = [file for file in found.skipped if OF_A_CAMERA.fullmatch(Path(file).stem)]
+    others = [file for file in found.skipped if file not in unnamed]
     notes = []
     for files, what in (
-        (found.skipped, f"left out because of their names: {{}}; {everything} takes them"),
+        (others, f"left out because of their names: {{}}; {everything} takes them"),
+        (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
         (again, f"people of their own: {{}}; {together} adds such pictures to the person without a number"),
     ):
         if files:
@@ -243,6 +272,7 @@ def enrol_pictures(
     known = {portrait.identity for portrait in portraits if portrait.identity in database}
     if known and on_conflict == "refuse":
         raise BadArgument(f"in the database already: {', '.join(sorted(known)[:3])} (on_conflict='refuse')")
+    _warn_of_names_alike({portrait.identity for portrait in portraits}, database)
     if on_conflict == "skip":
         portraits = [portrait for portrait in portraits if portrait.identity not in known]
     encoded = _encode(portraits, model, unusable, progress)
@@ -250,6 +280,17 @@ def enrol_pictures(
         replace = on_conflict == "replace" and identity in known
         unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
     return pd.DataFrame(sorted(unusable), columns=["file", "reason"])
+
+
+def _warn_of_names_alike(names: set[str], database: Mapping[str, np.ndarray]) -> None:
+    """Warn of new people whose names differ from others only in capital letters: they may be one person."""
+    alike: dict[str, set[str]] = {}
+    for name in (*names, *(known for known in database if isinstance(known, str))):
+        alike.setdefault(name.casefold(), set()).add(name)
+    for group in alike.values():
+        if len(group) > 1 and any(name in names and name not in database for name in group):
+            text = f"{' and '.join(sorted(group))} are different people here; if they are one, give them one name"
+            warnings.warn(text, PoorPortrait, stacklevel=3)
 
 
 class Encoded(NamedTuple):
@@ -273,9 +314,12 @@ def _encode(
             unusable += [(batch[i].file, _reason(batch[i], problem)) for i, problem in problems.items()]
             for i, found in seen.items():
                 hints = list(face_quality(found.photo, found.detection).hints)
+                if found.detection["turn"]:
+                    side = "is upside down" if found.detection["turn"] == 180 else "lies on its side"
+                    hints.append(f"it {side}: it was turned")
                 if found.faces > 1:
                     hints.append(f"it shows {found.faces} faces: the largest was taken")
-                yield Encoded(batch[i], found.photo, encodings[i], hints)
+                yield Encoded(batch[i], upright(found.photo, found.detection), encodings[i], hints)
             bar.update(len(batch))
 
 
@@ -297,7 +341,7 @@ def _enrol_person(
     pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
     agree = _agreeing(np.stack([picture.encoding for picture in pictures]), threshold)
     odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
-    unused += [(file, f"it shows someone else than the other pictures of {identity}") for file in odd]
+    unused += [(file, f"it shows a different person from the other pictures of {identity}") for file in odd]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
     for picture in (picture for picture in used if picture.hints):
         text = f"{picture.portrait.file} is used, but {'; '.join(picture.hints)}"

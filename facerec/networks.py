@@ -12,7 +12,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from facerec._files import ROOT, in_project, sha256_of, whole
 from facerec._quiet import quietly
+from facerec._settings import own_settings
 from facerec.detection import TEMPLATE, Point
 from facerec.errors import BadArgument, BadNetwork
 from facerec.evaluation.false_accepts import FalseAccepts
@@ -36,8 +37,8 @@ with quietly():
 DEFAULT_NETWORK = "weights/resnet"
 SHIPPED_NETWORKS = ("weights/resnet", "keras-facenet-h5", "weights/triplets")
 
-#: The attributes of ``FaceNetInfo`` that are written as a dict.
-CURVES = ("probability", "false_accepts")
+#: The attributes of ``FaceNetInfo`` that are written as a dict, and what that dict is of.
+CURVES = {"probability": Probability, "false_accepts": FalseAccepts}
 
 #: The course's threshold: shipped networks are calibrated so that it is their equal-error threshold.
 THRESHOLD = 0.7
@@ -97,6 +98,44 @@ def check_model(model: keras.Model) -> keras.Model:
     return model
 
 
+@keras.saving.register_keras_serializable(package="facerec")
+class FaceNet(keras.Model):
+    """A network that knows what it was made for; its copies know it, too.
+
+    A copy is what ``copy.deepcopy``, ``pickle``, and saving as ``.keras`` make. (``keras.models.clone_model`` makes a
+    network with new weights, for which nothing was measured.) The folder that ``save_network`` writes needs no such
+    class: Keras alone opens it.
+
+    Attributes:
+        facenet: What it was made for, a ``FaceNetInfo``.
+
+    Example:
+        >>> import copy
+        >>> copy.deepcopy(load_facenet("weights/resnet")).facenet.threshold
+        0.7
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers, and what the network was made for."""
+        return {**super().get_config(), "facenet": _as_entries(info_of(self))}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> FaceNet:
+        """A network as ``get_config`` describes it."""
+        layers = {name: value for name, value in config.items() if name != "facenet"}
+        model = super().from_config(layers, custom_objects)
+        model.facenet = _from_entries(config["facenet"])
+        return model
+
+
+def with_info(model: keras.Model, info: FaceNetInfo) -> FaceNet:
+    """The same layers, frozen, as a network that knows what it was made for."""
+    known = FaceNet(model.input, model.output, name=model.name)
+    known.trainable = False
+    known.facenet = info
+    return known
+
+
 def info_of(model: keras.Model) -> FaceNetInfo:
     """Return what a network was made for.
 
@@ -135,7 +174,8 @@ def load_facenet(
             * the folder of the well-known course, ``keras-facenet-h5`` with its own ``model.json`` and
               ``model.h5`` (Inception-ResNet-v1, made by Keras 2, with Lambda layers that no current Python
               can read): the same network is built without them, and the weights are loaded by name;
-            * any Keras file ``.keras`` or ``.h5`` whose output is (m, D).
+            * any Keras file ``.keras`` or ``.h5`` whose output is (m, D), also one into which you saved a network of
+              this function.
 
         scaling: The pixel range that a network of yours expects: ``"0..255"``, ``"0..1"``, ``"-1..1"``, or (factor,
             offset) to apply to pixels in 0..255. The course's network takes ``"0..1"``; ours carry their own.
@@ -155,13 +195,19 @@ def load_facenet(
         (None, 128)
     """
     path = in_project(path)
-    if path.is_file():
-        return _load_file(path, scaling, side)
-    if _is_the_courses(path):
-        return _load_the_courses(path, scaling or "0..1", side or 160)
+    with own_settings():
+        if path.is_file():
+            return _load_file(path, scaling, side)
+        if _is_the_courses(path):
+            return _load_the_courses(path, scaling or "0..1", side or 160)
+        _check_left_out(path, scaling, side)
+        return _load_ours(path)
+
+
+def _check_left_out(path: Path, scaling: str | tuple[float, float] | None, side: int | None) -> None:
+    """Refuse a scaling or a side for a network that carries its own."""
     if scaling is not None or side is not None:
         raise BadArgument(f"{path} carries its own scaling and side; leave scaling={scaling!r} and side={side!r} out")
-    return _load_ours(path)
 
 
 def _load_ours(folder: Path) -> keras.Model:
@@ -170,28 +216,28 @@ def _load_ours(folder: Path) -> keras.Model:
     check_files(folder, card["sha256"])
     model = keras.models.model_from_json((folder / "model.json").read_text(encoding="utf-8"))
     model.load_weights(folder / "model.h5")
-    model.trainable = False
-    model.facenet = FaceNetInfo(
-        name=card["name"],
-        side=card["side"],
-        template={point: tuple(xy) for point, xy in card["template"].items()},
-        threshold=card["threshold"],
-        calibration=card.get("calibration", {}),
-        probability=_from_card(Probability, "probability", card, folder),
-        false_accepts=_from_card(FalseAccepts, "false_accepts", card, folder),
-        cluster_threshold=card.get("cluster_threshold", CLUSTER_THRESHOLD),
-    )
-    return model
-
-
-def _from_card(kind: type, name: str, card: dict, folder: Path) -> Probability | FalseAccepts | None:
-    """A curve of the card, if it has that one."""
     try:
-        return kind.from_dict(card[name]) if card.get(name) else None
+        return with_info(model, _from_entries(card))
     except BadArgument as error:
-        raise BadNetwork(
-            f"{folder / 'facenet.json'} is damaged: {error}; {_bring_back(folder / 'facenet.json')}"
-        ) from error
+        file = folder / "facenet.json"
+        raise BadNetwork(f"{file} is damaged: {error}; {_bring_back(file)}") from error
+
+
+def _as_entries(info: FaceNetInfo) -> dict[str, Any]:
+    """What JSON holds of it."""
+    curves = {name: curve and curve.to_dict() for name, curve in vars(info).items() if name in CURVES}
+    return {**vars(info), **curves, "template": {point: [float(n) for n in xy] for point, xy in info.template.items()}}
+
+
+def _from_entries(entries: Mapping[str, Any]) -> FaceNetInfo:
+    """The opposite of ``_as_entries``; entries of other names are passed over.
+
+    Raises:
+        BadArgument: If a curve is impossible.
+    """
+    known = {each.name: entries[each.name] for each in fields(FaceNetInfo) if each.name in entries}
+    known["template"] = {point: tuple(xy) for point, xy in known["template"].items()}
+    return FaceNetInfo(**known | {name: CURVES[name].from_dict(known[name]) for name in CURVES if known.get(name)})
 
 
 def _is_the_courses(folder: Path) -> bool:
@@ -239,13 +285,16 @@ def _weights_in(file: Path) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _load_file(path: Path, scaling: str | tuple[float, float] | None, side: int | None) -> keras.Model:
-    """Any Keras model in one file, with scaling and unit length put around it."""
-    if scaling is None:
-        raise BadArgument(f"{path}: say what the network expects with scaling='0..255', '0..1' or '-1..1'")
+    """Any Keras model in one file, with scaling and unit length put around it; one of ours as it is."""
     try:
-        network = keras.models.load_model(path, compile=False)
+        network = keras.models.load_model(path, custom_objects={"FaceNet": FaceNet}, compile=False)
     except Exception as error:  # a damaged or foreign file makes Keras raise nearly anything
         raise BadNetwork(f"{path} can't be opened as a Keras model ({reason_of(error)})") from error
+    if isinstance(network, FaceNet):
+        _check_left_out(path, scaling, side)
+        return network
+    if scaling is None:
+        raise BadArgument(f"{path}: say what the network expects with scaling='0..255', '0..1' or '-1..1'")
     if len(network.input_shape) != 4:
         raise BadNetwork(f"{path} takes {network.input_shape}, not faces (m, S, S, 3)")
     side = side or network.input_shape[1]
@@ -265,9 +314,7 @@ def _wrap(network: keras.Model, scaling: str | tuple[float, float], side: int, n
     if len(x.shape) != 2:
         raise BadNetwork(f"{name} gives {tuple(x.shape)}; encodings are (m, D)")
     model = keras.Model(faces, keras.layers.UnitNormalization(name="encoding")(x), name=name.replace(" ", "_"))
-    model.trainable = False
-    model.facenet = FaceNetInfo(name, side)
-    return model
+    return with_info(model, FaceNetInfo(name, side))
 
 
 def _scaling(scaling: str | tuple[float, float]) -> tuple[float, float]:
@@ -292,21 +339,29 @@ def save_network(model: keras.Model, folder: str | os.PathLike, **info: Any) -> 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     info = FaceNetInfo(side=model.input_shape[1], **info)
+    model = _plain(model)
     with tempfile.TemporaryDirectory(dir=folder) as workshop:
         workshop = Path(workshop)
         (workshop / "model.json").write_text(model.to_json(indent=1), encoding="utf-8", newline="\n")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # .h5 is the legacy format: chosen, since every Keras reads it
             _quietly(model.save, workshop / "model.h5", include_optimizer=False)
-        card = {
-            **vars(info),
-            **{name: curve and curve.to_dict() for name, curve in vars(info).items() if name in CURVES},
-            "sha256": {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")},
-        }
-        card["template"] = {point: [round(float(n), 6) for n in xy] for point, xy in card["template"].items()}
+        digests = {file: sha256_of(workshop / file) for file in ("model.json", "model.h5")}
+        card = {**_as_entries(info), "sha256": digests}
+        card["template"] = {point: [round(n, 6) for n in xy] for point, xy in card["template"].items()}
         (workshop / "facenet.json").write_text(_pretty(card), encoding="utf-8", newline="\n")
         for file in ("model.json", "model.h5", "facenet.json"):
             os.replace(workshop / file, folder / file)
+
+
+def _plain(model: keras.Model) -> keras.Model:
+    """A network without what it was made for: layers that every Keras knows."""
+    if not isinstance(model, FaceNet):
+        return model
+    plain = keras.Model(model.input, model.output, name=model.name)
+    if not model.trainable:
+        plain.trainable = False
+    return plain
 
 
 def note_cluster_threshold(folder: str | os.PathLike, threshold: float) -> None:

@@ -112,7 +112,8 @@ class FaceQuality:
             distances: about 0 if the face looks straight, ±0.3 if it is turned far.
         pitch: How far down from the eyes to the mouth the nose lies, as a share: about 0.6; less if the face looks up.
         misfit: How far the five points lie from those of a frontal face, in eye distances.
-        roll: How far the head is tilted in the picture's plane, in degrees, clockwise.
+        roll: How far the head is tilted in the picture's plane, in degrees, clockwise, once the picture is turned by
+            the detection's ``turn``.
         brightness: The mean of the face, 0..1.
         contrast: The standard deviation of the face, 0..1. It is not part of the score.
         overexposed: The share of the face that is white.
@@ -259,7 +260,7 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
-        detection: The face in it, one of ``detect_faces(photo)``; its keypoints and its confidence are used.
+        detection: The face in it, one of ``detect_faces(photo)``; its keypoints, confidence and turn are used.
 
     Returns:
         The score, the readings behind it, and hints for the person.
@@ -282,7 +283,7 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
         "size": face.size,
         **_detail(photo, matrix, face),
         "blocks": _blocks(photo, face),
-        **_pose(keypoints, matrix, face),
+        **_pose(keypoints, matrix, face, detection.get("turn", 0)),
         **_light(photo, matrix),
         "eyes": _eyes(photo, matrix),
         "confidence": float(detection["confidence"]),
@@ -349,8 +350,8 @@ def _blocks(photo: np.ndarray, face: FaceFrame) -> float:
     return float(np.mean(ratios))
 
 
-def _pose(keypoints: Mapping[str, Point], matrix: np.ndarray, face: FaceFrame) -> dict[str, float]:
-    """The pose of the head, from the five points."""
+def _pose(keypoints: Mapping[str, Point], matrix: np.ndarray, face: FaceFrame, turn: int) -> dict[str, float]:
+    """The pose of the head, from the five points, in a photo that has to be turned by so many degrees."""
     points = {name: matrix[:, :2] @ keypoints[name] + matrix[:, 2] for name in TEMPLATE}
     eyes = (points["left_eye"] + points["right_eye"]) / 2
     down = (points["mouth_left"] + points["mouth_right"]) / 2 - eyes
@@ -360,7 +361,7 @@ def _pose(keypoints: Mapping[str, Point], matrix: np.ndarray, face: FaceFrame) -
         "yaw": float((nose[0] * down[1] - nose[1] * down[0]) / length / EYES_APART),
         "pitch": float(nose @ down / length**2),
         "misfit": float(np.sqrt(np.mean(np.square(off))) / EYES_APART),
-        "roll": float(np.degrees(np.arctan2(face.across[1], face.across[0]))),
+        "roll": float((np.degrees(np.arctan2(face.across[1], face.across[0])) + turn + 180) % 360 - 180),
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
-from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
+from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face, upright
 from facerec.encoding import faces_to_encodings
 from facerec.errors import FaceError, UnknownIdentity
 from facerec.gallery import distance_from, open_gallery
@@ -115,7 +115,7 @@ def enrol(identity: str, looks: Sequence[Look], database: FaceDatabase) -> Itera
         How many pictures are safely on the disk so far.
     """
     for number, seen in enumerate(looks, 1):
-        database.add(identity, seen.encoding, seen.photo)
+        database.add(identity, seen.encoding, upright(seen.photo, seen.detection))
         yield number
 
 

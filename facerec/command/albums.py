@@ -43,7 +43,7 @@ def cluster(
     from facerec.clusters import cluster_photos, write_album
 
     with console.warnings_as_notes():
-        table, problems = cluster_photos(files, model, threshold=threshold, database=known)
+        table, problems = cluster_photos(files, model, threshold, known, console.shows_progress())
     for file, reason in problems.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
     if to is not None:

@@ -154,8 +154,8 @@ def _film_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
 
 
 def _why(answer: Answer) -> str:
-    """Why no one is named, without the name of the source, which stands beside it."""
-    return f"({answer.problem.removeprefix(answer.source).strip()})"
+    """Why no one is named, without the name of the source, which stands beside it, and without details."""
+    return f"({answer.problem.removeprefix(answer.source).strip().partition(' (')[0]})"
 
 
 def interval(start: float, end: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 import zipfile
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from facerec.command.options import (
     People,
     Quiet,
 )
-from facerec.errors import BadArgument
+from facerec.errors import BadArgument, FaceError
 
 if TYPE_CHECKING:
     from facerec.enrol import Pictures
@@ -46,7 +47,9 @@ def enrol(
     everything: Annotated[
         bool,
         typer.Option(
-            "--all", metavar="", help="Leave out no picture because of its name (camera_…, video_call, lookalike)."
+            "--all",
+            metavar="",
+            help="Leave out no picture because of its name (camera_…, video_call, lookalike, IMG_1234).",
         ),
     ] = False,
     network: Network = DEFAULT_NETWORK,
@@ -96,14 +99,16 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
         path = Path(text)
         if path.is_file() and not zipfile.is_zipfile(path):
             identity = unicodedata.normalize("NFC", path.stem)
-            found = enrol.Pictures([enrol.Portrait(identity, path, text, not numbered)], [], [])
+            left_out = enrol.is_left_out(path, skip)
+            portraits = [] if left_out else [enrol.Portrait(identity, path, text, not numbered)]
+            found = enrol.Pictures(portraits, [], [text] if left_out else [])
         else:
             found = enrol.find_portraits(text, skip, numbered)
         for whole, part in zip(together, found, strict=True):
             whole += part
     if name is not None:
         together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
-    for told in enrol.about_names(together, "--all", "--numbered"):
+    for told in enrol.about_names(together, "--all", "--numbered", "--name, or a folder with the person's name,"):
         console.note(told)
     together.portraits.sort(key=lambda portrait: portrait.identity)
     return together
@@ -121,7 +126,7 @@ def people(
     with opening.lasting(database) as known:
         table = known.people()
         wanted = set(known.find(text, len(known))) if text else set(known)
-    rows = table[table.identity.isin(wanted)].sort_values("identity", ignore_index=True)
+    rows = table[table.identity.isin(wanted)].sort_values("identity", key=lambda names: names.str.casefold())
     days = rows.added.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     cells = list(zip(rows.identity, rows.encodings.tolist(), rows.photos.tolist(), days, strict=True))
     columns = ("identity", "encodings", "photos", "added")
@@ -137,8 +142,20 @@ def people(
         )
 
 
+def _names(context: typer.Context, begun: str) -> list[str]:
+    """The names in the database that begin like this, for the shell to complete."""
+    try:
+        with opening.lasting(context.params.get("database") or os.environ.get("FACES_DATABASE") or PEOPLE) as known:
+            return [name for name in known if name.casefold().startswith(begun.casefold())]
+    except FaceError:
+        return []
+
+
 def forget(
-    names: Annotated[list[str], typer.Argument(help="Their names, as people lists them.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Their names, as people lists them.", show_default=False, autocompletion=_names),
+    ],
     database: People = PEOPLE,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Don't ask.")] = False,
     quiet: Quiet = False,

@@ -73,6 +73,8 @@ def bootstrap(
     people: np.ndarray,
     samples: int = 2000,
     seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> Interval:
     """Any statistic of pairs with its 95 % interval over people: other people might have been in the test.
 
@@ -85,6 +87,7 @@ def bootstrap(
         people: (n, 2), the identity in the first and in the second photo.
         samples: Number of drawings.
         seed: Seed of the drawings.
+        missing: As in ``check_pairs``; with "mistakes" the statistic gets NaN, too.
 
     Returns:
         The statistic, and its 2.5 % and 97.5 % quantiles.
@@ -97,7 +100,7 @@ def bootstrap(
         >>> print(bootstrap(nearest, [0.3, 0.4, 0.9], [True, True, False], people))
         0.3000 [0.3000, 0.3000]
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     value = statistic(distances, same, np.ones(len(same)))
     return percentile_interval(
         value, (statistic(distances, same, w) for w in _draw_people(people, same, samples, seed))
@@ -139,6 +142,8 @@ def bootstrap_accuracy(
     threshold: float,
     samples: int = 2000,
     seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> Interval:
     """Accuracy with its 95 % interval over people: other people might have been in the test.
 
@@ -151,13 +156,14 @@ def bootstrap_accuracy(
         threshold: Accept below it; chosen on other people.
         samples: Number of drawings.
         seed: Seed of the drawings.
+        missing: As in ``check_pairs``.
 
     Returns:
         The accuracy and its 2.5 % and 97.5 % quantiles.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     right = is_right(distances, same, threshold)
     scores = (weighted_accuracy(right, same, weight) for weight in _draw_people(people, same, samples, seed))
     return percentile_interval(right.mean(), scores)
@@ -178,6 +184,8 @@ def bootstrap_gain(
     thresholds: tuple[float, float],
     samples: int = 2000,
     seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> Interval:
     """How much more accurate one method is than another, with a 95 % interval over people.
 
@@ -192,12 +200,13 @@ def bootstrap_gain(
         thresholds: Of the first and of the second, chosen on other people.
         samples: Number of drawings.
         seed: Seed of the drawings.
+        missing: As in ``check_pairs``.
 
     Returns:
         The accuracy of ``after`` minus that of ``before``, and its 2.5 % and 97.5 % quantiles.
     """
-    before, same = check_pairs(before, same)
-    after, _ = check_pairs(after, same)
+    before, same = check_pairs(before, same, missing=missing)
+    after, _ = check_pairs(after, same, missing=missing)
     right = [is_right(found, same, threshold) for found, threshold in zip((before, after), thresholds, strict=True)]
     gain = right[1].astype(float) - right[0]
     scores = (weighted_accuracy(gain, same, weight) for weight in _draw_people(people, same, samples, seed))
@@ -222,11 +231,17 @@ def bootstrap_mean(values: np.ndarray, samples: int = 2000, seed: int = 0) -> In
 
 
 def bootstrap_auc(
-    distances: np.ndarray, same: np.ndarray, people: np.ndarray, samples: int = 2000, seed: int = 0
+    distances: np.ndarray,
+    same: np.ndarray,
+    people: np.ndarray,
+    samples: int = 2000,
+    seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> Interval:
     """``area_under_roc`` with its 95 % interval over people. The arguments are those of ``bootstrap``."""
-    value = area_under_roc(distances, same)
-    distances, same = check_pairs(distances, same)
+    value = area_under_roc(distances, same, missing=missing)
+    distances, same = check_pairs(distances, same, missing=missing)
     ranks = rank_pairs(distances, same)
     return percentile_interval(
         value, (_nearer(ranks, same, weight) for weight in _draw_people(people, same, samples, seed))
@@ -241,17 +256,24 @@ def _nearer(ranks: np.ndarray, same: np.ndarray, weight: np.ndarray) -> float:
 
 
 def bootstrap_true_accepts(
-    distances: np.ndarray, same: np.ndarray, people: np.ndarray, far: float, samples: int = 2000, seed: int = 0
+    distances: np.ndarray,
+    same: np.ndarray,
+    people: np.ndarray,
+    far: float,
+    samples: int = 2000,
+    seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> Interval | None:
     """``true_accepts_at`` with its 95 % interval over people; None if it would rest on fewer than 10 false accepts.
 
     Every drawing chooses its own threshold, so the interval includes the threshold's uncertainty. The other arguments
     are those of ``bootstrap``.
     """
-    if true_accepts_at(distances, same, far) is None:
+    if true_accepts_at(distances, same, far, missing=missing) is None:
         return None
-    share = weighted_true_accepts(*check_pairs(distances, same), far)
-    return bootstrap(lambda _, __, weight: share(weight), distances, same, people, samples, seed)
+    share = weighted_true_accepts(*check_pairs(distances, same, missing=missing), far)
+    return bootstrap(lambda _, __, weight: share(weight), distances, same, people, samples, seed, missing=missing)
 
 
 def verification_table(
@@ -261,16 +283,19 @@ def verification_table(
     fars: Sequence[float] = (0.1, 0.01, 0.001),
     samples: int = 2000,
     seed: int = 0,
+    *,
+    missing: str = "refuse",
 ) -> pd.DataFrame:
     """True accepts at several shares of false accepts, with 95 % intervals over people.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: never accepted.
+        distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         people: (n, 2), the identity in the first and in the second photo.
         fars: The shares of different pairs that may be accepted, each between 0 and 1.
         samples: Number of drawings.
         seed: Seed of the drawings.
+        missing: As in ``check_pairs``.
 
     Returns:
         A row per share: ``far``, ``true_accepts``, ``low``, ``high``, and ``decided_by``, the number of different pairs
@@ -278,7 +303,7 @@ def verification_table(
     """
     rows = []
     for far in fars:
-        found = bootstrap_true_accepts(distances, same, people, far, samples, seed)
+        found = bootstrap_true_accepts(distances, same, people, far, samples, seed, missing=missing)
         value, low, high = (np.nan,) * 3 if found is None else (found.value, found.low, found.high)
         decided_by = int(np.sum(~np.asarray(same, bool)) * far + 1e-9)
         rows.append({"far": far, "true_accepts": value, "low": low, "high": high, "decided_by": decided_by})

@@ -18,7 +18,7 @@ import pandas as pd
 
 from facerec.errors import BadArgument
 from facerec.evaluation.intervals import Interval, bootstrap, percentile_interval
-from facerec.evaluation.rates import are_numbers, check_pairs, check_share
+from facerec.evaluation.rates import are_numbers, check_lists, check_share
 
 #: How the log odds may depend on the distance, and the largest number of knots of each method.
 MOST_KNOTS = {"logistic": 2, "isotonic": 10_000}
@@ -45,7 +45,7 @@ def reliability(scores: np.ndarray, same: np.ndarray, bins: int = 10, weight: np
         >>> reliability([0.1, 0.2, 0.7, 0.9], [False, False, True, True], bins=2).round(2).values.tolist()
         [[0.15, 0.0, 2.0], [0.8, 1.0, 2.0]]
     """
-    scores, same = check_pairs(scores, same)
+    scores, same = check_lists(scores, same)
     if not ((scores >= 0) & (scores <= 1)).all():
         raise BadArgument(f"scores must lie in 0..1; they lie in {scores.min()}..{scores.max()}")
     if not 1 <= bins <= len(scores):
@@ -102,7 +102,7 @@ def calibration_error(
     Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", 2015,
     with bins of equally many pairs.
     """
-    probability, same = check_pairs(probability, same)
+    probability, same = check_lists(probability, same)
     usable = ~np.isnan(probability)
     weight = None if weight is None else _weight(weight, len(same))[usable]
     table = reliability(probability[usable], same[usable], bins, weight)
@@ -267,8 +267,8 @@ def fit_probability(
     """
     check_share("prior", prior)
     _check_method(method)
-    distances, same = check_pairs(distances, same)
-    distances, same = check_pairs(distances[np.isfinite(distances)], same[np.isfinite(distances)])
+    distances, same = check_lists(distances, same)
+    distances, same = check_lists(distances[np.isfinite(distances)], same[np.isfinite(distances)])
     fit = _fit_line if method == "logistic" else _fit_steps
     knots, odds = fit(distances, same, np.where(same, prior / same.sum(), (1 - prior) / (~same).sum()))
     if not odds[0] > odds[-1]:

@@ -1,13 +1,16 @@
 """Error rates and thresholds, from distances and labels.
 
-``distances`` is an array (n,) with one distance per pair of photos. NaN means that a photo of the pair could not be
-used (no face was found); such a pair is a mistake at any threshold. ``same`` is an array (n,) of bool: do the two
+``distances`` is an array (n,) with one distance per pair of photos. ``same`` is an array (n,) of bool: do the two
 photos show one person? A pair is accepted if its distance is below the threshold::
 
     distance      0.3           0.6           │  0.8            1.1
     one person?   yes           no            │  yes            no
     outcome       true accept   false accept  │  false reject   true reject
                                               └─ threshold 0.7
+
+A distance is NaN where a photo of the pair could not be used (no face was found). Every function refuses such pairs,
+unless it is told how to count them: with ``missing="mistakes"``, as protocols do, they are never accepted, and never
+right.
 """
 
 from __future__ import annotations
@@ -22,9 +25,41 @@ import pandas as pd
 
 from facerec.errors import BadArgument
 
+#: What to do with pairs without a distance: refuse them, or count each as a mistake at any threshold.
+MISSING = ("refuse", "mistakes")
 
-def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def check_pairs(distances: np.ndarray, same: np.ndarray, *, missing: str = "refuse") -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays (float64, bool), checked.
+
+    Args:
+        distances: (n,), NaN where a photo could not be used.
+        same: (n,) bool.
+        missing: One of :data:`MISSING`, for pairs without a distance.
+
+    Raises:
+        BadArgument: If their lengths differ, one of the two kinds of pairs is missing, or a pair has no distance and
+            ``missing`` is "refuse".
+    """
+    distances, same = check_lists(distances, same)
+    check_missing(distances, missing)
+    return distances, same
+
+
+def check_missing(distances: np.ndarray, missing: str) -> None:
+    """Raise BadArgument if a pair has no distance and ``missing`` does not say how to count it."""
+    if missing not in MISSING:
+        raise BadArgument(f"missing={missing!r}: one of {', '.join(map(repr, MISSING))}")
+    without = int((~np.isfinite(distances)).sum())
+    if without and missing == "refuse":
+        raise BadArgument(
+            f"distances: {without} of {len(distances)} pairs have none (a photo without a face?); leave them out, or "
+            f"count them with missing='mistakes'"
+        )
+
+
+def check_lists(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays (float64, bool) of one length, with both kinds of pairs; NaN is let through.
 
     Raises:
         BadArgument: If their lengths differ, or one of the two kinds of pairs is missing.
@@ -37,13 +72,16 @@ def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     return distances, same
 
 
-def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray | None = None) -> pd.DataFrame:
+def error_rates(
+    distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray | None = None, *, missing: str = "refuse"
+) -> pd.DataFrame:
     """False accepts and false rejects at each threshold.
 
     Args:
         distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         thresholds: The thresholds to try; by default, each at which a rate changes.
+        missing: As in ``check_pairs``.
 
     Returns:
         A table by ascending ``threshold``: ``false_accepts``, the share of different pairs that are accepted,
@@ -54,7 +92,7 @@ def error_rates(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray 
         >>> error_rates([0.3, 0.9, 0.8, 1.2], [True, True, False, False], [0.5, 1.0]).values.tolist()
         [[0.5, 0.0, 0.5, 0.75], [1.0, 0.5, 0.0, 0.75]]
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     thresholds = corner_thresholds(distances) if thresholds is None else np.sort(np.asarray(thresholds, np.float64))
     false_accepts, true_accepts = count_accepted(distances, same, thresholds)
     usable = (np.isfinite(distances) & ~same).sum()  # a different pair without a distance is a mistake, not a reject
@@ -91,13 +129,16 @@ def _below(values: np.ndarray, thresholds: np.ndarray, weight: np.ndarray) -> np
     return total[np.searchsorted(values[order], thresholds, side="left")]
 
 
-def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray | None = None) -> pd.DataFrame:
+def precision_recall(
+    distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray | None = None, *, missing: str = "refuse"
+) -> pd.DataFrame:
     """Precision, recall and F1 of "the same person" at each threshold.
 
     Args:
         distances: (n,), NaN where a photo could not be used; for a score in 0..1, pass 1 − score.
         same: (n,) bool.
         thresholds: The thresholds to try; by default, each at which a rate changes.
+        missing: As in ``check_pairs``.
 
     Returns:
         A table by ascending ``threshold``: ``precision``, the share of the accepted pairs that are one person (1 where
@@ -108,7 +149,7 @@ def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.nda
         >>> precision_recall([0.3, 0.9, 0.8, 1.2], [True, True, False, False], [0.5, 1.0]).round(2).values.tolist()
         [[0.5, 1.0, 0.5, 0.67], [1.0, 0.67, 1.0, 0.8]]
     """
-    rates = error_rates(distances, same, thresholds)
+    rates = error_rates(distances, same, thresholds, missing=missing)
     same = np.asarray(same, bool)
     accepted_same = (1 - rates.false_rejects) * same.sum()
     accepted = accepted_same + rates.false_accepts * (~same).sum()
@@ -118,9 +159,9 @@ def precision_recall(distances: np.ndarray, same: np.ndarray, thresholds: np.nda
     return pd.DataFrame({"threshold": rates.threshold, "precision": precision, "recall": recall, "f1": f1})
 
 
-def accuracy(distances: np.ndarray, same: np.ndarray, threshold: float) -> float:
-    """The share of correct decisions at a threshold; pairs without a distance are mistakes."""
-    return float(error_rates(distances, same, [threshold]).accuracy.iloc[0])
+def accuracy(distances: np.ndarray, same: np.ndarray, threshold: float, *, missing: str = "refuse") -> float:
+    """The share of correct decisions at a threshold. The arguments are those of ``error_rates``."""
+    return float(error_rates(distances, same, [threshold], missing=missing).accuracy.iloc[0])
 
 
 def errors_at(rates: pd.DataFrame, threshold: float) -> tuple[float, float]:
@@ -158,13 +199,14 @@ def is_right(distances: np.ndarray, same: np.ndarray, threshold: float) -> np.nd
     return np.where(same, distances < threshold, distances >= threshold)
 
 
-def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> pd.DataFrame:
+def confusion(distances: np.ndarray, same: np.ndarray, threshold: float, *, missing: str = "refuse") -> pd.DataFrame:
     """The counts of the four outcomes at a threshold.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: counted as a mistake.
+        distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         threshold: Accept below it.
+        missing: As in ``check_pairs``.
 
     Returns:
         A row for the truth (``one person``, ``two people``), a column for the answer.
@@ -173,38 +215,41 @@ def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> pd.D
         >>> confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 1.0).values.tolist()
         [[2, 0], [1, 1]]
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     says_one = np.where(np.isfinite(distances), distances < threshold, ~same)
     kinds = ["one person", "two people"]
     counts = [[int((says_one[true] == said).sum()) for said in (True, False)] for true in (same, ~same)]
     return pd.DataFrame(counts, pd.Index(kinds, name="true"), pd.Index(kinds, name="said"))
 
 
-def area_under_roc(distances: np.ndarray, same: np.ndarray) -> float:
+def area_under_roc(distances: np.ndarray, same: np.ndarray, *, missing: str = "refuse") -> float:
     """The probability that a same pair is nearer than a different pair (AUC).
 
-    A same pair without a distance counts as the farthest, a different one as the nearest.
+    The arguments are those of ``error_rates``. As a mistake, a same pair without a distance counts as the farthest, a
+    different one as the nearest.
     """
     from sklearn.metrics import roc_auc_score
 
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     return float(roc_auc_score(same, -rank_pairs(distances, same)))
 
 
 def rank_pairs(distances: np.ndarray, same: np.ndarray) -> np.ndarray:
     """The distances as ranks 0, 1, …; a missing distance ranks last in a same pair, first in a different pair."""
-    missing = np.where(same, np.inf, -np.inf)
-    return np.unique(np.where(np.isfinite(distances), distances, missing), return_inverse=True)[1]
+    worst = np.where(same, np.inf, -np.inf)
+    return np.unique(np.where(np.isfinite(distances), distances, worst), return_inverse=True)[1]
 
 
-def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
+def best_threshold(distances: np.ndarray, same: np.ndarray, *, missing: str = "refuse") -> float:
     """The threshold with the highest accuracy: the middle of the best gap between two distances.
+
+    The arguments are those of ``error_rates``.
 
     Example:
         >>> best_threshold([0.2, 0.4, 0.8, 1.0], [True, True, False, False])
         0.6
     """
-    rates = error_rates(distances, same)
+    rates = error_rates(distances, same, missing=missing)
     thresholds = rates.threshold.to_numpy()
     best = int(rates.accuracy.to_numpy().argmax())
     below = thresholds[best - 1] if best else 0.0
@@ -218,8 +263,10 @@ def _between(low: float, high: float) -> float:
     return float(next((n for n in short if low < n <= high), middle))
 
 
-def equal_error(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
+def equal_error(distances: np.ndarray, same: np.ndarray, *, missing: str = "refuse") -> tuple[float, float]:
     """The threshold at which false accepts and false rejects are equally frequent, and their rate (EER).
+
+    The arguments are those of ``error_rates``.
 
     Returns:
         threshold: The equal-error threshold, between the two distances around it.
@@ -229,7 +276,7 @@ def equal_error(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
         >>> equal_error([0.2, 0.7, 0.6, 1.0], [True, True, False, False])
         (0.65, 0.5)
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     thresholds = corner_thresholds(distances)
     above, rate = _crossing(*count_accepted(distances, same, thresholds))
     return _between(*thresholds[[max(0, above - 1), above]].tolist()), rate
@@ -242,21 +289,24 @@ def _crossing(false_accepts: np.ndarray, true_accepts: np.ndarray) -> tuple[int,
     return above, float((false_accepts[above] + (1 - true_accepts[above])) / 2)
 
 
-def threshold_at(distances: np.ndarray, far: float) -> float:
+def threshold_at(distances: np.ndarray, far: float, *, missing: str = "refuse") -> float:
     """The threshold below which a share ``far`` of different pairs lies. Choose it on people who are not scored.
 
     Args:
-        distances: (n,), of different pairs only; NaN is never accepted.
+        distances: (n,), of different pairs only, NaN where a photo could not be used.
         far: The share of them that may be accepted (false accept rate), between 0 and 1.
+        missing: As in ``check_pairs``.
 
     Raises:
-        BadArgument: If ``far`` is not a share, or there are too few pairs for it (fewer than 1 / far).
+        BadArgument: If ``far`` is not a share, there are too few pairs for it (fewer than 1 / far), or one has no
+            distance and ``missing`` is "refuse".
 
     Example:
         >>> threshold_at([0.4, 0.9, 0.6, 0.8], far=0.5)
         0.7
     """
     distances = np.sort(np.asarray(distances, np.float64))
+    check_missing(distances, missing)
     if not 0 < far < 1 or len(distances) * far < 1:
         raise BadArgument(f"far={far}: must be a share between 0 and 1, and at least one of the {len(distances)} pairs")
     return find_threshold(distances, far)
@@ -273,13 +323,16 @@ def find_threshold(distances: np.ndarray, far: float, weight: np.ndarray | None 
     return _between(distances[max(0, allowed - 1)], distances[allowed])
 
 
-def choose_threshold(distances: np.ndarray, same: np.ndarray, far: float | None = None) -> float:
+def choose_threshold(
+    distances: np.ndarray, same: np.ndarray, far: float | None = None, *, missing: str = "refuse"
+) -> float:
     """The threshold to use from now on. Choose it on people who are not scored.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: never accepted.
+        distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         far: The share of the different pairs that may be accepted, between 0 and 1; None for the highest accuracy.
+        missing: As in ``check_pairs``.
 
     Returns:
         ``best_threshold``, or the largest threshold at which at most a share ``far`` of the different pairs is
@@ -292,28 +345,29 @@ def choose_threshold(distances: np.ndarray, same: np.ndarray, far: float | None 
         >>> choose_threshold([0.2, 0.4, 0.8, 1.0], [True, True, False, False])
         0.6
     """
-    distances, same = check_pairs(distances, same)
-    if not area_under_roc(distances, same) > 0.5:
+    distances, same = check_pairs(distances, same, missing=missing)
+    if not area_under_roc(distances, same, missing=missing) > 0.5:
         raise BadArgument(
             f"the same pairs of these {len(same)} are not nearer than the different ones: are they distances?"
         )
     if far is None:
-        return best_threshold(distances, same)
+        return best_threshold(distances, same, missing=missing)
     check_share("far", far)
     if are_too_few((~same).sum(), far):
         needed = math.ceil(FEWEST_CASES / far - 1e-9)
         raise BadArgument(f"far={far}: needs {needed} different pairs; there are {(~same).sum()}")
-    return threshold_at(distances[~same], far)
+    return threshold_at(distances[~same], far, missing=missing)
 
 
-def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> float | None:
+def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float, *, missing: str = "refuse") -> float | None:
     """True accepts at a share ``far`` of false accepts (TAR at FAR).
 
     Args:
-        distances: (n,), NaN where a photo could not be used: never accepted. (``area_under_roc`` is stricter: there, a
-            different pair without a distance counts as the nearest of all.)
+        distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         far: The share of different pairs that may be accepted, between 0 and 1.
+        missing: As in ``check_pairs``. (``area_under_roc`` is stricter with mistakes: there, a different pair without a
+            distance counts as the nearest of all; here it is not accepted.)
 
     Returns:
         The share of same pairs that are accepted; None if it would rest on fewer than 10 false accepts.
@@ -322,7 +376,7 @@ def true_accepts_at(distances: np.ndarray, same: np.ndarray, far: float) -> floa
         >>> true_accepts_at([0.3, 0.9, *[0.5] * 50, *[1.0] * 50], [True, True] + 100 * [False], far=0.1)
         0.5
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     check_share("far", far)
     return None if are_too_few((~same).sum(), far) else weighted_true_accepts(distances, same, far)(np.ones(len(same)))
 
@@ -383,13 +437,16 @@ class ProtocolResult:
         return f"{self.accuracy:.4f} ± {self.standard_error:.4f}"
 
 
-def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> ProtocolResult:
+def lfw_protocol(
+    distances: np.ndarray, same: np.ndarray, folds: np.ndarray, *, missing: str = "refuse"
+) -> ProtocolResult:
     """The accuracy by the protocol of Labeled Faces in the Wild: each fold at the best threshold of all others.
 
     Args:
-        distances: (n,), NaN where a photo could not be used: a mistake at any threshold.
+        distances: (n,), NaN where a photo could not be used.
         same: (n,) bool.
         folds: (n,) the number of each pair's fold; pairs in fold -1 are left out.
+        missing: As in ``check_pairs``.
 
     Returns:
         The folds, their mean accuracy, and its standard error: their standard deviation (with n − 1) over √n.
@@ -403,7 +460,7 @@ def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> 
 
     Source: Huang et al., "Labeled Faces in the Wild", 2007: view 2.
     """
-    distances, same = check_pairs(distances, same)
+    distances, same = check_pairs(distances, same, missing=missing)
     folds = np.asarray(folds)
     if folds.shape != same.shape or not np.issubdtype(folds.dtype, np.integer):
         raise BadArgument(f"folds {folds.shape} {folds.dtype}: a whole number for each of the {len(same)} pairs")
@@ -417,7 +474,7 @@ def lfw_protocol(distances: np.ndarray, same: np.ndarray, folds: np.ndarray) -> 
 def _fold(distances: np.ndarray, same: np.ndarray, folds: np.ndarray, number: int) -> dict[str, float]:
     """One fold's row, scored at the best threshold of the others."""
     here, others = folds == number, (folds != number) & (folds >= 0)
-    threshold = best_threshold(distances[others], same[others])
+    threshold = best_threshold(distances[others], same[others], missing="mistakes")
     right = is_right(distances[here], same[here], threshold)
     return {"fold": int(number), "pairs": int(here.sum()), "threshold": threshold, "accuracy": float(right.mean())}
 

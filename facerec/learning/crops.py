@@ -94,7 +94,7 @@ def points_of(picture: np.ndarray, detection: dict) -> np.ndarray:
 
 def find_framing(pictures: Sequence[np.ndarray]) -> np.ndarray | None:
     """The medians of the keypoints (5, 2), as fractions of the picture; None if faces can be anywhere."""
-    found = [(p, f[0]) for p, f in zip(pictures, detect_faces_batch(pictures), strict=True) if f]
+    found = [(p, f[0]) for p, f in zip(pictures, detect_faces_batch(pictures, thorough=False), strict=True) if f]
     if not found:
         raise BadArgument("there is no face in a sample of the pictures: nothing to learn from")
     points = np.stack([points_of(picture, face) for picture, face in found])  # (n, 5, 2)
@@ -247,7 +247,7 @@ def prepare_part(items, target: Path, framing, teacher: Teacher) -> None:
     """Make one part: read, find the faces, cut the crops, ask the teacher, write."""
     pictures, kept, problems = read_all(items)
     if framing is None:
-        found = detect_faces_batch(pictures)
+        found = detect_faces_batch(pictures, thorough=False)
         points = [points_of(p, f[0]) if f else None for p, f in zip(pictures, found, strict=True)]
     else:
         points = [framing] * len(pictures)

@@ -36,7 +36,7 @@ from facerec.learning.triplets import (
     semi_hard_triplets,
     squared_distances,
 )
-from facerec.networks import info_of
+from facerec.networks import info_of, with_info
 from inception_blocks_v2 import faceRecoModel
 
 with quietly():
@@ -509,7 +509,7 @@ def fine_tune(
     Returns:
         tuned: The network of the best epoch, or a copy of ``model`` if no epoch was better on the validation pairs. It
             carries ``model``'s info (``facenet``) with a new threshold, the best one for the validation pairs, and
-            without the probability, which no longer holds.
+            without the curves of probability and false accepts, which no longer hold.
         history: As for ``train_triplets``.
 
     Raises:
@@ -524,7 +524,6 @@ def fine_tune(
     if history.validation_error.min() >= _validate(model, validation)["validation_error"]:
         tuned = keras.models.clone_model(model)
         tuned.set_weights(model.get_weights())
-    tuned.trainable = False
     threshold = best_threshold(validation.distances(tuned), validation.same)
-    tuned.facenet = replace(info_of(model), threshold=threshold, probability=None)
-    return tuned, history
+    info = replace(info_of(model), threshold=threshold, probability=None, false_accepts=None)
+    return with_info(tuned, info), history

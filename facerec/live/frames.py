@@ -21,6 +21,15 @@ from facerec.photos import is_beside_pictures, load_image
 WAIT = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000)
 
 
+def _open_camera(number: int) -> cv2.VideoCapture:
+    """A webcam, without OpenCV's own warnings if there is none."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(number)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def without_password(address: str) -> str:
     """An address without the name and password in it, for errors and logs.
 
@@ -69,7 +78,7 @@ class Frames:
             if not self._capture.isOpened():
                 raise NoCamera(f"no camera answers at {without_password(address)}")
         elif self.is_live:
-            self._capture = cv2.VideoCapture(int(source)) if int(source) >= 0 else None
+            self._capture = _open_camera(int(source)) if int(source) >= 0 else None
             if self._capture is None or not self._capture.isOpened():
                 raise NoCamera(
                     f"there is no camera {source}, or another program is using it, or this one is not allowed to"

@@ -123,7 +123,7 @@ class LiveRecogniser:
 
     def _look(self, frame: np.ndarray) -> tuple[list[Box], np.ndarray]:
         """The boxes of a frame's faces, and their encodings (n, D)."""
-        found: list[Detection] = detect_faces(frame, SURE, self.search_side)
+        found: list[Detection] = detect_faces(frame, SURE, self.search_side, thorough=False)
         faces = [align_face(frame, face["keypoints"], self._info.side, self._info.template) for face in found]
         side = self._info.side
         encodings = faces_to_encodings(np.array(faces, np.uint8).reshape(-1, side, side, 3), self.model)

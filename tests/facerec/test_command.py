@@ -192,8 +192,9 @@ def test_who_refuses_what_it_cannot_look_at_before_it_loads_a_network(here, monk
     assert error_of("who", "0", "--database", "nowhere.db").startswith("--database nowhere.db does not exist")
 
 
-def test_who_without_a_camera_says_so(people):
+def test_who_without_a_camera_says_so_and_nothing_else(people, capfd):
     assert "there is no camera 63" in error_of("who", 63, "--database", people)
+    assert capfd.readouterr().err == ""  # OpenCV would write there
     refused = call("who", "http://admin:secret@127.0.0.1:9/x", "--database", people, code=2)
     assert "http://127.0.0.1:9/x" in refused.stdout and "secret" not in refused.output
 
@@ -257,6 +258,29 @@ def test_forget_asks_first_and_checks_every_name(people, here):
     call("forget", "lena", "otto", answer="y\n")
     with FaceDatabase("people.db") as known:
         assert not {"lena", "otto"} & set(known)
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("facerec forget le", ["lena"]),
+        ("facerec forget --database other.db o", ["otto"]),
+        ("facerec forget --database nowhere.db o", []),
+    ],
+)
+def test_forget_completes_names(people, here, line, offered):
+    for name in ("people.db", "other.db"):
+        shutil.copy(people, name)
+    asked = {"_FACEREC_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    assert CliRunner().invoke(app, prog_name="facerec", env=asked).stdout.split() == offered
+
+
+def test_enrol_asks_whether_names_alike_are_one_person(images, here):
+    shutil.copy(images / "lena.jpg", "Lena.jpg")
+    call("enrol", images / "lena.jpg")
+    told = call("enrol", "Lena.jpg")
+    assert "Lena and lena are different people here" in told.stderr and told.stdout.startswith("people.db: 2 people")
+    assert "different people" not in call("enrol", images / "lena.jpg", "Lena.jpg").stderr  # they are known by now
 
 
 def test_enrol_takes_single_pictures_and_a_name_and_more_pictures_of_someone(images, here):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facerec import detection
+from facerec import _mtcnn, detection
 from facerec.detection import (
     KEYPOINTS,
     SEARCH_SIDE,
@@ -24,10 +24,12 @@ from facerec.detection import (
     detect_faces_batch,
     extract_face,
     extract_faces,
+    no_face_in,
     pick_face,
     resize_face,
     similarity_transform,
 )
+from facerec.detection import upright as upright_photo
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound
 from facerec.learning.datasets import find_people
@@ -196,9 +198,9 @@ def test_detector_is_loaded_once_by_several_threads(monkeypatch):
     def ask(number):
         if number:
             asked.wait(240)
-        return detection._detector()
+        return _mtcnn.detector()
 
-    monkeypatch.setattr(detection, "_load_detector", functools.cache(load))
+    monkeypatch.setattr(_mtcnn, "load_detector", functools.cache(load))
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(8)))
     assert answers == ["the detector"] * 8 and len(loaded) == 1
@@ -300,7 +302,7 @@ class FakeDetector:
 
     def __init__(self, monkeypatch, box=(0, 0, 1, 1), confidence=0.99):
         self.sizes, self.box, self.confidence = [], box, confidence
-        monkeypatch.setattr(detection, "_search", self.search)
+        monkeypatch.setattr(detection, "search", self.search)
 
     def search(self, photos):
         self.sizes += [photo.shape[:2] for photo in photos]
@@ -347,6 +349,97 @@ def test_faces_below_min_confidence_are_left_out(monkeypatch, confidence, wanted
     assert len(detect_faces(np.zeros((60, 60, 3), np.uint8), min_confidence=wanted)) == found
 
 
+# ---------------------------------------------------------------------------------------- turned, close and far
+def points_of(face: dict) -> np.ndarray:
+    return np.array([face["keypoints"][name] for name in KEYPOINTS])
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_photo_on_its_side_or_upside_down_gives_the_same_faces(photos, detections, network, quarters):
+    """As a phone's photo whose note of how it was held is lost; the points come out where they are in that photo."""
+    for name in ("kofi", "video_call")[: 1 if quarters == 2 else 2]:
+        upright = photos[name]
+        height, width = upright.shape[:2]
+        faces = detect_faces(np.ascontiguousarray(np.rot90(upright, quarters)))
+        assert [face["turn"] for face in faces] == len(detections[name]) * [90 * quarters]
+        for face, expected in zip(faces, detections[name], strict=True):
+            x, y = points_of(expected).T
+            there = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[quarters]
+            np.testing.assert_allclose(points_of(face), np.stack(there, axis=1), atol=1)
+            left, top, w, h = face["box"]
+            assert all(left <= u <= left + w and top <= v <= top + h for u, v in points_of(face))
+    turned = np.ascontiguousarray(np.rot90(photos["kofi"], quarters))
+    assert np.linalg.norm(img_to_encoding(turned, network) - img_to_encoding(photos["kofi"], network)) < 0.1
+    (face,) = detect_faces(turned)
+    np.testing.assert_array_equal(upright_photo(turned, face), photos["kofi"])
+
+
+def test_face_that_fills_the_picture_is_found(photos, detections, network, database):
+    """Cut within the face's outline, MTCNN finds it only with a margin around; the points may lie outside."""
+    x, y, width, height = detections["kofi"][0]["box"]
+    cut = np.ascontiguousarray(
+        photos["kofi"][y + height // 8 : y + 7 * height // 8, x + width // 8 : x + 7 * width // 8]
+    )
+    assert detect_faces(cut, thorough=False) == []
+    (face,) = detect_faces(cut)
+    assert face["turn"] == 0
+    expected = points_of(detections["kofi"][0]) - (x + width // 8, y + height // 8)
+    np.testing.assert_allclose(points_of(face), expected, atol=0.04 * width)
+    assert np.linalg.norm(img_to_encoding(cut, network) - database["kofi"]) < 0.6
+
+
+@pytest.mark.parametrize("side", [24, 36])
+def test_small_face_is_found(photos, detections, side):
+    width = detections["kofi"][0]["box"][2]
+    small = resized(photos["kofi"], *(round(n * side / width) for n in photos["kofi"].shape[1::-1]))
+    assert [abs(face["box"][2] - side) <= 4 for face in detect_faces(small)] == [True]
+
+
+class ManyLooks(FakeDetector):
+    """Answers with a confidence for each look, in order."""
+
+    def __init__(self, monkeypatch, *confidences: float):
+        super().__init__(monkeypatch, box=(10, 20, 30, 30))
+        self.confidences = iter(confidences)
+
+    def search(self, photos):
+        self.confidence = next(self.confidences)
+        ((face,),) = super().search(photos)
+        face["keypoints"]["right_eye"] = (20, 20)  # level with the left one
+        return [[face]]
+
+
+@pytest.mark.parametrize(
+    ("confidences", "size", "turn", "found"),
+    [
+        ([0.99], (300, 400), 0, 0.99),  # sure: one look
+        ([0.5, 0.99, 0.5, 0.5], (300, 400), 270, 0.99),
+        ([0.5, 0.95, 0.5, 0.99], (300, 400), 90, 0.99),  # the surest
+        ([0.85, 0.5, 0.92, 0.5], (300, 400), 180, 0.92),
+        ([0.95, 0.5, 0.94, 0.5], (300, 400), 0, 0.95),  # others are less sure than the first look
+        ([0.82, 0.85, 0.88, 0.5], (300, 400), 0, 0.82),  # … or not clear
+        ([0.5, 0.5, 0.5, 0.5, 0.97], (1500, 2000), 0, 0.97),  # with a margin, if there is no face
+        ([0.5] * 5, (300, 400), None, None),
+    ],
+)
+def test_photo_is_searched_again_only_if_no_face_is_sure(monkeypatch, confidences, size, turn, found):
+    detector = ManyLooks(monkeypatch, *confidences)
+    faces = detect_faces(np.zeros((*size, 3), np.uint8))
+    assert len(detector.sizes) == len(confidences)
+    assert [(face["turn"], face["confidence"]) for face in faces] == ([] if found is None else [(turn, found)])
+
+
+def test_looks_show_the_photo_turned_and_small_with_a_margin(monkeypatch):
+    detector = ManyLooks(monkeypatch, *[0.5] * 5)
+    detect_faces(np.zeros((1000, 4000, 3), np.uint8))
+    assert detector.sizes == [(256, 1024), (1024, 256), (256, 1024), (1024, 256), (96, 384)]
+
+
+def test_frames_of_a_film_are_searched_once(monkeypatch):
+    detector = ManyLooks(monkeypatch, 0.5)
+    assert detect_faces(np.zeros((300, 400, 3), np.uint8), thorough=False) == [] and len(detector.sizes) == 1
+
+
 # ------------------------------------------------------------------------------------- photos without faces
 @pytest.mark.parametrize("size", [(300, 200), (1, 1), (3, 500), (500, 3), (2, 2), (1, 20_000), (4000, 6000)], ids=str)
 @pytest.mark.parametrize("value", [0, 255])
@@ -360,8 +453,9 @@ def test_noise_has_no_face():
 
 def test_no_face_found_names_the_photo_and_its_size():
     blank = np.zeros((480, 640, 3), np.uint8)
-    with pytest.raises(NoFaceFound, match=r"no face in images/door\.jpg \(640×480\)"):
+    with pytest.raises(NoFaceFound, match=r"no face in images/door\.jpg \(640×480\), .* whole .* at least 20 pixels"):
         extract_face(blank, name="images/door.jpg")
+    assert "at least 80 pixels wide" in str(no_face_in(np.zeros((3000, 4096, 3), np.uint8), "large.jpg"))
     faces, found = extract_faces(blank, side=96)
     assert faces.shape == (0, 96, 96, 3) and faces.dtype == np.uint8 and found == []
 
@@ -451,7 +545,7 @@ def test_aligned_picture_is_only_resized(photos, monkeypatch):
     def refuse(*_):
         raise AssertionError("the detector was asked about an aligned face")
 
-    monkeypatch.setattr(detection, "_search", refuse)
+    monkeypatch.setattr(detection, "search", refuse)
     face = extract_face(photos["lena"], side=100, aligned=True)
     np.testing.assert_array_equal(face, resize_face(photos["lena"], 100))
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from facerec.database import FaceDatabase, OtherNetwork
 from facerec.encoding import img_to_encoding
-from facerec.enrol import PoorPortrait, build_database, enrol_pictures, find_portraits, judge_portraits
+from facerec.enrol import PoorPortrait, about_names, build_database, enrol_pictures, find_portraits, judge_portraits
 from facerec.errors import BadArgument
 from facerec.networks import load_facenet
 from facerec.photos import load_image
@@ -210,7 +210,7 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
     Image.fromarray(both).save(tmp_path / "otto.jpg")
     with pytest.warns(PoorPortrait, match="otto.jpg is used, but .*it shows 2 faces: the largest was taken"):
         known, unusable = build_database(tmp_path, network, progress=False)
-    assert unusable.values.tolist() == [["lena/3.jpg", "it shows someone else than the other pictures of lena"]]
+    assert unusable.values.tolist() == [["lena/3.jpg", "it shows a different person from the other pictures of lena"]]
     assert set(known) == {"lena", "otto"}
 
 
@@ -229,6 +229,32 @@ def test_build_database_says_that_numbers_make_people_of_their_own(images, netwo
     assert "people of their own: lena (2); numbered=True adds" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, numbered=True)[0]) == {"lena"}
     assert "people of their own" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "is_left_out"),
+    [
+        ("IMG_1234.HEIC", True),
+        ("IMG-20240501-WA0003.jpg", True),
+        ("PXL_20230712_181203123.jpg", True),
+        ("20230712_181203(1).jpg", True),
+        ("WhatsApp Image 2024-05-01 at 10.11.12.jpeg", True),
+        ("P1010234.JPG", True),
+        ("lena.jpg", False),
+        ("lena_2.jpg", False),
+        ("agent 7.jpg", False),
+        ("Oma/IMG_1234.HEIC", False),
+        ("Imgard.jpg", False),
+    ],
+)
+def test_pictures_that_a_camera_named_are_left_out_and_that_is_said(tmp_path, file, is_left_out):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    found = find_portraits(tmp_path)
+    assert found.skipped == [file] * is_left_out and len(found.portraits) == 1 - is_left_out
+    notes = about_names(found)
+    assert [note.startswith(f"left out because a camera named them: {file};") for note in notes] == [True] * is_left_out
+    assert len(find_portraits(tmp_path, skip=()).portraits) == 1
 
 
 def test_build_database_into_a_lasting_one_keeps_photos_and_resumes(images, network, database, tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -15,10 +18,12 @@ import pytest
 
 from facerec import networks
 from facerec._files import ROOT
+from facerec.database import FaceDatabase, fingerprint_of
 from facerec.detection import TEMPLATE, extract_face
 from facerec.encoding import faces_to_encodings, img_to_encoding
 from facerec.errors import BadArgument, BadNetwork
 from facerec.evaluation import FalseAccepts, Probability
+from facerec.gallery import open_gallery
 from facerec.networks import FaceNetInfo, info_of, load_facenet, save_network, threshold_for
 from fr_utils import identify
 from inception_blocks_v2 import InceptionResNetV1
@@ -68,6 +73,66 @@ def test_save_network_and_load_facenet_round_trip(small_network, tmp_path):
     faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(faces), small_network(faces))
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILE_NAMES)
+
+
+@pytest.fixture
+def carded(small_folder) -> keras.Model:
+    """A small network with a card unlike the default one."""
+    probability = Probability("isotonic", 0.25, (0.3, 0.5, 0.9), (4.0, 1.5, -3.0))
+    curve = FalseAccepts((0.4, 0.5), (1e-4, 1e-2))
+    template = {"left_eye": (0.25, 1 / 3), "right_eye": (0.75, 1 / 3)}
+    info = {"template": template, "threshold": 0.9, "calibration": {"fitted_on": [1, 2]}, "probability": probability}
+    save_network(load_facenet(small_folder), small_folder, name="klein", false_accepts=curve, **info)
+    return load_facenet(small_folder)
+
+
+def through_file(ending: str) -> Callable[[keras.Model, Path], keras.Model]:
+    def save_and_load(model, folder):
+        model.save(folder / f"copy{ending}")
+        return load_facenet(folder / f"copy{ending}")
+
+    return save_and_load
+
+
+COPIES = {
+    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)),
+    "deepcopy": lambda model, folder: copy.deepcopy(model),
+    ".keras": through_file(".keras"),
+    ".h5": through_file(".h5"),
+}
+
+
+@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
+def test_copy_of_a_network_is_the_same_network(carded, tmp_path, make):
+    """Its card travels with it: a lasting database takes the copy, and the confidence stays what it was."""
+    twin = make(carded, tmp_path)
+    assert twin is not carded and info_of(twin) == info_of(carded) and fingerprint_of(twin) == fingerprint_of(carded)
+    with FaceDatabase(":memory:", network=carded) as database:
+        database["eve"] = np.eye(128, dtype=np.float32)[0]
+        assert open_gallery(database, twin).nearest(np.eye(128, dtype=np.float32)[:1])[0] == "eve"
+    np.testing.assert_array_equal(networks.confidence([0.4, 0.8], twin), networks.confidence([0.4, 0.8], carded))
+    faces = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(faces_to_encodings(faces, twin), faces_to_encodings(faces, carded))
+
+
+def test_clone_has_new_weights_and_no_card(carded):
+    """What was measured on the network does not hold for the clone, whose weights are random."""
+    clone = keras.models.clone_model(carded)
+    assert info_of(clone) == FaceNetInfo("small", 8) and fingerprint_of(clone) != fingerprint_of(carded)
+
+
+def test_saved_network_needs_no_class_of_this_project(carded, tmp_path):
+    save_network(carded, tmp_path / "again", name="again")
+    text = (tmp_path / "again" / "model.json").read_text()
+    assert "facerec" not in text and json.loads(text)["class_name"] == "Functional"
+    with h5py.File(tmp_path / "again" / "model.h5") as file:
+        assert "facerec" not in file.attrs["model_config"]
+
+
+def test_network_saved_as_one_file_carries_its_own_scaling(carded, tmp_path):
+    carded.save(tmp_path / "copy.keras")
+    with pytest.raises(BadArgument, match=r"copy\.keras carries its own scaling and side"):
+        load_facenet(tmp_path / "copy.keras", scaling="0..1")
 
 
 def test_load_facenet_finds_the_project_from_any_folder(tmp_path, monkeypatch, small_folder):

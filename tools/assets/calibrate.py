@@ -27,7 +27,7 @@ from facerec.encoding import unit_length
 from facerec.errors import BadArgument, run
 from facerec.evaluation import Probability, equal_error, fit_false_accepts, fit_probability
 from facerec.evaluation.lfw import Pairs, find_pictures, person_of, read_pairs
-from facerec.networks import THRESHOLD, load_facenet, save_network
+from facerec.networks import THRESHOLD, load_facenet, save_network, with_info
 from tools.measure.lfw import encode, find_faces
 
 with quietly():
@@ -48,9 +48,7 @@ def raw_model(model: keras.Model) -> keras.Model:
     raw = keras.layers.Dense(dense.units, use_bias=False, name="raw")
     outputs = raw(dense.input)
     raw.set_weights([dense.kernel])
-    copy = keras.Model(model.input, outputs, name=f"{model.name}_raw")
-    copy.facenet = model.facenet
-    return copy
+    return with_info(keras.Model(model.input, outputs, name=f"{model.name}_raw"), model.facenet)
 
 
 def centre(raw: np.ndarray, mean: np.ndarray, factor: float) -> np.ndarray:

@@ -144,7 +144,9 @@ def accuracies(model: keras.Model, paths: dict[str, Path], pairs: Pairs, folder:
     for name, form in encode.items():
         encodings = dict(zip(usable, form(faces), strict=True))
         encodings |= {picture: np.full(model.output_shape[-1], np.nan) for picture in set(pictures) - set(usable)}
-        scored = bootstrap_accuracy(distances_of(pairs, encodings), pairs.same, pairs.people, info.threshold)
+        scored = bootstrap_accuracy(
+            distances_of(pairs, encodings), pairs.same, pairs.people, info.threshold, missing="mistakes"
+        )
         result[name] = {"value": scored.value, "low": scored.low, "high": scored.high}
     return result
 

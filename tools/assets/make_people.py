@@ -185,7 +185,7 @@ def load_recogniser(network: str = "weights/resnet") -> Recogniser:
     info, model = info_of(resnet), resnet.get_layer("trunk")
 
     def recognise(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = detect_faces_batch(list(pictures))
+        found = detect_faces_batch(list(pictures), thorough=False)
         single = [i for i, faces in enumerate(found) if len(faces) == 1]
         points = {i: found[i][0]["keypoints"] for i in single}
         encodings = np.full((len(pictures), model.output_shape[-1]), np.nan, np.float32)

@@ -158,7 +158,11 @@ def score() -> dict:
     siamese, _ = load_siamese(SHIPPED)
     both = [FACENETS[siamese.stands_on.network], TRANSFER]
     gain = bootstrap_gain(
-        *(apart[name] for name in both), same, people, tuple(rows[name]["threshold"] for name in both)
+        *(apart[name] for name in both),
+        same,
+        people,
+        tuple(rows[name]["threshold"] for name in both),
+        missing="mistakes",
     )
     card = json.loads((ROOT / SHIPPED / "siamese.json").read_text(encoding="utf-8"))
     result = {
@@ -191,17 +195,18 @@ def score_one(method: Method, photos: PhotoSet) -> tuple[dict, np.ndarray]:
     found = method.encode(open_faces(photos.files, method.side))
     codes = np.full((len(photos.photos), found.shape[1]), np.nan, np.float32)
     codes[photos.found] = found
-    row, who = {"threshold": threshold}, photos.photos.identity.to_numpy()
+    row, who, count = {"threshold": threshold}, photos.photos.identity.to_numpy(), {"missing": "mistakes"}
     for key, label in (("accuracy", "pairs"), ("protocol", "protocol")):
         rows, same = photos.pairs(label)
-        row[key] = asdict(bootstrap_accuracy(apart_in_rows(method, codes, rows), same, who[rows], threshold))
+        apart = apart_in_rows(method, codes, rows)
+        row[key] = asdict(bootstrap_accuracy(apart, same, who[rows], threshold, **count))
     faces, people = encode_list(method, lists["test"]), lists["test"][["identity_1", "identity_2"]].to_numpy()
     row["of_faces"] = asdict(bootstrap_accuracy(faces, lists["test"].same, people, threshold))
     row["auc_of_faces"] = area_under_roc(faces, lists["test"].same)
     rows, same = photos.all_pairs()
     every = apart_in_rows(method, codes, rows)
-    row["auc"] = area_under_roc(every, same)
-    row["true_accepts"] = {str(far): true_accepts_at(every, same, far) for far in (0.1, 0.01, 0.001)}
+    row["auc"] = area_under_roc(every, same, **count)
+    row["true_accepts"] = {str(far): true_accepts_at(every, same, far, **count) for far in (0.1, 0.01, 0.001)}
     return row, apart_in_rows(method, codes, photos.pairs("pairs")[0])
 
 

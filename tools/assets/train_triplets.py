@@ -286,7 +286,7 @@ def score() -> pd.DataFrame:
     for before, after in GAINS:
         if {before, after} <= set(rows):
             thresholds = rows[before]["threshold"], rows[after]["threshold"]
-            gain = bootstrap_gain(apart[before], apart[after], same, people, thresholds)
+            gain = bootstrap_gain(apart[before], apart[after], same, people, thresholds, missing="mistakes")
             gains[f"{before} → {after}"] = asdict(gain)
     result = {
         "people": int(photos.photos.identity.nunique()),
@@ -303,19 +303,19 @@ def score() -> pd.DataFrame:
 
 
 def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict:
-    """The scores of one network on the test photos."""
-    result = {"threshold": threshold}
+    """The scores of one network on the test photos; one without a face makes each of its pairs a mistake."""
+    result, count = {"threshold": threshold}, {"missing": "mistakes"}
     for label, key in (("pairs", "accuracy"), ("protocol", "protocol")):
         rows, same = photos.pairs(label)
         people = photos.photos.identity.to_numpy()[rows]
         distances = between(encodings, rows)
-        result[key] = asdict(bootstrap_accuracy(distances, same, people, threshold))
+        result[key] = asdict(bootstrap_accuracy(distances, same, people, threshold, **count))
         if label == "pairs":
-            result["confusion"] = confusion(distances, same, threshold).to_dict()
+            result["confusion"] = confusion(distances, same, threshold, **count).to_dict()
     rows, same = photos.all_pairs()
     distances = between(encodings, rows)
-    result["auc"] = area_under_roc(distances, same)
-    result["true_accepts"] = {str(far): true_accepts_at(distances, same, far) for far in (0.1, 0.01, 0.001)}
+    result["auc"] = area_under_roc(distances, same, **count)
+    result["true_accepts"] = {str(far): true_accepts_at(distances, same, far, **count) for far in (0.1, 0.01, 0.001)}
     return result
 
 

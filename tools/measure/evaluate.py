@@ -98,8 +98,11 @@ def all_pairs(encodings: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarr
 
 
 def protocol(ways: Mapping[str, dict], pairs: Pairs, folds: np.ndarray) -> dict[str, dict]:
-    """The ten-fold protocol, with one look and with the mirror image."""
-    found = {way: lfw_protocol(distances_of(pairs, encodings), pairs.same, folds) for way, encodings in ways.items()}
+    """The ten-fold protocol, with one look and with the mirror image; pairs without a face are mistakes."""
+    found = {
+        way: lfw_protocol(distances_of(pairs, encodings), pairs.same, folds, missing="mistakes")
+        for way, encodings in ways.items()
+    }
     return {
         way: {"accuracy": one.accuracy, "standard_error": one.standard_error, "pairs": int((folds >= 0).sum())}
         for way, one in found.items()
@@ -239,16 +242,19 @@ def galleries(encodings: Mapping[str, np.ndarray], size: int, seed: int = 0) -> 
         yield gallery, [name for p in known for name in by_person[p][1:]], strangers
 
 
+def look_up(gallery: np.ndarray, probes: np.ndarray, known: np.ndarray, shown: np.ndarray) -> pd.DataFrame:
+    """The ``identification`` of probes (p, D), which show people (p,), in a gallery (g, D) of people (g,)."""
+    return identification(np.sqrt(np.maximum(2 - 2 * probes @ gallery.T, 0)), known, shown)
+
+
 def search(encodings: Mapping[str, np.ndarray], size: int) -> pd.DataFrame:
     """The ``identification`` of every known person and every stranger in galleries of one size."""
     tables = []
     for gallery, known, strangers in galleries(encodings, size):
-        probes = [*known, *strangers]
-        similar = np.stack([encodings[n] for n in probes]) @ np.stack([encodings[n] for n in gallery]).T
-        distances = np.sqrt(np.maximum(2 - 2 * similar, 0))
-        tables.append(
-            identification(distances, np.array([*map(person_of, gallery)]), np.array([*map(person_of, probes)]))
-        )
+        both = (gallery, [*known, *strangers])
+        encoded = (np.stack([encodings[name] for name in names]) for names in both)
+        people = (np.array([*map(person_of, names)]) for names in both)
+        tables.append(look_up(*encoded, *people))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -315,7 +321,7 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
     encodings, tested = ways[shipped], {str(file) for file in test.files.flat}
     raw = raw_encodings(pictures, model) if trunk else None
     off, bins = confidences(test, train, encodings, model, raw)
-    distances = distances_of(test, encodings)
+    listed, count = (distances_of(test, encodings), test.same, test.people), {"missing": "mistakes"}
     every = all_pairs({name: encodings[name] for name in tested})
     sizes, curve = strangers_at_the_door(encodings, info_of(model))
     name = Path(network).name
@@ -323,11 +329,13 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
         "command": f"make evaluate DIR=…{'' if network == DEFAULT_NETWORK else f' NETWORK={network}'}",
         "network": network,
         "people": len(np.unique(test.people)),
-        "accuracy_at_0.7": asdict(bootstrap_accuracy(distances, test.same, test.people, info_of(model).threshold)),
-        "auc": asdict(bootstrap_auc(distances, test.same, test.people)),
+        "accuracy_at_0.7": asdict(bootstrap_accuracy(*listed, info_of(model).threshold, **count)),
+        "auc": asdict(bootstrap_auc(*listed, **count)),
         "protocol": protocol(ways, *ten_sets(test)),
-        "true_accepts_of_the_list": _withheld(verification_table(distances, test.same, test.people)),
-        "true_accepts_of_all_pairs": _withheld(verification_table(*every, (1e-2, 1e-3, 1e-4, 1e-6), samples=200)),
+        "true_accepts_of_the_list": _withheld(verification_table(*listed, **count)),
+        "true_accepts_of_all_pairs": _withheld(
+            verification_table(*every, (1e-2, 1e-3, 1e-4, 1e-6), samples=200, **count)
+        ),
         "different_pairs": int((~every[1]).sum()),
         "confidence": off,
         "open_set": sizes.to_dict("records"),
@@ -372,8 +380,8 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
         ]
         second, _ = photos_to_encodings(worse, model, which="central")
         distances = np.linalg.norm(first - second, axis=1)
-        right = bootstrap_accuracy(distances, test.same, test.people, info.threshold)
-        at = error_rates(distances, test.same, [info.threshold]).iloc[0]
+        right = bootstrap_accuracy(distances, test.same, test.people, info.threshold, missing="mistakes")
+        at = error_rates(distances, test.same, [info.threshold], missing="mistakes").iloc[0]
         rows.append(
             {
                 "damage": kind,

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facerec import detection, encoding
+from facerec import _mtcnn, detection, encoding
 from facerec._files import ROOT, whole, write_json, write_table
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
@@ -57,7 +57,7 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
     """
     cache = cache or CACHE
     versions = [importlib.metadata.version(package) for package in ("mtcnn", "tensorflow", "opencv-python-headless")]
-    detector = hashlib.sha256(Path(detection.__file__).read_bytes() + str(versions).encode()).hexdigest()
+    detector = detector_digest(str(versions).encode())
     found = read_cache(cache, detector)
     key = {name: f"{name} ({path.stat().st_size} bytes)" for name, path in pictures.items()}
     missing = [name for name in pictures if key[name] not in found]
@@ -71,6 +71,12 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
             with whole(cache) as unfinished:
                 unfinished.write_text(json.dumps({"detector": detector, "faces": found}), encoding="utf-8")
     return {name: found[key[name]] for name in pictures}
+
+
+def detector_digest(more: bytes) -> str:
+    """The SHA-256 of the code that finds faces, and of what else a cache depends on."""
+    code = b"".join(Path(part.__file__).read_bytes() for part in (_mtcnn, detection))
+    return hashlib.sha256(code + more).hexdigest()
 
 
 def read_cache(cache: Path, detector: str) -> dict[str, Keypoints]:
@@ -114,31 +120,35 @@ def rates_of(pairs: Pairs, encodings: dict[str, np.ndarray]) -> pd.DataFrame:
     same = distances_of(pairs, encodings)[pairs.same]
     distances = np.concatenate([same, np.sqrt(squared)])
     is_same = np.arange(len(distances)) < len(same)
-    rates = error_rates(distances, is_same, np.arange(0.2, 1.405, 0.01).round(2))
+    rates = error_rates(distances, is_same, np.arange(0.2, 1.405, 0.01).round(2), missing="mistakes")
     rates["different_pairs"] = int(others.sum())
     return rates.drop(columns="accuracy").round({"false_accepts": 7, "false_rejects": 4})
 
 
 def score(test: np.ndarray, pairs: Pairs, train: np.ndarray, train_pairs: Pairs) -> dict:
-    """The numbers of the result: the threshold is trained on ``train``; ``test`` is only scored."""
-    trained = best_threshold(train, train_pairs.same)
+    """The numbers of the result: the threshold is trained on ``train``; ``test`` is only scored.
+
+    As in the protocol, pairs without a face are mistakes.
+    """
+    count = {"missing": "mistakes"}
+    trained = best_threshold(train, train_pairs.same, **count)
     at = {
-        name: asdict(bootstrap_accuracy(test, pairs.same, pairs.people, threshold))
+        name: asdict(bootstrap_accuracy(test, pairs.same, pairs.people, threshold, **count))
         for name, threshold in (("accuracy_at_0.7", THRESHOLD), ("accuracy_at_trained", trained))
     }
-    at_shipped = error_rates(test, pairs.same, [THRESHOLD]).iloc[0]
+    at_shipped = error_rates(test, pairs.same, [THRESHOLD], **count).iloc[0]
     return {
         "pairs": len(pairs.same),
         "people": len(np.unique(pairs.people)),
         "pairs_without_a_face": int(np.isnan(test).sum()),
         **at,
         "trained_threshold": trained,
-        "auc": area_under_roc(test, pairs.same),
-        "equal_error_rate": equal_error(test, pairs.same)[1],
+        "auc": area_under_roc(test, pairs.same, **count),
+        "equal_error_rate": equal_error(test, pairs.same, **count)[1],
         "false_accepts_at_0.7": at_shipped.false_accepts,
         "false_rejects_at_0.7": at_shipped.false_rejects,
-        "train_accuracy_at_0.7": accuracy(train, train_pairs.same, THRESHOLD),
-        "train_equal_error_threshold": equal_error(train, train_pairs.same)[0],
+        "train_accuracy_at_0.7": accuracy(train, train_pairs.same, THRESHOLD, **count),
+        "train_equal_error_threshold": equal_error(train, train_pairs.same, **count)[0],
     }
 
 

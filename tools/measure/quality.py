@@ -32,8 +32,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from facerec import detection
-from facerec._files import whole, write_json, write_table
+from facerec._files import ROOT, whole, write_json, write_table
 from facerec._quiet import quietly
 from facerec.damage import DAMAGE_LEVELS, damaged
 from facerec.detection import TEMPLATE, Detection, align_face, detect_faces_batch
@@ -45,12 +44,11 @@ from facerec.live.collect import crop_around
 from facerec.networks import DEFAULT_NETWORK, info_of, load_facenet
 from facerec.photos import load_image
 from facerec.quality import TERMS, FaceQuality, face_quality
+from tools.measure.lfw import detector_digest
 
 with quietly():
     import keras
 
-
-from facerec._files import ROOT
 
 #: The cache of the faces found.
 CACHE = ROOT / "build" / "quality"
@@ -91,7 +89,7 @@ class Cache:
 
     def __init__(self, path: Path):
         self.path = path
-        self.detector = hashlib.sha256(Path(detection.__file__).read_bytes() + _damage_digest()).hexdigest()
+        self.detector = detector_digest(_damage_digest())
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             self.found = kept["found"] if kept["detector"] == self.detector else {}

@@ -22,6 +22,7 @@ from facerec.errors import run
 from facerec.evaluation import fit_false_accepts
 from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
 from facerec.networks import info_of, load_facenet
+from tools.measure.evaluate import look_up
 from tools.measure.lfw import encode, find_faces
 
 #: The sizes of the galleries, and of the part of the people whose false accepts give the threshold (None: a half).
@@ -60,13 +61,10 @@ def draw(people: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.nd
 
 def named(encodings: np.ndarray, people: np.ndarray, threshold: float, drawn: tuple) -> tuple[float, float]:
     """The share of strangers who get a name, and of known people's other pictures that get the right one."""
-    gallery, others, strangers = drawn
-    nearest, distances = {}, {}
-    for who, rows in {"known": others, "strangers": strangers}.items():
-        apart = np.sqrt(np.maximum(0, 2 - 2 * encodings[rows] @ encodings[gallery].T))
-        nearest[who], distances[who] = people[gallery][apart.argmin(axis=1)], apart.min(axis=1)
-    right = (distances["known"] < threshold) & (nearest["known"] == people[others])
-    return float((distances["strangers"] < threshold).mean()), float(right.mean())
+    gallery, *probes = drawn
+    others, strangers = (look_up(encodings[gallery], encodings[rows], people[gallery], people[rows]) for rows in probes)
+    right = (others.distance < threshold) & (others.nearest == others.identity)
+    return float((strangers.distance < threshold).mean()), float(right.mean())
 
 
 def check(encodings: np.ndarray, people: np.ndarray, own: float, size: int, fitted: int | None) -> dict:

@@ -127,7 +127,7 @@ def tell(each: Named) -> None:
                 show.figures(show.figure(drawn(each), each.name, f"{each.name}, with boxes and names"))
         with right:
             if each.picture is not None and each.problem:
-                show.notice("No face found. Is it upright, well lit and large enough?", "warn")
+                show.notice("No face found. Is a whole face in the picture, well lit and large enough?", "warn")
             st.html("".join(line(ranks) for _, ranks in each.faces.groupby("face")) if len(each.faces) else "<p></p>")
 
 

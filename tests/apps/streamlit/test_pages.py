@@ -459,6 +459,18 @@ def test_searches_use_the_threshold_for_so_many_people_until_the_slider_is_moved
     assert "up to 12 times as often" in text_of(app) and f"{strict:.2f}" not in text_of(app)
 
 
+def test_pages_that_search_take_the_threshold_among_everyone(home, monkeypatch):
+    from apps.streamlit import shared
+
+    monkeypatch.setattr(shared, "threshold_among", lambda: 0.01)
+    app = start("recognise")
+    app.file_uploader(key="recognise_files").set_value([file("camera_0.jpg")]).run()
+    assert app.dataframe[0].value.who.tolist() == ["unknown"]
+    live = functions_of("live", home)
+    assert live["recogniser"]().threshold == 0.01
+    live["shared"].end_live()
+
+
 @pytest.mark.parametrize(
     "message", [None, 7, {}, {"number": 1}, {"number": 1, "jpeg": "!"}, {"number": 1, "jpeg": "AA=="}]
 )

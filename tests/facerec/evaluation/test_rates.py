@@ -20,6 +20,10 @@ from facerec.evaluation import (
     accuracy,
     area_under_roc,
     best_threshold,
+    bootstrap,
+    bootstrap_accuracy,
+    bootstrap_auc,
+    bootstrap_gain,
     choose_threshold,
     confusion,
     equal_error,
@@ -29,11 +33,16 @@ from facerec.evaluation import (
     precision_recall,
     threshold_at,
     true_accepts_at,
+    verification_table,
 )
+from facerec.evaluation.intervals import bootstrap_true_accepts
 from facerec.evaluation.rates import check_pairs
 from tests.facerec.evaluation.invented import pairs, slow_rates
 
 SEEDS = range(6)
+
+#: Count a pair without a distance as a mistake.
+COUNT = {"missing": "mistakes"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -51,7 +60,7 @@ def test_error_rates_equal_scikit_learns_roc_curve(seed):
 def test_error_rates_equal_a_loop_over_pairs(seed, missing):
     distances, same = pairs(seed, missing=missing)
     thresholds = [-1, 0, 0.4, 0.7, float(np.nanmax(distances)), 3]
-    rates = error_rates(distances, same, thresholds)
+    rates = error_rates(distances, same, thresholds, **COUNT)
     for row, threshold in zip(rates.itertuples(index=False), thresholds, strict=True):
         assert tuple(row) == pytest.approx((threshold, *slow_rates(distances, same, threshold)))
 
@@ -61,7 +70,7 @@ def test_error_rates_equal_a_loop_over_pairs(seed, missing):
 def test_default_thresholds_include_every_change_of_the_rates(seed, missing):
     """From accepting nobody to accepting everybody; a fine grid finds no accuracy that is not in the table."""
     distances, same = pairs(seed, missing=missing)
-    rates = error_rates(distances, same)
+    rates = error_rates(distances, same, **COUNT)
     assert rates.threshold.is_monotonic_increasing and rates.threshold.is_unique
     assert rates.false_accepts.iloc[0] == 0 and rates.false_rejects.iloc[0] == 1
     assert rates.false_accepts.iloc[-1] == pytest.approx(np.mean(~np.isnan(distances[~same])))
@@ -84,9 +93,9 @@ def test_missing_distance_is_a_mistake_at_every_threshold():
     """With half of the pairs missing no threshold is right in more than half."""
     distances = np.array([0.1, np.nan, 1.9, np.nan])
     same = np.array([True, True, False, False])
-    assert error_rates(distances, same, [0, 1, 3]).accuracy.tolist() == [0.25, 0.5, 0.25]
-    assert accuracy(distances, same, 1.0) == 0.5
-    assert accuracy([np.nan] * 4, same, 1.0) == 0
+    assert error_rates(distances, same, [0, 1, 3], **COUNT).accuracy.tolist() == [0.25, 0.5, 0.25]
+    assert accuracy(distances, same, 1.0, **COUNT) == 0.5
+    assert accuracy([np.nan] * 4, same, 1.0, **COUNT) == 0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -102,7 +111,7 @@ def test_best_threshold_has_the_highest_accuracy(seed, missing, decimals):
     distances, same = pairs(seed, decimals=decimals, missing=missing)
     candidates = np.concatenate([[0], distances[~np.isnan(distances)] + 1e-9])
     best = max(slow_rates(distances, same, t)[2] for t in candidates)
-    assert accuracy(distances, same, best_threshold(distances, same)) == pytest.approx(best)
+    assert accuracy(distances, same, best_threshold(distances, same, **COUNT), **COUNT) == pytest.approx(best)
 
 
 def test_best_threshold_is_the_middle_of_the_gap():
@@ -131,7 +140,7 @@ def test_best_threshold_separates_distances_that_are_very_close(distances, same)
 def test_equal_error_is_where_the_rates_cross(seed, missing):
     """The loop looks for the threshold at which the larger of the two rates is smallest."""
     distances, same = pairs(seed, decimals=12, missing=missing)
-    threshold, rate = equal_error(distances, same)
+    threshold, rate = equal_error(distances, same, **COUNT)
     false_accepts, false_rejects, _ = slow_rates(distances, same, threshold)
     assert rate == pytest.approx((false_accepts + false_rejects) / 2)
     assert abs(false_accepts - false_rejects) <= 1 / min(sum(same), sum(~same)) + 1e-12
@@ -156,9 +165,9 @@ def test_equal_error_with_mostly_missing_distances():
     """Most pairs have no distance: the rates never meet, so it is where they are nearest."""
     distances = np.array([0.1, 0.3, np.nan, np.nan, np.nan, np.nan])
     same = np.array([True, True, True, False, False, False])
-    threshold, rate = equal_error(distances, same)
+    threshold, rate = equal_error(distances, same, **COUNT)
     assert threshold > 0.3 - 1e-9 and rate == pytest.approx((0 + 1 / 3) / 2)
-    assert equal_error([np.nan, np.nan], [True, False])[1] == 0.5
+    assert equal_error([np.nan, np.nan], [True, False], **COUNT)[1] == 0.5
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -174,7 +183,7 @@ def test_area_under_roc_with_missing_distances_equals_a_loop(seed):
     near = [np.inf if np.isnan(d) else d for d in distances[same]]
     far = [-np.inf if np.isnan(d) else d for d in distances[~same]]
     wins = [1.0 if a < b else 0.5 if a == b else 0.0 for a in near for b in far]
-    assert area_under_roc(distances, same) == pytest.approx(np.mean(wins))
+    assert area_under_roc(distances, same, **COUNT) == pytest.approx(np.mean(wins))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +206,46 @@ def test_unusable_pairs_are_rejected(measure, distances, same, reason):
         measure(distances, same)
 
 
+#: Everything that takes distances and labels, with what else it needs.
+MEASURES = {
+    "error_rates": error_rates,
+    "precision_recall": precision_recall,
+    "accuracy": lambda d, s, **k: accuracy(d, s, 0.7, **k),
+    "confusion": lambda d, s, **k: confusion(d, s, 0.7, **k),
+    "area_under_roc": area_under_roc,
+    "best_threshold": best_threshold,
+    "equal_error": equal_error,
+    "threshold_at": lambda d, s, **k: threshold_at(d, 0.4, **k),
+    "choose_threshold": choose_threshold,
+    "true_accepts_at": lambda d, s, **k: true_accepts_at(d, s, 0.1, **k),
+    "lfw_protocol": lambda d, s, **k: lfw_protocol(d, s, np.arange(len(s)) % 3, **k),
+    "bootstrap": lambda d, s, **k: bootstrap(lambda *_: 0.5, d, s, people_of(s), 5, **k),
+    "bootstrap_accuracy": lambda d, s, **k: bootstrap_accuracy(d, s, people_of(s), 0.7, 5, **k),
+    "bootstrap_auc": lambda d, s, **k: bootstrap_auc(d, s, people_of(s), 5, **k),
+    "bootstrap_gain": lambda d, s, **k: bootstrap_gain(np.ones(len(s)), d, s, people_of(s), (0.7, 0.7), 5, **k),
+    "bootstrap_true_accepts": lambda d, s, **k: bootstrap_true_accepts(d, s, people_of(s), 0.1, 5, **k),
+    "verification_table": lambda d, s, **k: verification_table(d, s, people_of(s), (0.1,), 5, **k),
+}
+
+
+def people_of(same: np.ndarray) -> np.ndarray:
+    """Two people for each pair, one person for each same pair, of ten in all."""
+    first = np.arange(len(same)) % 10
+    return np.stack([first, np.where(same, first, (first + 1) % 10)], axis=1)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_pair_without_a_distance_is_refused_unless_the_caller_says_how_it_counts(measure):
+    distances, same = np.r_[np.linspace(0.1, 0.6, 20), np.linspace(0.5, 1.2, 200)], np.arange(220) < 20
+    measure(distances, same)
+    distances[[3, 30, 40]] = np.nan
+    with pytest.raises(BadArgument, match=r"distances: 3 of 220 pairs have none .*missing='mistakes'"):
+        measure(distances, same)
+    with pytest.raises(BadArgument, match="missing='zero': one of 'refuse', 'mistakes'"):
+        measure(distances, same, missing="zero")
+    measure(distances, same, **COUNT)
+
+
 def test_precision_recall_and_f1_equal_scikit_learns():
     """At every threshold, pairs without a distance counted as not accepted."""
     rng = np.random.default_rng(0)
@@ -204,7 +253,7 @@ def test_precision_recall_and_f1_equal_scikit_learns():
     distances = np.where(same, rng.normal(0.6, 0.2, 300), rng.normal(0.9, 0.2, 300))
     distances[::17] = np.nan
     thresholds = [-1, 0.3, 0.6, 0.75, 1.0, 3.0]
-    table = precision_recall(distances, same, thresholds).set_index("threshold")
+    table = precision_recall(distances, same, thresholds, **COUNT).set_index("threshold")
     for threshold in thresholds:
         accepted = distances < threshold  # NaN is not
         precision, recall, f1, _ = precision_recall_fscore_support(same, accepted, average="binary", zero_division=1)
@@ -231,7 +280,7 @@ def test_confusion_equals_scikit_learns_and_missing_distances_are_mistakes():
     distances, same = rng.uniform(0, 2, 60), rng.random(60) < 0.5
     expected = confusion_matrix(same, distances < 0.7, labels=[True, False])
     np.testing.assert_array_equal(confusion(distances, same, 0.7), expected)
-    table = confusion([np.nan, np.nan, 0.1, 1.9], [True, False, True, False], 0.7)
+    table = confusion([np.nan, np.nan, 0.1, 1.9], [True, False, True, False], 0.7, **COUNT)
     assert table.loc["one person"].tolist() == [1, 1] and table.loc["two people"].tolist() == [1, 1]
 
 
@@ -243,7 +292,7 @@ def test_true_accepts_equal_the_roc_curve_and_are_none_below_ten_false_accepts()
     for far in (0.1, 0.01):
         assert true_accepts_at(distances, same, far) == pytest.approx(true[false <= far].max())
     assert true_accepts_at(distances, same, 0.001) is None  # two of 2,000 would decide it
-    assert true_accepts_at(np.where(same, np.nan, distances), same, 0.1) == 0
+    assert true_accepts_at(np.where(same, np.nan, distances), same, 0.1, **COUNT) == 0
     with pytest.raises(BadArgument, match="far=1.5"):
         true_accepts_at(distances, same, 1.5)
 
@@ -273,7 +322,7 @@ def test_lfw_protocol_equals_an_independent_computation(seed, missing):
     rng = np.random.default_rng(seed)
     distances, same = pairs(seed, n=900, decimals=9, missing=missing)
     folds = rng.choice(np.arange(-1, 10), size=900, p=[0.05, *[0.05] * 5, *[0.14] * 5])
-    found = lfw_protocol(distances, same, folds)
+    found = lfw_protocol(distances, same, folds, **COUNT)
     expected = scikit_learns_protocol(distances, same, folds)
     assert (found.accuracy, found.standard_error) == pytest.approx(expected, abs=5e-5)
     assert found.folds.pairs.tolist() == np.bincount(folds[folds >= 0]).tolist()
@@ -284,7 +333,8 @@ def test_lfw_protocol_is_independent_of_order_and_fold_numbers():
     distances, same = pairs(0, n=300, missing=0.1)
     folds = np.arange(300) % 5
     order = np.random.default_rng(0).permutation(300)
-    one, other = lfw_protocol(distances, same, folds), lfw_protocol(distances[order], same[order], 3 * folds[order] + 2)
+    one = lfw_protocol(distances, same, folds, **COUNT)
+    other = lfw_protocol(distances[order], same[order], 3 * folds[order] + 2, **COUNT)
     assert one.accuracy == pytest.approx(other.accuracy) and one.standard_error == pytest.approx(other.standard_error)
 
 
@@ -314,11 +364,11 @@ def test_lfw_protocol_rejects_unusable_folds():
 @pytest.mark.parametrize("far", [0.03, 0.1, 0.5])
 def test_choose_threshold_is_the_largest_that_keeps_the_share(seed, decimals, far):
     distances, same = pairs(seed, n=2000, decimals=decimals, missing=0.1)
-    threshold = choose_threshold(distances, same, far)
+    threshold = choose_threshold(distances, same, far, **COUNT)
     assert slow_rates(distances, same, threshold)[0] <= far
     next_one = distances[~same & (distances >= threshold)].min() + 1e-9
     assert slow_rates(distances, same, next_one)[0] > far
-    assert choose_threshold(distances, same) == best_threshold(distances, same)
+    assert choose_threshold(distances, same, **COUNT) == best_threshold(distances, same, **COUNT)
 
 
 def test_choose_threshold_rejects_too_few_pairs_and_names_the_number_needed():
@@ -333,8 +383,8 @@ def test_choose_threshold_rejects_too_few_pairs_and_names_the_number_needed():
 def test_threshold_at_may_accept_every_pair_with_a_distance():
     """Half of the different pairs have none: at a share of 0.8 the other half may all pass."""
     distances, same = np.concatenate([np.linspace(0, 1, 20), np.full(20, np.nan)]), np.arange(40) < 1
-    assert (distances < threshold_at(distances[~same], 0.8)).sum() == 20
-    assert threshold_at(np.full(50, np.nan), 0.5) == 0
+    assert (distances < threshold_at(distances[~same], 0.8, **COUNT)).sum() == 20
+    assert threshold_at(np.full(50, np.nan), 0.5, **COUNT) == 0
 
 
 def test_choose_threshold_rejects_similarities():
@@ -342,7 +392,7 @@ def test_choose_threshold_rejects_similarities():
     with pytest.raises(BadArgument, match="not nearer than the different ones: are they distances"):
         choose_threshold(2 - distances, same)
     with pytest.raises(BadArgument, match="not nearer"):
-        choose_threshold(np.full(400, np.nan), same)
+        choose_threshold(np.full(400, np.nan), same, **COUNT)
 
 
 def test_errors_at_interpolates_the_measured_table():

@@ -356,6 +356,7 @@ def test_fine_tune_returns_a_network_like_the_given_one(parts, tmp_path, network
     before, after = (validation.distances(model) for model in (network, tuned))
     assert 0 < np.abs(before - after).max() < 0.5
     assert tuned.facenet.template == network.facenet.template and tuned.facenet.threshold != network.facenet.threshold
+    assert tuned.facenet.probability is tuned.facenet.false_accepts is None
     with pytest.raises(BadArgument, match="side=160: the people have faces of 150 pixels"):
         fine_tune(network, learned, validation, tmp_path, TripletPlan(), progress=False)
 

@@ -59,9 +59,10 @@ def test_same_film_gives_the_same_tracks(two, seen_of_two, recogniser):
 
 
 def test_every_nth_frame_is_searched_and_one_more_when_a_face_is_lost(photos, recogniser, monkeypatch):
-    def noted(*args):
+    def noted(*args, thorough):
+        assert not thorough  # the next frame is near
         searched.append(i)
-        return detect_faces(*args)
+        return detect_faces(*args, thorough=thorough)
 
     searched, frames = [], film_of(photos, "camera_0", "camera_10", 14)
     frames[8:] = [np.full((HEIGHT, WIDTH, 3), 100, np.uint8)] * 6
@@ -147,9 +148,9 @@ def test_distance_is_the_root_mean_square_of_the_last_eight(database, recogniser
 
 # ---------------------------------------------------------------------------------------- in a second thread
 def test_background_search_blocks_no_frame_and_its_boxes_are_carried_on(two, network, database, monkeypatch):
-    def wait_and_detect(*args):
+    def wait_and_detect(*args, **options):
         assert may_search.wait(240)
-        return detect_faces(*args)
+        return detect_faces(*args, **options)
 
     may_search, frames = threading.Event(), list(Frames(two))
     monkeypatch.setattr(recognise, "detect_faces", wait_and_detect)
@@ -165,7 +166,7 @@ def test_background_search_blocks_no_frame_and_its_boxes_are_carried_on(two, net
 
 
 def test_error_of_the_background_search_is_raised(photos, network, database, monkeypatch):
-    def fail(*args):
+    def fail(*args, **options):
         raise MemoryError("too much")
 
     monkeypatch.setattr(recognise, "detect_faces", fail)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from facerec.encoding import unit_length
 from tools.measure import strangers
-from tools.measure.strangers import check, draw, named, parts
+from tools.measure.strangers import AIM, DRAWINGS, check, draw, named, parts
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,37 @@ def test_parts_share_no_person(people):
         assert not first & second and first | second == set(range(300))
 
 
-@pytest.mark.parametrize("size", [5, 120, 250])
-def test_drawn_strangers_are_not_known_and_known_pictures_are_not_in_the_gallery(people, size):
+@pytest.mark.parametrize(("size", "most", "left"), [(5, 40, 40), (120, 40, 40), (120, 350, 180), (280, 40, 20)])
+def test_drawn_strangers_are_not_known_and_known_pictures_are_not_in_the_gallery(people, size, most, left, monkeypatch):
+    monkeypatch.setattr(strangers, "STRANGERS", most)
+    people = np.random.default_rng(0).permutation(people)
     gallery, others, unknown = draw(people, size, np.random.default_rng(1))
     assert len(gallery) == len(set(people[gallery])) == size and set(people[others]) <= set(people[gallery])
-    assert not set(people[unknown]) & set(people[gallery]) and len(set(people[unknown])) == len(unknown) == 300 - size
+    assert not set(people[unknown]) & set(people[gallery]) and len(set(people[unknown])) == len(unknown) == left
     assert not set(gallery) & set(others)
+
+
+def test_people_with_several_pictures_come_into_the_gallery_first_by_a_random_picture(people):
+    drawings = [draw(people, 50, np.random.default_rng(seed)) for seed in range(3)]
+    for gallery, others, _ in drawings:
+        assert (people[gallery] % 3 == 0).all() and len(others) == 100
+        assert set(gallery - np.searchsorted(people, people[gallery])) == {0, 1, 2}  # not always the first of three
+    assert len({tuple(sorted(gallery)) for gallery, _, _ in drawings}) == 3
+
+
+def test_threshold_for_so_many_people_comes_from_other_people_than_those_checked(encodings, people, monkeypatch):
+    fitted, checked, asked = [], [], []
+
+    def fit(_, who):
+        fitted.append(set(who))
+        return SimpleNamespace(threshold=lambda *sizes: asked.append(sizes) or 0.5)
+
+    monkeypatch.setattr(strangers, "fit_false_accepts", fit)
+    monkeypatch.setattr(strangers, "draw", lambda who, *rest: checked.append(set(who)) or draw(who, *rest))
+    check(encodings, people, own=2.0, size=20, fitted=None)
+    assert asked == [(20, AIM)] * 2 and len(fitted) == 2 and len(checked) == 2 * DRAWINGS
+    for half, others in zip(fitted, (checked[:DRAWINGS], checked[DRAWINGS:]), strict=True):
+        assert all(not half & seen and half | seen == set(range(300)) for seen in others)
 
 
 def test_named_counts_strangers_and_right_names():
