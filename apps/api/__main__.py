@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     app = create_app(options.database, options.network, keys_path(), options.rate)
     if not Keys(keys_path()).all():
-        print("there is no key yet: python -m apps.api.keys make NAME --write", file=sys.stderr)
+        print("there is no key yet: python -m apps.api.keys new NAME --write", file=sys.stderr)
     print(f"the people at http://{options.host}:{options.port}, to try at /docs (Ctrl-C stops)", flush=True)
     uvicorn.run(
         app, host=options.host, port=options.port, log_level="warning", server_header=False, limit_concurrency=200

@@ -24,7 +24,7 @@ from facerec.errors import BadArgument
 #: The largest request: one picture and the form around it.
 MAX_BODY = 10_100_000
 
-bearer = HTTPBearer(auto_error=False, description="A key, as `python -m apps.api.keys make NAME` prints it")
+bearer = HTTPBearer(auto_error=False, description="A key, as `python -m apps.api.keys new NAME` prints it")
 router = APIRouter()
 
 

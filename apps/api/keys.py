@@ -1,7 +1,7 @@
 """API keys: who may read, who may write, until when.
 
-    python -m apps.api.keys make phone --days 90        # prints the key, once
-    python -m apps.api.keys make office --write
+    python -m apps.api.keys new phone --days 90        # prints the key, once
+    python -m apps.api.keys new office --write
     python -m apps.api.keys list
     python -m apps.api.keys revoke phone
 
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
-    making = commands.add_parser("make", help="make a key and print it, once")
+    making = commands.add_parser("new", help="make a key and print it, once")
     making.add_argument("name")
     making.add_argument("--write", action="store_true", help="it may add, rename and forget people")
     making.add_argument("--days", type=float, help="it expires after so many days")
@@ -173,13 +173,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands.add_parser("list", help="list the keys")
     args = parser.parse_args(argv)
     keys = Keys(keys_path())
-    if args.command == "make":
+    if args.command == "new":
         print(keys.make(args.name, args.write, args.days))
     elif args.command == "revoke":
         keys.revoke(args.name)
         print(f"{args.name} opens nothing any more")
     else:
-        print("\n".join(map(describe, keys.all())) or "there are no keys: python -m apps.api.keys make NAME")
+        print("\n".join(map(describe, keys.all())) or "there are no keys: python -m apps.api.keys new NAME")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_command_makes_lists_and_revokes(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FACES_KEYS", str(tmp_path / "keys.json"))
     main(["list"])
     assert "there are no keys" in capsys.readouterr().out
-    main(["make", "phone", "--days", "90"])
+    main(["new", "phone", "--days", "90"])
     secret = capsys.readouterr().out.strip()
     assert Keys(tmp_path / "keys.json").find(secret).write is False
     main(["list"])
