@@ -40,11 +40,9 @@ if not folders:
     where = ADDRESS or "the one with fr_utils.py"
     raise NotReady(f"Open this notebook in its project's folder: {{where}}.")
 os.chdir(folders[0])
-try:
-    fr_utils = importlib.import_module("fr_utils")
-except ModuleNotFoundError as error:
-    what = f"This kernel has no {{error.name}}: choose that of the project's .venv."
-    raise NotReady(what) from None"""
+for name in ("keras", "facerec"):
+    if not importlib.util.find_spec(name):
+        raise NotReady(f"This kernel lacks {{name}}: choose the project's .venv.")"""
 
 
 def address() -> str:

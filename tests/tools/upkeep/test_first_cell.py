@@ -13,11 +13,12 @@ from tools.upkeep import first_cell
 AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
 
 
-def make_project(folder, needed="os"):
-    """A folder that looks like the project; its fr_utils imports one package."""
+def make_project(folder, needs=("keras.py", "facerec.py")):
+    """A folder that looks like the project, with stand-ins for what a kernel needs."""
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "answers.json").write_text("{}")
-    (folder / "fr_utils.py").write_text(f"import {needed}\n")
+    for file in ("fr_utils.py", *needs):
+        (folder / file).touch()
     return folder
 
 
@@ -53,9 +54,9 @@ def test_notebook_alone_in_a_folder_says_what_to_do(tmp_path):
 
 
 def test_kernel_without_the_packages_is_named(tmp_path):
-    make_project(tmp_path / "project", needed="package_of_ours")
+    make_project(tmp_path / "project", needs=["facerec.py"])
     (said,) = run_cell(tmp_path / "project")
-    assert said == "NotReady: This kernel has no package_of_ours: choose that of the project's .venv."
+    assert said == "NotReady: This kernel lacks keras: choose the project's .venv."
 
 
 def test_colab_gets_the_project_once_and_installs_it(tmp_path):
