@@ -4,6 +4,8 @@ Every function draws into the ``ax`` that it is given and returns it; ``gallery`
 """
 
 from facerec.plotting.encodings import (
+    angular_margin,
+    circle_of_people,
     distance_matrix,
     distance_strip,
     encoding_strip,
@@ -23,7 +25,7 @@ from facerec.plotting.evaluation import (
     reliability_plot,
     roc_curves,
 )
-from facerec.plotting.learning import training_curve, triplet_curves
+from facerec.plotting.learning import live_curves, training_curve, triplet_curves
 from facerec.plotting.networks import block_diagram, network_diagram, twin_diagram
 from facerec.plotting.photos import draw_faces, draw_keypoints, gallery, pair_gallery, show_photo
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME, use_house_style
@@ -33,7 +35,9 @@ __all__ = [
     "DIFFERENT",
     "NEUTRAL",
     "SAME",
+    "angular_margin",
     "block_diagram",
+    "circle_of_people",
     "confusion_matrix",
     "damage_curves",
     "distance_histogram",
@@ -46,6 +50,7 @@ __all__ = [
     "gallery",
     "group_matrix",
     "interval_chart",
+    "live_curves",
     "network_diagram",
     "open_set_curves",
     "pair_gallery",
