@@ -61,6 +61,16 @@ def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
     expected = triplets.semi_hard_triplets(encodings, who, alpha).triplets()
     assert len(expected) > 5
     np.testing.assert_array_equal(written["semi_hard"](encodings, who, alpha), expected)
+    assert written["semi_hard"](encodings, who, 0.0).shape == (0, 3)
+
+
+def test_the_readers_hardest_triplets_are_the_modules():
+    written = {"np": np}
+    exec(cell_with_tag("train_facenet.ipynb", "hardest"), written)
+    encodings, who = crowd(2)
+    np.testing.assert_array_equal(
+        written["hardest"](encodings, who), triplets.hardest_triplets(encodings, who).triplets()
+    )
 
 
 def test_the_readers_all_triplets_are_those_with_a_loss():
