@@ -97,10 +97,11 @@ def test_the_training_step_descends_along_the_gradient_of_the_mean_triplet_loss(
     written = {"tf": tf, "triplets": triplets, "triplet_loss": triplets.triplet_loss}
     exec(cell_with_tag("train_facenet.ipynb", "train-step"), written)
     rng = np.random.default_rng(0)
-    faces, who = rng.normal(size=(6, 5)).astype("float32"), np.repeat([0, 1], 3)
-    rows = np.array([[0, 1, 3], [4, 3, 2]])
+    faces, who = rng.normal(size=(6, 5)).astype("float32"), np.arange(6)
+    rows = np.array([[0, 3, 1], [4, 3, 2]])  # one with a loss, one without
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, use_bias=False)])
-    before = model.get_weights()[0].astype(float)
+    before = rng.normal(size=(5, 4))
+    model.set_weights([before])
     step = written["make_train_step"](model, keras.optimizers.SGD(0.01), lambda encodings, who: rows)
     loss, apart = step(faces, who)
 

@@ -15,7 +15,6 @@ from facerec.plotting.encodings import (
     push_and_pull,
 )
 from facerec.plotting.evaluation import (
-    confusion_matrix,
     damage_curves,
     distance_histogram,
     error_curves,
@@ -38,7 +37,6 @@ __all__ = [
     "angular_margin",
     "block_diagram",
     "circle_of_people",
-    "confusion_matrix",
     "damage_curves",
     "distance_histogram",
     "distance_matrix",

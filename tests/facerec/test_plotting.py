@@ -12,7 +12,7 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from facerec import plotting
-from facerec.evaluation import confusion, dir_curve, error_rates, identification
+from facerec.evaluation import dir_curve, error_rates, identification
 
 
 @pytest.fixture
@@ -198,12 +198,6 @@ def test_triplet_curves_show_the_history_and_its_phases():
     plotting.triplet_curves(axes, HISTORY.drop(columns="phase"))
     assert not axes[0].texts
     plt.close(figure)
-
-
-def test_confusion_matrix_names_the_mistakes(ax):
-    plotting.confusion_matrix(ax, confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 0.85))
-    assert texts(ax) == ["1\n50.0%\nright", "1\n50.0%\nfalse reject", "1\n50.0%\nfalse accept", "1\n50.0%\nright"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["is one person", "is two people"]
 
 
 def test_people_map_numbers_people_and_links_their_faces(ax):
