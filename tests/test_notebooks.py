@@ -21,9 +21,10 @@ from facerec import evaluation
 from facerec._files import ROOT
 from facerec.learning import siamese, siamese_training, triplets
 from facerec.networks import threshold_for
+from tests.facerec.learning.crowds import all_triplets, crowd, squared
 
 #: Notebooks that are to be done: contents, empty cells, folded solutions.
-DONE = ["Face_Recognition.ipynb", "train_siamese.ipynb", "evaluate.ipynb"]
+DONE = ["Face_Recognition.ipynb", "train_siamese.ipynb", "train_facenet.ipynb", "evaluate.ipynb"]
 
 
 def cell_with_tag(notebook: str, tag: str) -> str:
@@ -64,10 +65,11 @@ def test_no_line_of_code_is_longer_than_88_characters(notebook):
     assert [line for line in lines if len(line) > 88] == []
 
 
+@pytest.mark.parametrize("notebook", ["Face_Recognition.ipynb", "train_facenet.ipynb"])
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
-def test_the_readers_triplet_loss_is_the_modules(alpha):
+def test_the_readers_triplet_loss_is_the_modules(notebook, alpha):
     written = {"tf": tf}
-    exec(cell_with_tag("Face_Recognition.ipynb", "triplet-loss"), written)
+    exec(cell_with_tag(notebook, "triplet-loss"), written)
     y_pred = np.random.default_rng(0).normal(size=(3, 7, 128)).astype("float32")
     expected = float(triplets.triplet_loss(None, list(y_pred), alpha))
     assert expected > 1
@@ -150,6 +152,78 @@ def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
     expected = triplets.semi_hard_triplets(encodings, who, alpha).triplets()
     assert len(expected) > 5
     np.testing.assert_array_equal(written["semi_hard"](encodings, who, alpha), expected)
+    assert written["semi_hard"](encodings, who, 0.0).shape == (0, 3)
+
+
+def test_the_readers_hardest_triplets_are_the_modules():
+    written = {"np": np}
+    exec(cell_with_tag("train_facenet.ipynb", "hardest"), written)
+    encodings, who = crowd(2)
+    np.testing.assert_array_equal(
+        written["hardest"](encodings, who), triplets.hardest_triplets(encodings, who).triplets()
+    )
+
+
+def test_the_readers_all_triplets_are_those_with_a_loss():
+    written = {"np": np}
+    exec(cell_with_tag("train_facenet.ipynb", "all"), written)
+    encodings, who = crowd(1)
+    found = [tuple(row) for row in written["all_triplets"](encodings, who)]
+    costly = [(a, p, n) for a, p, n in all_triplets(who) if squared(encodings, a, p) + 0.2 > squared(encodings, a, n)]
+    assert 10 < len(costly) < len(all_triplets(who)) and sorted(found) == sorted(costly)
+
+
+def test_the_readers_random_triplets_are_triplets_and_all_negatives_occur():
+    written = {"np": np}
+    exec(cell_with_tag("train_facenet.ipynb", "random"), written)
+    who = np.repeat(np.arange(3), 4)
+    drawn = [written["random_triplets"](None, who) for _ in range(40)]
+    for rows in drawn:
+        a, p, n = rows.T
+        assert len(rows) == 3 * 4 * 3 and (who[a] == who[p]).all() and (a != p).all() and (who[a] != who[n]).all()
+    assert set(np.concatenate(drawn)[:, 2]) == set(range(12))
+
+
+def test_the_training_step_descends_along_the_gradient_of_the_mean_triplet_loss():
+    written = {"tf": tf, "triplets": triplets, "triplet_loss": triplets.triplet_loss}
+    exec(cell_with_tag("train_facenet.ipynb", "train-step"), written)
+    rng = np.random.default_rng(0)
+    faces, who = rng.normal(size=(6, 5)).astype("float32"), np.arange(6)
+    rows = np.array([[0, 3, 1], [4, 3, 2]])  # one with a loss, one without
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, use_bias=False)])
+    before = rng.normal(size=(5, 4))
+    model.set_weights([before])
+    step = written["make_train_step"](model, keras.optimizers.SGD(0.01), lambda encodings, who: rows)
+    loss, apart = step(faces, who)
+
+    def mean_loss(weights):
+        e = faces @ weights
+        to_positive, to_negative = ((e[rows[:, 0]] - e[rows[:, k]]) ** 2 for k in (1, 2))
+        return np.maximum(to_positive.sum(axis=1) - to_negative.sum(axis=1) + 0.2, 0).mean()
+
+    assert float(loss) == pytest.approx(mean_loss(before), rel=1e-4) and loss > 0.1
+    assert float(apart) == pytest.approx(np.square((faces @ before)[:, None] - faces @ before).sum(2).mean(), rel=1e-4)
+    slope = np.array([[(mean_loss(before + d) - mean_loss(before - d)) / 2e-5 for d in row] for row in _nudges(5, 4)])
+    np.testing.assert_allclose(model.get_weights()[0], before - 0.01 * slope, atol=1e-4)
+
+
+def _nudges(rows: int, columns: int, by: float = 1e-5) -> np.ndarray:
+    """A change of each weight on its own, (rows, columns, rows, columns)."""
+    return by * np.eye(rows * columns).reshape(rows, columns, rows, columns)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_the_readers_arcface_loss_is_its_formula(margin):
+    written = {"tf": tf}
+    exec(cell_with_tag("train_facenet.ipynb", "arcface"), written)
+    rng = np.random.default_rng(0)
+    x, w, who = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=(4, 3)).astype("float32"), [0, 1, 2, 3, 0, 1]
+    losses = []
+    for face, person in zip(x, who, strict=True):
+        angles = np.arccos(w @ face / np.linalg.norm(w, axis=1) / np.linalg.norm(face))
+        logits = 16 * np.cos(angles + margin * (np.arange(4) == person))
+        losses.append(np.log(np.exp(logits).sum()) - logits[person])
+    assert float(written["arcface_loss"](x, w, who, margin)) == pytest.approx(np.mean(losses), rel=1e-3)
 
 
 def test_the_readers_l1_distance_is_the_modules():

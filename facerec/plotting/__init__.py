@@ -4,6 +4,8 @@ Every function draws into the ``ax`` that it is given and returns it; ``gallery`
 """
 
 from facerec.plotting.encodings import (
+    angular_margin,
+    circle_of_people,
     distance_matrix,
     distance_strip,
     encoding_strip,
@@ -13,7 +15,6 @@ from facerec.plotting.encodings import (
     push_and_pull,
 )
 from facerec.plotting.evaluation import (
-    confusion_matrix,
     damage_curves,
     distance_histogram,
     error_curves,
@@ -24,7 +25,7 @@ from facerec.plotting.evaluation import (
     reliability_plot,
     roc_curves,
 )
-from facerec.plotting.learning import learning_curves, training_curve, triplet_curves
+from facerec.plotting.learning import learning_curves, live_curves, training_curve, triplet_curves
 from facerec.plotting.networks import block_diagram, network_diagram, twin_diagram
 from facerec.plotting.photos import draw_faces, draw_keypoints, gallery, pair_gallery, show_photo
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME, use_house_style
@@ -34,8 +35,9 @@ __all__ = [
     "DIFFERENT",
     "NEUTRAL",
     "SAME",
+    "angular_margin",
     "block_diagram",
-    "confusion_matrix",
+    "circle_of_people",
     "damage_curves",
     "distance_histogram",
     "distance_matrix",
@@ -49,6 +51,7 @@ __all__ = [
     "interval_chart",
     "interval_dots",
     "learning_curves",
+    "live_curves",
     "network_diagram",
     "open_set_curves",
     "pair_gallery",

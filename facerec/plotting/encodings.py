@@ -157,3 +157,43 @@ def people_map(ax: Axes, points: np.ndarray, who: Sequence[str]) -> Axes:
         )
     ax.set(xlabel="first principal component", ylabel="second principal component", aspect="equal")
     return ax
+
+
+def circle_of_people(ax: Axes, points: np.ndarray, who: Sequence[int], centres: np.ndarray) -> Axes:
+    """Encodings in two dimensions, on the unit circle: a marker and a colour per person, a spoke to each centre.
+
+    Args:
+        ax: Where to draw.
+        points: (m, 2), of unit length.
+        who: The number of the person of each point.
+        centres: (people, 2), of unit length: the direction that stands for each person.
+    """
+    who = np.asarray(who)
+    ax.add_patch(Circle((0, 0), 1, fill=False, color="#BBBBBB", linewidth=0.8))
+    for number, centre in enumerate(centres):
+        colour, marker = plt.get_cmap("tab10")(number % 10), "os^vDP*X"[number % 8]
+        ax.plot(*zip((0, 0), centre, strict=True), color=colour, linewidth=0.8)
+        ax.scatter(*points[who == number].T, s=18, marker=marker, color=colour, alpha=0.6)
+        ax.text(*(1.15 * centre), str(number + 1), color=colour, ha="center", va="center", weight="bold")
+    ax.set(aspect="equal", xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def angular_margin(ax: Axes, margin: float) -> Axes:
+    """Two people as directions on the unit circle, the boundary between them, and where ArcFace's margin moves it.
+
+    Args:
+        ax: Where to draw.
+        margin: The angle by which the boundary moves, in radians.
+    """
+    ax.add_patch(Circle((0, 0), 1, fill=False, color="#BBBBBB", linewidth=0.8))
+    for angle, name, colour in ((2.36, "person 1", SAME), (0.79, "person 2", DIFFERENT)):
+        end = np.array([np.cos(angle), np.sin(angle)])
+        ax.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour})
+        ax.annotate(name, 1.08 * end, color=colour, ha="center", va="bottom")
+    for angle, style, colour in ((0, "-", NEUTRAL), (margin / 2, "--", SAME), (-margin / 2, "--", DIFFERENT)):
+        ax.plot([0, np.cos(np.pi / 2 + angle)], [0, np.sin(np.pi / 2 + angle)], style, color=colour)
+    ax.set(aspect="equal", xlim=(-1.2, 1.2), ylim=(-0.1, 1.2), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax

@@ -1,4 +1,4 @@
-"""Error rates, intervals and probabilities: ROC curves, histograms, confusion and group matrices."""
+"""Error rates, intervals and probabilities: ROC curves, histograms, matrices of groups."""
 
 from __future__ import annotations
 
@@ -76,26 +76,6 @@ def reliability_plot(ax: Axes, table: pd.DataFrame, label: str = "") -> Axes:
     ax.set(xlabel="score", ylabel="share of pairs of one person", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     if label:
         ax.legend(loc="upper left")
-    return ax
-
-
-def confusion_matrix(ax: Axes, table: pd.DataFrame) -> Axes:
-    """The four outcomes of ``evaluation.confusion``, each with its count and share of the row; mistakes are named."""
-    shares = table.div(table.sum(axis=1), axis=0).to_numpy()
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.4)
-    for (i, j), share in np.ndenumerate(shares):
-        verdict = "right" if i == j else ("false reject", "false accept")[i]
-        ax.text(
-            j,
-            i,
-            f"{table.iloc[i, j]:,}\n{share:.1%}\n{verdict}",
-            ha="center",
-            va="center",
-            color="black" if i == j else DIFFERENT,
-        )
-    ax.set_xticks(range(2), [f"says {name}" for name in table.columns])
-    ax.set_yticks(range(2), [f"is {name}" for name in table.index])
-    ax.spines[:].set_visible(False)
     return ax
 
 

@@ -75,3 +75,28 @@ def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes
             style = {"rotation": 90, "fontsize": 8, "color": NEUTRAL, "zorder": 1}
             ax.text(rows.index[0] + 0.9, 0.02, phase, transform=ax.get_xaxis_transform(), **style)
     return axes
+
+
+def live_curves(
+    axes: Sequence[Axes], phases: Mapping[str, pd.DataFrame], levels: Mapping[str, float]
+) -> Sequence[Axes]:
+    """Trainings that you watched, epoch by epoch: the loss, and beside it the ROC area of people not learned from.
+
+    Args:
+        axes: Two of them.
+        phases: Name → a table with ``epoch``, ``loss`` and ``area``; the loss of an untrained network is NaN.
+        levels: Name → the ROC area of something that learned nothing here, drawn as a horizontal line.
+    """
+    styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), ("o", "s", "^"), strict=True)
+    for (name, log), (colour, style, marker) in zip(phases.items(), styles, strict=False):
+        for ax, column in zip(axes, ("loss", "area"), strict=True):
+            ax.plot(log.epoch, log[column], style, color=colour, label=name, marker=marker, markersize=4)
+    for name, level in levels.items():
+        axes[1].axhline(level, color=NEUTRAL, linewidth=0.8)
+        axes[1].annotate(
+            name, (1, level), xycoords=("axes fraction", "data"), xytext=(3, -3), textcoords="offset points"
+        )
+    axes[0].set(xlabel="epoch", ylabel="loss, mean of a triplet", ylim=(0, None))
+    axes[1].set(xlabel="epoch", ylabel="ROC area")
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(phases))
+    return axes

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from facerec import plotting
-from facerec.evaluation import confusion, dir_curve, error_rates, identification
+from facerec.evaluation import dir_curve, error_rates, identification
 
 
 @pytest.fixture
@@ -225,17 +225,36 @@ def test_triplet_curves_show_the_history_and_its_phases():
     plt.close(figure)
 
 
-def test_confusion_matrix_names_the_mistakes(ax):
-    plotting.confusion_matrix(ax, confusion([0.3, 0.9, 0.8, 1.2], [True, True, False, False], 0.85))
-    assert texts(ax) == ["1\n50.0%\nright", "1\n50.0%\nfalse reject", "1\n50.0%\nfalse accept", "1\n50.0%\nright"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["is one person", "is two people"]
-
-
 def test_people_map_numbers_people_and_links_their_faces(ax):
     points = np.array([[0.0, 0], [2, 0], [5, 5], [5, 7]])
     plotting.people_map(ax, points, ["zoe", "zoe", "ann", "ann"])
     assert [(text.get_text(), text.get_position()) for text in ax.texts] == [("1", (1.0, 0.0)), ("2", (5.0, 6.0))]
     assert len(ax.lines) == 4
+
+
+def test_live_curves_show_each_training_and_the_levels_to_beat():
+    figure, axes = plt.subplots(1, 2)
+    first = pd.DataFrame({"epoch": [0, 1], "loss": [np.nan, 0.2], "area": [0.6, 0.8]})
+    plotting.live_curves(axes, {"first": first, "then": first + 1}, {"pixels": 0.55})
+    assert axes[1].lines[1].get_xydata().tolist() == [[1, 1.6], [2, 1.8]]
+    assert axes[1].lines[2].get_ydata() == [0.55, 0.55] and texts(axes[1]) == ["pixels"]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in axes[0].lines}) == 2
+    plt.close(figure)
+
+
+def test_circle_of_people_gives_each_its_marker_and_number(ax):
+    points, who = np.array([[1.0, 0], [0, 1], [0, 1]]), [0, 1, 1]
+    plotting.circle_of_people(ax, points, who, np.eye(2))
+    assert [len(dots.get_offsets()) for dots in ax.collections] == [1, 2] and texts(ax) == ["1", "2"]
+    paths = [dots.get_paths()[0].vertices.shape for dots in ax.collections]
+    assert paths[0] != paths[1]
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_angular_margin_opens_a_gap_of_the_margin(ax, margin):
+    plotting.angular_margin(ax, margin)
+    ends = [line.get_xydata()[1] for line in ax.lines[1:]]
+    assert np.arccos(np.clip(ends[0] @ ends[1], -1, 1)) == pytest.approx(margin, abs=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- evaluation
