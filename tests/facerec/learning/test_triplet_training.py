@@ -16,95 +16,22 @@ import tensorflow
 from facerec.errors import BadArgument, TrainingFailed
 from facerec.learning import checkpoints
 from facerec.learning.datasets import find_people, split_by_identity
+from facerec.learning.mining import MINING
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
 from facerec.learning.triplet_training import (
     ENCODERS,
-    MINING,
     OPTIMIZERS,
     CollapseAlarm,
-    NamesWithMargin,
-    TripletMining,
     TripletPlan,
     _encoders,
-    active,
     digest_of,
     fine_tune,
-    found,
     make_encoder,
     make_learner,
-    mined_loss,
-    to_negative,
-    to_positive,
     train_triplets,
 )
-from facerec.learning.triplets import (
-    hardest_triplets,
-    random_triplets,
-    semi_hard_triplets,
-)
-from tests.facerec.learning.crowds import all_triplets, crowd, numpy_loss, squared
 
 pytestmark = pytest.mark.usefixtures("eagerly")
-
-
-@pytest.mark.parametrize("mining", ["random", "semi-hard", "hardest"])
-def test_mined_loss_is_the_mean_triplet_loss_of_mined_triplets(mining):
-    encodings, who = crowd(3)
-    mined = TripletMining(mining, alpha=0.2, seed=5)([encodings, who])
-    negative, valid = (
-        random_triplets(who, keras.random.SeedGenerator(5))
-        if mining == "random"
-        else (semi_hard_triplets(encodings, who) if mining == "semi-hard" else hardest_triplets(encodings, who))
-    )
-    rows = [(a, p, int(negative[a, p])) for a, p in zip(*np.nonzero(np.asarray(valid)), strict=True)]
-    a, p, n = (encodings[list(column)] for column in zip(*rows, strict=True))
-    assert float(mined_loss(who, mined)) == pytest.approx(numpy_loss(a, p, n) / len(rows), abs=1e-5)
-
-
-def test_loss_of_all_triplets_is_the_mean_over_each_pairs_violating_negatives():
-    encodings, who = crowd(3)
-    pairs: dict[tuple[int, int], list[float]] = {}
-    for a, p, n in all_triplets(who):
-        loss = squared(encodings, a, p) - squared(encodings, a, n) + 0.2
-        pairs.setdefault((a, p), []).extend([loss] if loss > 0 else [])
-    expected = np.mean([np.mean(losses) for losses in pairs.values() if losses])
-    mined = TripletMining("all", alpha=0.2)([encodings, who])
-    assert float(mined_loss(who, mined)) == pytest.approx(expected, abs=1e-5)
-    assert float(found(who, mined)) == pytest.approx(np.mean([bool(losses) for losses in pairs.values()]))
-
-
-def test_names_with_margin_is_the_cross_entropy_of_moved_angles():
-    encodings, who = crowd(3)
-    layer = NamesWithMargin(5, margin=0.3, scale=16.0)
-    loss = float(mined_loss(who, layer([encodings, who])))
-    directions = np.asarray(layer.directions)
-    cosines = encodings @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
-    own = np.arange(len(who)), np.asarray(who)
-    logits = 16 * cosines
-    logits[own] = 16 * np.cos(np.arccos(cosines[own]) + 0.3)
-    expected = np.log(np.exp(logits).sum(1)) - logits[own]
-    assert loss == pytest.approx(expected.mean(), abs=1e-4)
-
-
-def test_people_are_named_before_triplets_in_a_harsh_training(parts, tmp_path):
-    plan = replace(PLAN, mining="names", optimizer="adamw", harsh=0.5, epochs=3)
-    model, history = train_triplets(*parts, plan, tmp_path, progress=False)
-    assert history.loss.iloc[-1] < history.loss.iloc[0] and model.output_shape == (None, 128)
-    assert "names" not in [layer.name for layer in model.layers]
-
-
-def test_metrics_agree_with_counting_in_the_batch():
-    encodings, who = crowd(3)
-    mined = TripletMining("semi-hard", alpha=0.2)([encodings, who])
-    triplets_, pairs = all_triplets(who), {(a, p) for a, p, _ in all_triplets(who)}
-    gaps = [squared(encodings, a, n) - squared(encodings, a, p) for a, p, n in triplets_]
-    assert float(active(who, mined)) == pytest.approx(np.mean(np.array(gaps) < 0.2), abs=1e-6)
-    assert float(found(who, mined)) == pytest.approx(len(semi_hard_triplets(encodings, who).triplets()) / len(pairs))
-    assert float(to_positive(who, mined)) == pytest.approx(
-        np.mean([squared(encodings, *pair) for pair in pairs]), abs=1e-5
-    )
-    others = [squared(encodings, a, b) for a in range(12) for b in range(12) if who[a] != who[b]]
-    assert float(to_negative(who, mined)) == pytest.approx(np.mean(others), abs=1e-5)
 
 
 @pytest.mark.parametrize("network", ENCODERS)
@@ -187,6 +114,13 @@ def test_killed_training_resumes_to_the_uninterrupted_curve(trained, parts, tmp_
     tensorflow.config.run_functions_eagerly(False)  # as the killed process did
     _, history = train_triplets(*parts, PLAN, tmp_path, progress=False)
     pd.testing.assert_frame_equal(history[COLUMNS], trained[1][COLUMNS], rtol=1e-3)
+
+
+def test_people_are_named_before_triplets_in_a_harsh_training(parts, tmp_path):
+    plan = replace(PLAN, mining="names", optimizer="adamw", harsh=0.5, epochs=3)
+    model, history = train_triplets(*parts, plan, tmp_path, progress=False)
+    assert history.loss.iloc[-1] < history.loss.iloc[0] and model.output_shape == (None, 128)
+    assert "names" not in [layer.name for layer in model.layers]
 
 
 def test_second_phase_starts_from_the_first_and_leaves_it_unchanged(trained, parts, tmp_path):
