@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facerec.evaluation.intervals import Interval, bootstrap, limit_of_none
-from facerec.evaluation.rates import FEWEST_CASES, check_pairs, check_threshold
+from facerec.evaluation.rates import FEWEST_CASES, check_lists, check_threshold
 from facerec.evaluation.stored import percent
 
 
@@ -76,7 +76,7 @@ def report_errors(
         false rejects: withheld (fewer than 10 people), from 2 pairs of one person
     """
     check_threshold(threshold)
-    distances, same = check_pairs(distances, same)
+    distances, same = check_lists(distances, same)
     people = np.asarray(people)
     accepted = np.where(np.isfinite(distances), distances, np.inf) < threshold
     shares = [
@@ -90,9 +90,8 @@ def report_errors(
 
 def _share(wrong, kind, distances, same, people, samples: int, seed: int) -> Interval:
     """The share of one kind of pairs that is wrong, with its interval."""
-    found = bootstrap(
-        lambda _, __, weight: np.average(wrong[kind], weights=weight[kind]), distances, same, people, samples, seed
-    )
+    share = lambda _, __, weight: np.average(wrong[kind], weights=weight[kind])  # noqa: E731
+    found = bootstrap(share, distances, same, people, samples, seed, missing="mistakes")
     unseen = float(limit_of_none(len(np.unique(people[kind]))))
     if not wrong[kind].any():
         return Interval(0.0, 0.0, unseen)
