@@ -15,7 +15,7 @@ import numpy as np
 
 from facerec.course.stored import StoredNetwork
 from facerec.course.verdict import alike, call, explain, pair_of, short, well_done
-from facerec.errors import NotYet, UnknownIdentity
+from facerec.errors import NotYet, UnknownIdentity, UnreadableImage
 
 #: The hidden database, in this order.
 DATABASE = {
@@ -44,10 +44,28 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
+def _answer(function: Callable, *args: Any, **given: float) -> Any:
+    """What a student's function returns; if it looked past its arguments, the refusal says so."""
+    try:
+        return call(function, *args, **given)
+    except NotYet as error:
+        cause = str(error.__cause__)
+        if isinstance(error.__cause__, UnreadableImage):
+            raise NotYet("give img_to_encoding the two arguments as they are, image_path and model: the check has "
+                         "pictures and a network of its own") from error  # fmt: skip
+        if isinstance(error.__cause__, UnknownIdentity) and isinstance(args[1], str):  # verify, with a known name
+            raise NotYet("raise UnknownIdentity only for a name that is not in the database") from error
+        if isinstance(error.__cause__, UnknownIdentity):
+            raise NotYet("a stranger is not a mistake here: return distance, None and raise nothing") from error
+        if "(128,)" in cause:  # the notebook's encodings; those of the check are (2,)
+            raise NotYet(f"{error}. Use the argument database: the check has people of its own") from error
+        raise
+
+
 # ------------------------------------------------------------------------------------------------ verify
 def _verified(function: Callable, picture: str, identity: str, **given: float) -> tuple[Any, bool]:
     """What a student's verify answers: a distance and a decision."""
-    value = call(function, picture, identity, dict(DATABASE), MODEL, **given)
+    value = _answer(function, picture, identity, dict(DATABASE), MODEL, **given)
     distance, door_open = pair_of(value, "verify", "distance", "door_open")
     if _is_flag(distance) and not _is_flag(door_open):
         raise NotYet("the two answers are swapped: return distance, door_open")
@@ -58,6 +76,9 @@ def _verified(function: Callable, picture: str, identity: str, **given: float) -
 
 def _check_distance(distance: Any, picture: str, identity: str) -> None:
     """Refuse a distance that is not the Euclidean one to the claimed person."""
+    if np.ndim(distance):
+        raise NotYet(f"a distance is one number, the length of the difference (np.linalg.norm); yours has the shape "
+                     f"{np.shape(distance)}")  # fmt: skip
     difference = PICTURES[picture] - DATABASE[identity]
     every = _distances(picture)
     wrong = {
@@ -67,6 +88,9 @@ def _check_distance(distance: Any, picture: str, identity: str) -> None:
         ).sum(),
         "that is the distance to the nearest person; verify asks about the claimed one, database[identity]": min(
             every.values()
+        ),
+        "that is the difference of two lengths; take the length of the difference, np.linalg.norm(one - other)": (
+            np.linalg.norm(PICTURES[picture]) - np.linalg.norm(DATABASE[identity])
         ),
         "that is a dot product; the course takes the length of the difference": PICTURES[picture] @ DATABASE[identity],
     }
@@ -90,7 +114,7 @@ def verify(function: Callable) -> None:
     if _verified(function, "lena_today.jpg", "lena", threshold=0.1)[1]:
         raise NotYet(f"with threshold=0.1 the door opened at {far:.2f}: compare with the argument, not with 0.7")
     if _verified(function, "lena_today.jpg", "lena", threshold=far)[1]:
-        raise NotYet("0.7 itself must stay outside: use < and not <=")
+        raise NotYet("a distance of exactly the threshold must not open the door: use < and not <=")
     _check_unknown(function)
     well_done("verify is right: below the threshold only, and an unknown name is an error")
 
@@ -100,7 +124,11 @@ def _check_unknown(function: Callable) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             value = function("lena_today.jpg", "leena", dict(DATABASE), MODEL)
-    except UnknownIdentity:
+    except UnknownIdentity as error:
+        if not str(error):
+            raise NotYet(
+                'tell the person at the door what is wrong: raise UnknownIdentity("…") with a sentence'
+            ) from None
         return
     except KeyError:
         raise NotYet(
@@ -115,7 +143,7 @@ def _check_unknown(function: Callable) -> None:
 # ------------------------------------------------------------------------------------------------ who_is_it
 def _recognised(function: Callable, picture: str, people: list[str], **given: float) -> tuple[Any, Any]:
     """What a student's who_is_it answers among these people, in this order."""
-    value = call(function, picture, {name: DATABASE[name] for name in people}, MODEL, **given)
+    value = _answer(function, picture, {name: DATABASE[name] for name in people}, MODEL, **given)
     distance, identity = pair_of(value, "who_is_it", "distance", "identity")
     if isinstance(distance, str) or (isinstance(identity, Real) and not _is_flag(identity)):
         raise NotYet("the two answers are swapped: return distance, identity")
@@ -141,7 +169,7 @@ def who_is_it(function: Callable) -> None:
     if _recognised(function, "lena_today.jpg", list(DATABASE), threshold=0.1)[1] is not None:
         raise NotYet(f"with threshold=0.1 a person at {near:.2f} got a name: compare with the argument, not with 0.7")
     if _recognised(function, "lena_today.jpg", list(DATABASE), threshold=near)[1] is not None:
-        raise NotYet("0.7 itself must stay outside: a name needs < and not <=")
+        raise NotYet("a distance of exactly the threshold must not give a name: use < and not <=")
     well_done("who_is_it is right: the nearest person, or None if even that one is not near enough")
 
 
@@ -171,7 +199,8 @@ def choose_threshold(function: Callable) -> None:
     easy = (np.array([0.2, 0.3, 0.4]), np.array([0.8, 0.9]))
     hard = (np.append(rng.uniform(0.3, 0.9, 29), 0.599), np.append(rng.uniform(0.7, 1.3, 8), 0.6))
     faceless = [(np.append(hard[0], np.nan), hard[1]), (hard[0], np.append(hard[1], np.nan))]
-    for owners, impostors in (hard, easy, *faceless):
+    tied = (np.array([0.2, 0.4, 0.6177, 0.9]), np.array([0.6177, 0.9]))  # an owner as far as the nearest impostor
+    for owners, impostors in (hard, easy, *faceless, tied):
         value = call(function, owners.copy(), impostors.copy())
         _check_choice(*pair_of(value, "choose_threshold", "threshold", "share"), owners, impostors)
     well_done("choose_threshold is right: it keeps every impostor out, and no other threshold lets more owners in")
@@ -200,5 +229,6 @@ def _check_choice(threshold: Any, share: Any, owners: np.ndarray, impostors: np.
         "an owner at the threshold itself stays outside: use < and not <=": (owners <= threshold).mean(),
     }
     right = inside / len(owners)
+    wrong["return a share between 0 and 1, not a percentage"] = 100 * right
     explain(share, right, wrong, f"{inside} of {len(owners)} owners are below {threshold:.3f}: {right:.3f}; you gave "
                                  f"{short(share)}")  # fmt: skip

@@ -21,6 +21,8 @@ def _losses(anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray, alph
     """The triplet loss of three arrays (m, D), and what the usual mistakes make of it."""
     p, n = np.square(anchor - positive).sum(axis=-1), np.square(anchor - negative).sum(axis=-1)  # (m,)
     d = anchor.shape[1]
+    across = np.square(anchor - positive).sum(axis=0) - np.square(anchor - negative).sum(axis=0)  # (D,)
+    single = np.square(anchor - positive) - np.square(anchor - negative)  # (m, D)
     one = _over(p - n + alpha)  # (m,)
     wrong = {
         "add the triplets' losses up: yours returns one number for each triplet": one,
@@ -46,6 +48,13 @@ def _losses(anchor: np.ndarray, positive: np.ndarray, negative: np.ndarray, alph
         "where an easy one makes up for a hard one": _over(p.sum() - n.sum() + alpha),
         "a squared distance is the sum of the squared differences; you took their mean": _over(
             (p - n) / d + alpha
+        ).sum(),
+        "sum over axis=-1, the numbers of an encoding: axis=0 sums over the triplets": _over(across + alpha).sum(),
+        "first the sum over axis=-1, then the maximum: yours takes the maximum of every single number": _over(
+            single + alpha
+        ).sum(),
+        "the negative's distance is measured from the anchor; yours is from the positive": _over(
+            p - np.square(positive - negative).sum(axis=-1) + alpha
         ).sum(),
     }
     return one.sum(), wrong
@@ -143,6 +152,7 @@ def _mistakes_in_mining(*batch: Any) -> dict[str, set]:
         ),
         "d(a, n) = d(a, p) is not farther: use > and not >=": mine(*batch, lower=np.greater_equal),
         "d(a, n) = d(a, p) + alpha has no loss: use < and not <=": mine(*batch, upper=np.less_equal),
+        "both bounds are strict: use > and <, not >= and <=": mine(*batch, lower=np.greater_equal, upper=np.less_equal),
         "of several semi-hard negatives take the nearest; you took the farthest": mine(*batch, best=np.max),
         "of several semi-hard negatives take the nearest; you took the first": mine(*batch, best=lambda x: x[0]),
         "the distances must be squared, as in the loss": mine(*batch, power=1.0),
@@ -167,22 +177,38 @@ def semi_hard(function: Callable) -> None:
         NotYet: If it is not right; the message says what is missing.
     """
     (encodings, who), alpha = small_crowd(), 3.0
+    right = mine(encodings, who, alpha)
     rows = np.asarray(call(function, encodings, who, alpha))
+    if not rows.size:
+        raise NotYet(f"yours found no triplets where there are {len(right)}: does it use the argument alpha, here "
+                     f"{alpha:.0f}?")  # fmt: skip
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise NotYet(f"return one row (anchor, positive, negative) for each triplet; yours has the shape {rows.shape}")
     a, p, n = rows.astype(int).T
     if (who[a] != who[p]).any():
         raise NotYet("anchor and positive must be one person: ask for who[a] == who[p]")
+    given = _measured(encodings, a, p, n)
+    beyond = {int(n[row]) for row, triplet in enumerate(given) if triplet not in right}
+    if right < set(given) and len(beyond) == 1 and len(set(zip(a, p, strict=True))) == len(rows):
+        raise NotYet(f"if no negative fits, leave the pair out: yours then names face {min(beyond)}, since argmin "
+                     "always names one")  # fmt: skip
     if (who[a] == who[n]).any():
         raise NotYet("a negative must be another person: ask for who[n] != who[a]")
     if len(set(zip(a.tolist(), p.tolist(), strict=True))) < len(rows):
         raise NotYet("one negative is enough for an anchor and a positive: the nearest of the semi-hard ones")
-    to_negative = np.square(encodings[a] - encodings[n]).sum(axis=1).round(4)
-    given, right = set(zip(a.tolist(), p.tolist(), to_negative.tolist(), strict=True)), mine(encodings, who, alpha)
+    if set(_measured(encodings, p, a, n)) == right:
+        raise NotYet("the columns are anchor, positive, negative: yours begin with the positive")
+    found = set(given)
     otherwise = (
-        f"{len(given - right)} of your {len(given)} triplets are not semi-hard ones, and {len(right - given)} of "
+        f"{len(found - right)} of your {len(found)} triplets are not semi-hard ones, and {len(right - found)} of "
     )
     otherwise += f"the {len(right)} are missing"
     mistakes = _mistakes_in_mining(encodings, who, alpha)
-    explain(given, right, mistakes, otherwise, same=lambda one, other: one == other)
+    explain(found, right, mistakes, otherwise, same=lambda one, other: one == other)
     well_done(f"semi_hard finds the same {len(right)} triplets as the course's semi_hard_triplets")
+
+
+def _measured(encodings: np.ndarray, a: np.ndarray, p: np.ndarray, n: np.ndarray) -> list[tuple]:
+    """The rows of a student's answer as ``mine`` gives them: (anchor, positive, d(a, n))."""
+    to_negative = np.square(encodings[a] - encodings[n]).sum(axis=1).round(4)
+    return list(zip(a.tolist(), p.tolist(), to_negative.tolist(), strict=True))

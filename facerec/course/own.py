@@ -134,12 +134,17 @@ def report(function: Callable) -> None:
         for threshold in (0.7, 0.3, 0.5):
             given = call(function, encodings.copy(), people.copy(), threshold)
             _check_report(given, encodings, people, threshold)
+    for fewest in (24, 25):  # MANY has 24 same pairs
+        given = call(function, MANY[0].copy(), MANY[1].copy(), 0.7, fewest)
+        _check_report(given, *MANY, 0.7, fewest)
     well_done("report is right: every pair once, and no share of fewer than ten pairs")
 
 
-def _check_report(given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float) -> None:
+def _check_report(
+    given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float, fewest: int = FEWEST
+) -> None:
     """Refuse a report that counts otherwise, or says more than it knows."""
-    right = summary(encodings, people, threshold)
+    right = summary(encodings, people, threshold, fewest)
     missing = sorted(set(right) - set(given)) if isinstance(given, dict) else sorted(right)
     if missing:
         raise NotYet(f"the report must be a dict that also has {short(missing[0])}; it needs {', '.join(right)}")
@@ -148,7 +153,20 @@ def _check_report(given: dict, encodings: np.ndarray, people: np.ndarray, thresh
         raise NotYet("withhold the shares only: the counts say why, and are always known")
     of = (encodings, people, threshold)
     unsaid = {"false_rejects", "false_accepts"} - {key for key, value in right.items() if value is not None}
-    wrong = {
+    wrong = {}
+    if fewest != FEWEST:
+        wrong = {
+            "fewest is always 10 in your function: use the argument": summary(*of),
+            f"exactly `fewest` pairs, here {fewest}, are enough: withhold a share of fewer (<, and not <=)": summary(
+                *of, fewest + 1
+            ),
+            f"with fewest={fewest} you withhold both shares: look at the pairs of each, {right['same_pairs']} same and "
+            f"{right['different_pairs']} different ones": right | {"false_rejects": None, "false_accepts": None},
+        }
+    wrong |= {
+        "those are the shares of right decisions; return those of mistakes, same pairs that are not below the "
+        "threshold and different pairs that are": right
+        | {key: value if value is None else 1 - value for key, value in right.items() if key.startswith("false")},
         "each pair counts once: a with b is b with a (np.triu_indices, or itertools.combinations)": summary(
             *of, twice=True
         ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from facerec.course.verdict import call, explain, pair_of, short, well_done
@@ -51,7 +50,8 @@ def _mistakes(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, set[str]]:
         "both": leaked(train, test, (SIDES[:1], SIDES[:1])) | leaked(train, test, (SIDES[1:], SIDES[1:])),
         "you looked at identity_1 only; people also leak through identity_2": leaked(train, test, (SIDES[:1],) * 2),
         "you looked at identity_2 only; people also leak through identity_1": leaked(train, test, (SIDES[1:],) * 2),
-        "you looked at pairs of one person only; people also leak through pairs of two": leaked(train, test, same=True),
+        "you looked at pairs of one person only (or took & of the two columns, which is the same); people also leak "
+        "through pairs of two": leaked(train, test, same=True),
         "those are all people of the test pairs; keep those who are in the training pairs as well": people[1],
         "those are the people of either table: a leak is in both (& and not |)": people[0] | people[1],
         "those are the people who are in one table only (^); a leak is in both (&)": people[0] ^ people[1],
@@ -60,8 +60,9 @@ def _mistakes(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, set[str]]:
 
 def _names(value: Any) -> set[str]:
     """A student's answer as a set of names."""
-    if isinstance(value, bool | np.bool_ | int) or not isinstance(value, Iterable):
-        raise NotYet(f"return the names of the people who leaked, as a set; yours returned {short(value)}")
+    if not isinstance(value, set | frozenset):
+        raise NotYet(f"return the names of the people who leaked, as a set; yours returned a {type(value).__name__}, "
+                     f"{short(value)}")  # fmt: skip
     return set(map(str, value))
 
 
@@ -107,7 +108,15 @@ def split_people(function: Callable) -> None:
     counted = first.identity.nunique()
     if counted != 12:
         how = ": did you count pictures instead of people?" if abs(len(first) - 0.6 * len(people)) < 4 else ""
+        if counted > 12:
+            how = ": take the share of the names, each once, people.identity.unique()"
+        if counted == 8 and second.identity.nunique() == 12:
+            how = ", and your second has the 12: return the chosen people first"
         raise NotYet(f"0.6 of 20 people are 12; your first part has {counted}{how}")
+    third = _parts(function, people, 0, 0.33)[0].identity.nunique()
+    if third != 7:
+        raise NotYet(f"0.33 of 20 people are 6.6, rounded 7; your first part has {third}: use the argument share, and "
+                     "round, not int")  # fmt: skip
     if set(_parts(function, people, 0)[0].identity) != set(first.identity):
         raise NotYet("the same seed must give the same parts: use np.random.default_rng(seed)")
     others = [set(_parts(function, people, seed)[0].identity) for seed in (1, 2)]
@@ -116,9 +125,11 @@ def split_people(function: Callable) -> None:
     well_done("split_people is right: no person is in both parts, and every picture is in one")
 
 
-def _parts(function: Callable, people: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _parts(
+    function: Callable, people: pd.DataFrame, seed: int, share: float = 0.6
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two tables that a student's function makes."""
-    parts = pair_of(call(function, people.copy(), 0.6, seed), "split_people", "train", "test")
+    parts = pair_of(call(function, people.copy(), share, seed), "split_people", "train", "test")
     if not all(isinstance(part, pd.DataFrame) and {"identity", "picture"} <= set(part.columns) for part in parts):
         raise NotYet("return two tables with the columns of `people`: people[people.identity.isin(…)]")
     return parts

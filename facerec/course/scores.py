@@ -69,8 +69,14 @@ def roc(function: Callable) -> None:
         "that is the share of the accepted pairs that are different (or the same): divide by how many there are of "
         "each kind, accepted or not": counts / np.maximum(counts.sum(axis=0), 1),
     }
+    counted = counts.sum(axis=0)
+    if alike(value, np.divide(counts, counted, out=np.full(counts.shape, np.nan), where=counted > 0)):
+        value = tuple(np.nan_to_num(part) for part in value)  # 0 of 0 accepted pairs
     shapes = [np.shape(part) for part in value]
-    otherwise = f"return one share per threshold, {accepted.shape[1]} of each; the shapes of yours are {shapes}"
+    otherwise = (
+        f"return one share per threshold, {accepted.shape[1]} of each (with a row per threshold, .mean(axis=1)); "
+    )
+    otherwise += f"the shapes of yours are {shapes}"
     if shapes == [(len(thresholds),)] * 2:
         (ours_false, ours_true), (false, true) = accepted[:, 40], (part[40] for part in value)
         otherwise = f"at the threshold {thresholds[40]:.2f}, {ours_false:.3f} of the different and {ours_true:.3f} of "
@@ -85,11 +91,13 @@ def roc(function: Callable) -> None:
 
 # ------------------------------------------------------------------------------------------------ equal error
 def _errors(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """scikit-learn's thresholds, and the false accepts and false rejects at them."""
+    """Every distance as a threshold and one above them, and scikit-learn's false accepts and false rejects at them."""
     from sklearn.metrics import roc_curve
 
     false_accepts, true_accepts, scores = roc_curve(same, -distances, drop_intermediate=False)
-    return -scores, false_accepts, 1 - true_accepts
+    edges = np.append(np.unique(distances), distances.max() + 1)
+    following = edges[edges.searchsorted(-scores, side="right")]  # it accepts up to a score, we accept below a distance
+    return following, false_accepts, 1 - true_accepts
 
 
 def equal_error(function: Callable) -> None:
@@ -107,6 +115,8 @@ def equal_error(function: Callable) -> None:
     if np.ndim(value) or isinstance(value, tuple):
         raise NotYet(f"return one number, the rate; yours returned {short(value)}")
     coarse = int(np.abs(thresholds - 0.7).argmin())
+    of_all = np.stack([accepts * (~same).mean(), rejects * same.mean()])  # both divided by all pairs
+    nearest = int(np.abs(of_all[0] - of_all[1]).argmin())
     wrong = {
         "that is the threshold; return the rate of errors at it": thresholds[at],
         "you added the two errors up; where they are equal, each of them is the rate (take their mean)": 2 * right,
@@ -121,6 +131,14 @@ def equal_error(function: Callable) -> None:
             accepts[coarse] + rejects[coarse]
         )
         / 2,
+        "that is a row's number; return the mean of the two rates in that row": at,
+        "return a share between 0 and 1, not a percentage": 100 * right,
+        "at your threshold no pair is accepted, so there are no false accepts either: did you compare them with true "
+        "accepts? False rejects are 1 - true_accepts": 0.0,
+        "at your threshold one rate is 0 and the other is 1: take np.abs of their difference before argmin": 0.5,
+        "false accepts are a share of the different pairs, false rejects of the same pairs: you divided both by all": (
+            of_all[:, nearest].mean()
+        ),
     }
     otherwise = f"at the threshold {thresholds[at]:.2f} the errors are {accepts[at]:.3f} and {rejects[at]:.3f}: "
     otherwise += f"{right:.3f}; you gave {value:.3f}. Try every distance as a threshold"
@@ -171,6 +189,10 @@ def bootstrap_people(function: Callable) -> None:
     """
     right, person = _decisions()
     low, high = _ends(function, right, person, 2000)
+    if low == high != right.mean():
+        raise NotYet("every drawing gave the same: make rng once, before the loop, or each turn draws the same people")
+    if low <= 1 - right.mean() <= high:
+        raise NotYet("that is an interval of the share of wrong decisions; take the share that is right")
     if not (low <= right.mean() <= high):
         raise NotYet(f"the interval [{low:.3f}, {high:.3f}] does not contain the share itself, {right.mean():.3f}")
     if _ends(function, right, person, 50) != _ends(function, right, person, 50):
@@ -181,13 +203,29 @@ def bootstrap_people(function: Callable) -> None:
     nearest = min(widths, key=lambda message: abs(ratio - widths[message]))  # equal, but for chance
     if nearest != "right" or ratio > 1.2:
         raise NotYet(nearest if ratio < 1.7 else f"your interval is {ratio:.1f} times as wide as it should be")
+    _check_drawing(function)
     well_done(f"bootstrap_people is right; over people the interval is {ours / pairs:.1f} times as wide as over pairs")
+
+
+def _check_drawing(function: Callable) -> None:
+    """Refuse a bootstrap that never draws the last person, or in which all people count the same."""
+    person = np.repeat([f"p{number}" for number in range(10)], 4)
+    if _ends(function, person != "p9", person, 500)[0] == 1:
+        raise NotYet("the last person is never drawn: rng.integers(n) already stops at n - 1")
+    person = np.append(np.repeat("p00", 200), [f"p{number:02d}" for number in range(1, 20)] * 2)
+    if _ends(function, person == "p00", person, 500)[1] < 0.5:
+        raise NotYet("you took the mean of the people's shares; take the share of all rows that were drawn, in which a "
+                     "person with more pairs counts more")  # fmt: skip
 
 
 def _ends(function: Callable, right: np.ndarray, person: np.ndarray, samples: int) -> tuple[float, float]:
     """The interval of a student's function."""
     value = call(function, right.copy(), person.copy(), samples, 0)
     low, high = pair_of(value, "bootstrap_people", "low", "high")
-    if not (np.isscalar(low) and np.isscalar(high) and low <= high):
+    if np.isscalar(low) and np.isscalar(high) and np.isnan([low, high]).any():
+        raise NotYet("your interval is NaN, the mean of no rows: draw from np.unique(person), whatever the names are")
+    if np.isscalar(low) and np.isscalar(high) and low > high:
+        raise NotYet("the two ends are swapped: return low, high")
+    if not (np.isscalar(low) and np.isscalar(high)):
         raise NotYet(f"return two numbers, low and high; yours returned {short(value)}")
     return float(low), float(high)

@@ -11,7 +11,7 @@ import contextlib
 import io
 import traceback
 from collections.abc import Callable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -84,13 +84,17 @@ def short(value: Any) -> str:
     """An answer as a message quotes it.
 
     Example:
-        >>> short(np.float64(0.2236068)), short("otto"), short(None)
-        ('0.224', "'otto'", 'None')
+        >>> short(np.float64(0.2236068)), short(16), short("otto"), short((None, 0.5))
+        ('0.224', '16', "'otto'", '(None, 0.500)')
     """
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
+    if isinstance(value, Integral):
+        return str(int(value))
     if isinstance(value, Real):
         return f"{float(value):.3f}"
+    if isinstance(value, tuple) and len(value) == 2:
+        return f"({short(value[0])}, {short(value[1])})"
     return f"{value!r:.60}"
 
 
