@@ -15,8 +15,7 @@ from pathlib import Path
 from facerec._files import ROOT
 
 CELL = """\
-# Finds the project and works in its folder. Colab and Kaggle download it first.
-import importlib.util
+import importlib.util  # this cell finds the project; Colab and Kaggle download it first
 import os
 import subprocess
 import sys
@@ -24,11 +23,9 @@ from pathlib import Path
 
 ADDRESS = "{address}"  # the project's repository on the web
 cloud = os.getenv("COLAB_RELEASE_TAG") or os.getenv("KAGGLE_KERNEL_RUN_TYPE")
-
 class NotReady(Exception):
     def _render_traceback_(self):  # Jupyter shows the sentence alone
         return [str(self)]
-
 spec = importlib.util.find_spec("fr_utils")
 if ADDRESS and cloud and not spec:
     subprocess.call(["git", "clone", "--quiet", "--depth=1", ADDRESS, "course"])
@@ -55,7 +52,7 @@ def source(repository: str | None = None) -> str:
     """The code of the cell, with the address of the repository (by default this project's).
 
     Example:
-        >>> source("https://example.org/course").splitlines()[7].partition("  #")[0]
+        >>> source("https://example.org/course").splitlines()[6].partition("  #")[0]
         'ADDRESS = "https://example.org/course"'
     """
     return CELL.format(address=address() if repository is None else repository)
