@@ -25,7 +25,7 @@ from facerec.plotting.evaluation import (
     reliability_plot,
     roc_curves,
 )
-from facerec.plotting.learning import learning_curves, live_curves, training_curve, triplet_curves
+from facerec.plotting.learning import live_curves, training_curve, triplet_curves
 from facerec.plotting.networks import block_diagram, network_diagram, twin_diagram
 from facerec.plotting.photos import draw_faces, draw_keypoints, gallery, pair_gallery, show_photo
 from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME, use_house_style
@@ -50,7 +50,6 @@ __all__ = [
     "group_matrix",
     "interval_chart",
     "interval_dots",
-    "learning_curves",
     "live_curves",
     "network_diagram",
     "open_set_curves",

@@ -28,25 +28,6 @@ def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylab
     return ax
 
 
-def learning_curves(axes: Sequence[Axes], log: pd.DataFrame, epochs: int) -> Sequence[Axes]:
-    """The loss and the ROC area of a training, epoch by epoch; what was there is drawn anew, so the curves can grow.
-
-    Args:
-        axes: Two of them.
-        log: A row per epoch so far: ``epoch``, ``loss`` (NaN before the first one) and ``area``.
-        epochs: The number of epochs in the end.
-    """
-    lines = (("loss", "loss, train people", SAME, "-"), ("area", "ROC area, people never seen", DIFFERENT, "--"))
-    for ax, (column, title, colour, style) in zip(axes, lines, strict=True):
-        ax.clear()
-        ax.plot(log.epoch, log[column], style, color=colour, marker="o", markersize=3)
-        ax.set(title=title, xlabel="epoch", ylabel=title.partition(",")[0], xlim=(-0.3, epochs + 0.3))
-    axes[1].set_ylim(0.5, 1)
-    axes[1].axhline(log.area.iloc[0], color=NEUTRAL, linewidth=0.8)
-    axes[1].text(epochs, log.area.iloc[0] - 0.01, "random weights", color=NEUTRAL, ha="right", va="top")
-    return axes
-
-
 def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
     """A training with triplets in three diagrams: loss, triplets with a loss above zero, distances.
 
@@ -80,13 +61,17 @@ def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes
 def live_curves(
     axes: Sequence[Axes], phases: Mapping[str, pd.DataFrame], levels: Mapping[str, float]
 ) -> Sequence[Axes]:
-    """Trainings that you watched, epoch by epoch: the loss, and beside it the ROC area of people not learned from.
+    """Trainings that you watch, epoch by epoch: the loss, and beside it the ROC area of people not learned from.
+
+    What was there is drawn anew, so the curves can grow.
 
     Args:
         axes: Two of them.
         phases: Name → a table with ``epoch``, ``loss`` and ``area``; the loss of an untrained network is NaN.
         levels: Name → the ROC area of something that learned nothing here, drawn as a horizontal line.
     """
+    for ax in axes:
+        ax.clear()
     styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), ("o", "s", "^"), strict=True)
     for (name, log), (colour, style, marker) in zip(phases.items(), styles, strict=False):
         for ax, column in zip(axes, ("loss", "area"), strict=True):
@@ -96,7 +81,9 @@ def live_curves(
         axes[1].annotate(
             name, (1, level), xycoords=("axes fraction", "data"), xytext=(3, -3), textcoords="offset points"
         )
-    axes[0].set(xlabel="epoch", ylabel="loss, mean of a triplet", ylim=(0, None))
+    axes[0].set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     axes[1].set(xlabel="epoch", ylabel="ROC area")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)  # no half epochs
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(phases))
     return axes
