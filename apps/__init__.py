@@ -1,9 +1,11 @@
-"""The two web apps, and what both use.
+"""The two web apps and the API, and what they share.
 
 flask/       two pictures, one answer, nothing kept: ``make compare``
 streamlit/   verify, recognise, and a database of people: ``make app``
+api/         the same people, for programs: ``make api``
 
 comparison   two networks compare two pictures
 pictures     pictures as a page shows them
-healthy      a container's health check; Dockerfile and compose.yaml run both apps in containers
+places       where the people, the keys and the network are
+healthy      a container's health check; Dockerfile and compose.yaml run all three in containers
 """

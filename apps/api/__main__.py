@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 import uvicorn
 
-from apps.api import create_app
-from apps.api.keys import Keys, keys_path
-from facerec._files import ROOT
+from apps.api.app import create_app
+from apps.places import database_path, keys_path, network_path
 from facerec.errors import run
-from facerec.networks import DEFAULT_NETWORK
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,11 +19,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (0.0.0.0: all networks)")
     parser.add_argument("--port", type=int, default=8600)
     parser.add_argument("--rate", default="600 per minute", help="how often each key may ask")
-    parser.add_argument("--database", default=os.environ.get("FACES_DATABASE") or str(ROOT / "data" / "people.db"))
-    parser.add_argument("--network", default=os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK)
+    parser.add_argument("--database", default=database_path())
+    parser.add_argument("--network", default=network_path())
     options = parser.parse_args(argv)
     app = create_app(options.database, options.network, keys_path(), options.rate)
-    if not Keys(keys_path()).all():
+    if not app.state.keys.all():
         print("there is no key yet: python -m apps.api.keys new NAME --write", file=sys.stderr)
     print(f"the people at http://{options.host}:{options.port}, to try at /docs (Ctrl-C stops)", flush=True)
     uvicorn.run(

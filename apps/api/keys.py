@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import secrets
 import threading
 import time
@@ -22,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from facerec._files import ROOT, whole
+from apps.places import keys_path
+from facerec._files import whole
 from facerec.errors import BadArgument, run
 
 DAY = 86_400
@@ -146,11 +146,6 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def keys_path() -> Path:
-    """The file of the keys: FACES_KEYS, or ``data/api_keys.json``."""
-    return Path(os.environ.get("FACES_KEYS") or ROOT / "data" / "api_keys.json")
-
-
 def describe(key: Key) -> str:
     """One line about a key."""
     what = "read and write" if key.write else "read"
@@ -172,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     revoking.add_argument("name")
     commands.add_parser("list", help="list the keys")
     args = parser.parse_args(argv)
-    keys = Keys(keys_path())
+    keys = Keys(Path(keys_path()))
     if args.command == "new":
         print(keys.make(args.name, args.write, args.days))
     elif args.command == "revoke":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import io
-import os
 import threading
 import time
 import warnings
@@ -22,12 +21,13 @@ import streamlit as st
 
 from apps.comparison import Comparer
 from apps.pictures import smaller
+from apps.places import database_path, network_path
 from apps.streamlit.decisions import Decisions
 from facerec._files import ROOT, in_project
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
 from facerec.enrol import PoorPortrait, build_database
-from facerec.networks import DEFAULT_NETWORK, load_facenet, threshold_for
+from facerec.networks import load_facenet, threshold_for
 from facerec.photos import PICTURE_ENDINGS, load_image
 
 with quietly():
@@ -44,16 +44,6 @@ TURNS = threading.BoundedSemaphore(2)
 
 #: Photos are searched in copies whose longer side has at most so many pixels.
 LONGEST_SIDE = 1600
-
-
-def network_path() -> str:
-    """The network's folder: FACES_NETWORK, or the shipped one."""
-    return os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK
-
-
-def database_path() -> str:
-    """The database of people: FACES_DATABASE, or ``data/people.db``."""
-    return os.environ.get("FACES_DATABASE") or str(ROOT / "data" / "people.db")
 
 
 def model() -> keras.Model:

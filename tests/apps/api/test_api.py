@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 from PIL import Image
 
-from apps.api import create_app, guard, service
+from apps.api import guard, service
+from apps.api.app import create_app
 from facerec.errors import BadArgument
 
 

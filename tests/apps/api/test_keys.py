@@ -1,6 +1,8 @@
 """Keys: kept as digests, refused when revoked or expired, noticed by a server that runs."""
 
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -73,3 +75,9 @@ def test_command_makes_lists_and_revokes(tmp_path, monkeypatch, capsys):
     main(["revoke", "phone"])
     with pytest.raises(BadArgument, match=r"name='phone': there is no such key \(there are: none\)"):
         main(["revoke", "phone"])
+
+
+def test_command_starts_without_the_server_or_a_network():
+    code = "import sys, apps.api.keys; print(*{'fastapi', 'keras', 'tensorflow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
