@@ -15,8 +15,8 @@ from apps.api.service import Service
 DESCRIPTION = """
 Verify, recognise and manage the people of a database of faces.
 
-Every request but `/healthz` needs a key: `Authorization: Bearer …`. Keys are made with `python -m apps.api.keys new NAME`; a key with
-the scope *write* may add, rename and forget people.
+Every request but `/healthz` needs a key: `Authorization: Bearer …`. Keys are made with
+`python -m apps.api.keys new NAME`; a key with the scope *write* may add, rename and forget people.
 """
 
 
