@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image, ImageCms
 
 from facerec import photos
 from facerec.errors import UnreadableImage
-from facerec.photos import describe, load_image
+from facerec.photos import describe, files_in, load_image
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
 
@@ -488,3 +489,10 @@ def test_describe_names_what_was_given(tmp_path):
 def test_load_image_keeps_8_bit_values_of_32_bit_pictures():
     grey = np.arange(256, dtype=np.int32).reshape(16, 16)
     np.testing.assert_array_equal(load_image(Image.fromarray(grey))[..., 0], grey)
+
+
+def test_names_that_lead_out_of_a_zip_file_are_left_out(tmp_path):
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        for name in ("lena/1.jpg", "../otto.jpg", "/etc/mei.jpg", "a/../../b.jpg", "c:\\jun.jpg", "..\\ines.jpg"):
+            archive.writestr(name, b"")
+    assert files_in(tmp_path / "people.zip") == [Path("lena/1.jpg")]
