@@ -46,9 +46,7 @@ def picture(key: str, label: str) -> Chosen | None:
 def one(key: str, label: str, source: str, files: str = UPLOAD) -> Chosen | None:
     """Ask for one picture from a source; ``files`` is the button to press without a camera."""
     if source == UPLOAD:
-        given = st.file_uploader(
-            f"{label}: drop a file here", shared.ENDINGS, key=f"{key}_file", label_visibility="collapsed"
-        )
+        given = st.file_uploader(f"{label}: drop a file here", key=f"{key}_file", label_visibility="collapsed")
         return Chosen(given.name, given.getvalue()) if given else None
     if source == CAMERA:
         given = st.camera_input(f"{label}: take a picture", key=f"{key}_camera", label_visibility="collapsed")
