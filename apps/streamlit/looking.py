@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.certainty import probability_among
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face, upright
@@ -70,6 +71,28 @@ def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.
         UnknownIdentity: If no one in the database has that name.
     """
     return distance_from(open_gallery(database, model), identity, seen.encoding)
+
+
+def sure_of(
+    identity: str, distance: float, seen: Look, database: FaceDatabase, model: keras.Model
+) -> tuple[float, tuple[str, float] | None]:
+    """How probable a claim is, compared with everyone.
+
+    Args:
+        identity: Who the face is said to be.
+        distance: From the face to that person.
+        seen: The face.
+        database: The known people.
+        model: The network that made their encodings.
+
+    Returns:
+        The probability that it is that person, if before looking that was as likely as not; and the nearest other
+        person with their distance, if someone else is nearer.
+    """
+    names, distances = open_gallery(database, model).nearest(seen.encoding[None], k=6)
+    near = [(n, float(d)) for n, d in zip(names[0], distances[0], strict=True) if n not in (None, identity)][:5]
+    probability = probability_among([distance, *(d for _, d in near)], model, len(database), prior=0.5)
+    return probability, next((other for other in near[:1] if other[1] < distance), None)
 
 
 def looks_like(

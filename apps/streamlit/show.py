@@ -66,9 +66,9 @@ def note(text: str) -> None:
     st.html(f'<p class="small">{esc(text)}</p>')
 
 
-def verdict(words: str, detail: str, good: bool) -> None:
-    """The answer, impossible to miss: in words, with an icon and a colour."""
-    kind = "good" if good else "bad"
+def verdict(words: str, detail: str, good: bool | None) -> None:
+    """The answer, impossible to miss: in words, with an icon and a colour; None is neither good nor bad."""
+    kind = "warn" if good is None else "good" if good else "bad"
     st.html(
         f'<div class="verdict {kind}" role="status">{icon(kind)}'
         f"<div><strong>{esc(words)}</strong><span>{esc(detail)}</span></div></div>"
