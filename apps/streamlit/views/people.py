@@ -2,17 +2,16 @@
 
 import hashlib
 import itertools
-import json
-import tempfile
-import zipfile
-from pathlib import Path
 
 import streamlit as st
 
 from apps.pictures import boxed, data_url, jpeg
 from apps.streamlit import choose, login, shared, show
+from apps.streamlit.archive import export, take_in
+from apps.streamlit.bulk import add_many
 from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
-from facerec.database import NotForgottenYet, check_name
+from apps.streamlit.person import given_name, offer_undo, one_person
+from apps.streamlit.saying import said, say
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 PER_PAGE = 24
@@ -65,115 +64,12 @@ def gallery() -> str | None:
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
 
 
-# ---------------------------------------------------------------------------------------------- one person
-def say(text: str, where: str, short: str, kind: str = "good", clear: bool = True) -> None:
-    """Draw the page again, with a sentence on it.
-
-    Args:
-        text: The sentence; it may contain names.
-        where: The part of the page for it.
-        short: The same without names, for a toast, which reads markdown.
-        kind: A kind of ``show.notice``.
-        clear: True empties the forms.
-    """
-    st.session_state["people_said"] = (text, where, short, kind)
-    st.session_state["people_clear"] = clear
-    st.rerun()
-
-
-def said(where: str) -> None:
-    """Show the sentence for this part of the page, if there is one."""
-    with st.container():  # always there, so that what follows keeps its place, and its open tab
-        text, place, short, kind = st.session_state.get("people_said", ("", "", "", ""))
-        if place == where:
-            del st.session_state["people_said"]
-            show.notice(text, kind)
-            st.toast(short)
-
-
 def clear_forms() -> None:
     """Empty the forms after a change: the name of a forgotten person must not stay in one."""
     if st.session_state.pop("people_clear", False):
         for key in ("people_name", "people_new_name", "people_search"):
             st.session_state[key] = ""
         st.session_state["people_turn"] = st.session_state.get("people_turn", 0) + 1
-
-
-def one_person(name: str) -> None:
-    """The ways to change a person."""
-    with st.container(border=True):
-        show.heading(name)
-        rename_tab, remove_tab, forget_tab = st.tabs(["Rename", "Remove", "Forget"])
-        with rename_tab, st.form("rename", border=False):
-            new = st.text_input("New name", key="people_new_name", max_chars=200)
-            if st.form_submit_button("Rename", icon=":material/edit:"):
-                rename(name, new)
-        with remove_tab:
-            show.note(
-                "A removed person is no longer recognised. Traces may stay in the database’s files until they are "
-                "overwritten; to erase those too, choose Forget."
-            )
-            sure = st.checkbox("Yes, remove this person", key=f"people_sure_remove_{name}")
-            if st.button("Remove", icon=":material/person_remove:", disabled=not sure, key="people_remove"):
-                remove(name, sure)
-        with forget_tab:
-            show.note(
-                "Forgetting erases the name, the encodings and the photos from the database’s files, and all decisions "
-                "about this person. It can’t be undone. It does not reach backups and earlier exports."
-            )
-            sure = st.checkbox("Yes, erase every trace of this person", key=f"people_sure_{name}")
-            if st.button("Forget", icon=":material/delete_forever:", disabled=not sure, key="people_forget"):
-                forget(name, sure)
-
-
-def rename(name: str, new: str) -> None:
-    """Change a person's name."""
-    with show.friendly():
-        database, called = login.changing(), given_name(new)
-        if called != name and called in database:
-            raise BadArgument(f"“{called}” is taken. Choose another name.")
-        database.rename(name, called)
-        shared.decisions().forget(name)
-        login.changed()
-        st.session_state["people_gallery_kept"] = called
-        say(f"{name} is now called {called}.", "person", "The name has changed.")
-
-
-def given_name(text: str) -> str:
-    """A name, checked, as the database keeps it."""
-    if not text.strip():
-        raise BadArgument("Enter a name first.")
-    return check_name(text)
-
-
-def remove(name: str, sure: bool) -> None:
-    """Take a person out of the database."""
-    if not sure:
-        return
-    with show.friendly():
-        login.changing().remove(name)
-        login.changed()
-        say(f"{name} has been removed.", "person", "The person has been removed.")
-
-
-def forget(name: str, sure: bool) -> None:
-    """Erase every trace of a person, beginning with the decisions about them."""
-    if not sure:
-        return
-    with show.friendly():
-        database = login.changing()
-        shared.decisions().forget(name)
-        for key in ("verify_answer", "recognised", "recognised_for", "people_gallery_kept"):
-            st.session_state.pop(key, None)
-        login.changed()
-        try:
-            database.forget(name)
-        except NotForgottenYet as error:
-            say(str(error), "person", "Not everything has been erased yet.", "warn")
-        finally:
-            shared.decisions().forget(name)  # also those made meanwhile
-        text = "The person has been forgotten: no trace is left in the database or the decisions."
-        say(text, "person", "The person has been forgotten.")
 
 
 # ------------------------------------------------------------------------------------------------------ add
@@ -238,7 +134,6 @@ def add() -> None:
     if source == "Files":
         files = st.file_uploader(
             "Pictures of one person",
-            shared.ENDINGS,
             accept_multiple_files=True,
             key=f"people_files_{turn}",
             label_visibility="collapsed",
@@ -281,87 +176,6 @@ def keep(name: str, looks: list[Look], sure: bool = True) -> None:
     say(f"{called} has been added, with {safe} picture{plural}.", "add", "The pictures have been added.")
 
 
-# --------------------------------------------------------------------------------------------- there and back
-def export() -> None:
-    """Offer everyone in one file, after a login."""
-    show.note("Everyone, with encodings and photos, in a ZIP file of open formats.")
-    if st.button("Create the file", icon=":material/archive:", key="people_export"):
-        with show.friendly(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "people.zip"
-            login.changing().export_to(path)
-            st.session_state["people_archive"] = (shared.changes().count, path.read_bytes())
-    count, data = st.session_state.get("people_archive", (-1, b""))
-    if count == shared.changes().count:  # people who were forgotten since, in any browser, are not exported
-        st.download_button(
-            f"Download people.zip ({len(data) / 1e6:.1f} MB)",
-            data,
-            "people.zip",
-            "application/zip",
-            icon=":material/download:",
-            on_click=lambda: st.session_state.pop("people_archive", None),
-        )
-
-
-CONFLICTS = {
-    "skip": "keep the known person",
-    "replace": "take the person in the file",
-    "refuse": "import no one",
-}
-
-
-def take_in() -> None:
-    """Import people from a file, after a login."""
-    turn = st.session_state.setdefault("people_import_turn", 0)
-    file = st.file_uploader("A file from “Export”", ["zip"], key=f"people_zip_{turn}", max_upload_size=200)
-    conflict = st.selectbox(
-        "If a name is already known", list(CONFLICTS), format_func=CONFLICTS.get, key="people_conflict"
-    )
-    if file and st.button("Import", icon=":material/upload:", key="people_import"):
-        with show.friendly(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "people.zip"
-            path.write_bytes(file.getvalue())
-            check_export(path, shared.one_line(file.name))
-            try:
-                count = login.changing().import_from(path, on_conflict=conflict)
-            except FaceError as error:  # which names our copy of the file
-                raise type(error)(str(error).replace(str(path), shared.one_line(file.name))) from error
-            login.changed()
-            st.session_state["people_import_turn"] += 1
-            say(counted(count, people_in(path), conflict), "import", "The file has been imported.", clear=False)
-
-
-def check_export(path: Path, called: str) -> None:
-    """Refuse a file that is plainly not an export.
-
-    Raises:
-        BadArgument: If it is not a ZIP file, or has no list of people.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            problem = "" if "manifest.json" in archive.namelist() else "contains no manifest.json, the list of people"
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        problem = "is not a ZIP file, or is damaged"
-    if problem:
-        raise BadArgument(f"This is not a file from Export: {called} {problem}.")
-
-
-def people_in(path: Path) -> int:
-    """How many people an export holds; it must be one that was imported without an error."""
-    with zipfile.ZipFile(path) as archive:
-        return len(json.loads(archive.read("manifest.json"))["people"])
-
-
-def counted(count: int, of: int, conflict: str) -> str:
-    """The result of an import, in a sentence."""
-    imported = f"{'1 person' if count == 1 else f'{count:,} people' if count else 'No one was'} imported"
-    known = of - count
-    if conflict == "replace":
-        return f"{imported}; people who were already known are now as in the file."
-    if not known:
-        return f"{imported}."
-    return f"{imported}; {known:,} {'was' if known == 1 else 'were'} already known and stayed unchanged."
-
-
 show.title("People", "Everyone in the database.")
 clear_forms()
 with st.container():
@@ -375,14 +189,18 @@ if login.who() is None:
 else:
     said("person")
     with st.container():
+        offer_undo()
+    with st.container():
         if chosen:
             one_person(chosen)
         else:
-            show.note("Press a picture to rename, remove or forget that person.")
-    adding, exporting, importing = st.tabs(["Add", "Export", "Import"], key="people_tabs")
+            show.note("Press a picture to see that person’s pictures, and to rename, merge, remove or forget them.")
+    adding, many, exporting, importing = st.tabs(["Add", "Add many", "Export", "Import"], key="people_tabs")
     with adding:
         said("add")
         add()
+    with many:
+        add_many()
     with exporting:
         export()
     with importing:
