@@ -60,8 +60,7 @@ def gallery() -> str | None:
         return None
     people = "person" if count == 1 else "people"
     show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
-    if idle := login.who() is None:
-        show.note("Log in to change anything.")
+    idle = login.who() is None
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
 
 
@@ -364,15 +363,12 @@ def counted(count: int, of: int, conflict: str) -> str:
 
 show.title("People", "Everyone in the database.")
 clear_forms()
+if login.who() is None:
+    with st.expander("Log in to add, change, export or import people", icon=":material/login:"):
+        login.form()
 with st.container():
     chosen = gallery()
-if login.who() is None:
-    show.notice(
-        f"To add, change, export or import people, log in first, {login.WHERE}."
-        if len(login.accounts())
-        else login.NO_ACCOUNT
-    )
-else:
+if login.who() is not None:
     said("person")
     with st.container():
         if chosen:

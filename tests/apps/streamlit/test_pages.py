@@ -63,7 +63,7 @@ def secrets() -> dict:
 
 def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
     """The app in this process, at a page."""
-    app = AppTest.from_file(str(APP / "app.py"), default_timeout=90)
+    app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
     for name, value in (secrets or {}).items():
         app.secrets[name] = value
     return app.run() if page == "verify" else app.run().switch_page(f"views/{page}.py").run()
@@ -79,10 +79,14 @@ def file(name: str, folder: Path = ROOT / "images") -> tuple[str, bytes, str]:
     return name, (folder / name).read_bytes(), "image/jpeg"
 
 
+def field(app: AppTest, label: str):
+    return next(each for each in app.text_input if each.label == label)
+
+
 def log_in(app: AppTest, password: str = PASSWORD) -> AppTest:
-    app.text_input[-2].set_value("keeper")
-    app.text_input[-1].set_value(password)
-    return next(button for button in app.button if button.label == "Log in").click().run()
+    field(app, "Name").set_value("keeper")
+    field(app, "Password").set_value(password)
+    return press(app, "Log in")
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -199,7 +203,8 @@ def test_names_in_decisions_are_hidden_from_other_visitors(home, secrets):
     app.session_state["asked"] = [number]  # as the page that asks notes it
     assert "verify: mei" in text_of(app.run())
     app.session_state["asked"] = []
-    assert "verify: mei" in text_of(log_in(app))
+    app = log_in(app.run().switch_page("views/people.py").run())
+    assert "verify: mei" in text_of(app.switch_page("views/metrics.py").run())
     page = functions_of("metrics", home)
     assert page["table"](shared.decisions().recent(1)).identity.tolist() == ["(hidden)"]
 
@@ -211,40 +216,110 @@ def test_live_page_has_its_component(home):
 
 def test_people_page_without_an_account_offers_no_change(home):
     app = start("people")
-    assert "python -m apps.streamlit.accounts NAME" in text_of(app)
+    assert "make account NAME=" in text_of(app)
     assert not [
         button for button in app.button if button.label in ("Add", "Remove", "Forget", "Create the file", "Log in")
     ]
     assert not app.file_uploader
 
 
-def test_change_after_the_login_ended_is_refused(home, secrets):
+def asks_for_a_login(app: AppTest) -> bool:
+    assert not app.exception
+    return any(button.label == "Log in" for button in app.button)
+
+
+def test_change_after_the_login_ended_is_refused(home, secrets, monkeypatch):
+    from apps.streamlit import sessions
+
     app = start("people", secrets)
-    assert "log in first" in text_of(app)
+    assert asks_for_a_login(app)
     app = log_in(app)
     app.session_state["people_gallery_kept"] = "otto"
     app.run().text_input(key="people_new_name").set_value("other")
-    app.session_state["account"] = ("keeper", 0.0, secrets["accounts"]["keeper"])  # half an hour has passed
-    rename = next(button for button in app.button if button.label == "Rename")
-    app = rename.click().run()
+    monkeypatch.setattr(sessions.logins(), "clock", lambda: time.monotonic() + sessions.IDLE + 1)
+    assert asks_for_a_login(press(app, "Rename"))
     with FaceDatabase(home) as database:
         assert "otto" in database and "other" not in database
-    app.session_state["account"] = ("gone", time.monotonic() + 99, None)  # an account that is gone
-    assert "log in first" in text_of(app.run())
 
 
-def test_new_password_ends_old_logins(home, secrets):
+def test_new_password_or_a_lost_account_ends_logins(home, secrets):
     app = log_in(start("people", secrets))
     assert "Logged in as keeper" in text_of(app.run())
     app.secrets["accounts"] = {"keeper": PasswordHasher(time_cost=1, memory_cost=1024).hash("another long password")}
-    assert "log in first" in text_of(app.run())
+    assert asks_for_a_login(app.run())
+    app = log_in(start("people", secrets))
+    app.secrets["accounts"] = {"other": secrets["accounts"]["keeper"]}
+    assert asks_for_a_login(app.run())
+
+
+def test_login_lasts_through_a_reload_and_logging_out_ends_it_in_every_tab(home, secrets, monkeypatch):
+    from apps.streamlit import login, sessions
+
+    app = log_in(start("people", secrets))
+    ticket = re.search(r"fetch\('/keep-login', .*'X-Login-Ticket': '([\w-]+)'", text_of(app))[1]
+    key = sessions.logins().exchange(ticket)  # as the browser does
+    assert key and key not in text_of(app)
+    monkeypatch.setattr(login, "cookie", lambda: key)
+    tab = start("people", secrets)
+    assert "Logged in as keeper" in text_of(tab) and "keep-login" not in text_of(tab)
+    left = press(tab, "Log out")
+    assert asks_for_a_login(left) and "'X-Login-Ticket': ''" in text_of(left)  # the browser drops its cookie
+    assert asks_for_a_login(app.run()) and asks_for_a_login(start("people", secrets))
+    assert "Logged in as keeper" in text_of(log_in(left))  # although the browser still sends the old cookie
+
+
+@pytest.fixture
+def secrets_file(tmp_path, monkeypatch):
+    """The path of a secrets file, which is not there yet."""
+    import streamlit
+
+    before, path = streamlit.get_option("secrets.files"), tmp_path / ".streamlit" / "secrets.toml"
+    streamlit.config.set_option("secrets.files", [str(path)])
+    monkeypatch.setattr(streamlit, "secrets", type(streamlit.secrets)())
+    yield path
+    streamlit.config.set_option("secrets.files", before)
+
+
+def test_link_of_the_first_start_makes_the_first_account_once(home, secrets_file, monkeypatch):
+    from apps.streamlit import accounts, first, login
+
+    monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=1024))
+    monkeypatch.setattr(login.st, "switch_page", lambda page: login.st.rerun())  # AppTest has no address to leave
+    link = {"first": first.key()}
+
+    def visit() -> AppTest:
+        app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
+        app.query_params.update(link)
+        return app.run()
+
+    app = visit()
+    assert "Make your account" in text_of(app) and not app.selectbox
+    for name, password, again, problem in (
+        ("ada", "short", "short", "at least 10 characters"),
+        ("ada", PASSWORD, f"{PASSWORD}!", "The two passwords differ"),
+        (" ", PASSWORD, PASSWORD, "needs a name"),
+    ):
+        for label, value in (("Name", name), (app.text_input[1].label, password), (app.text_input[2].label, again)):
+            field(app, label).set_value(value)
+        app = press(app, "Make the account")
+        assert problem in text_of(app) and not secrets_file.exists()
+    field(app, "Name").set_value("ada ")
+    field(app, app.text_input[2].label).set_value(PASSWORD)
+    app = press(app, "Make the account")
+    assert "Logged in as ada" in text_of(app) and PASSWORD not in secrets_file.read_text()
+    said = text_of(visit())  # the same link again
+    assert "This link has been used" in said and "Make your account" not in said
+    app = start("people")
+    field(app, "Name").set_value("ada")
+    field(app, "Password").set_value(PASSWORD)
+    assert "Logged in as ada" in text_of(press(app, "Log in"))
 
 
 def test_changing_needs_a_login(home, monkeypatch):
     from apps.streamlit import login
 
     monkeypatch.setattr(login, "who", lambda: None)
-    with pytest.raises(login.NotLoggedIn, match="log in first"):
+    with pytest.raises(login.NotLoggedIn, match="(?i)log in first"):
         login.changing()
 
 
@@ -368,6 +443,7 @@ def test_reading_can_need_a_login(home, secrets):
     closed = start("verify", secrets | {"reading": "login"})
     assert "Please log in" in text_of(closed) and not closed.file_uploader
     assert not closed.selectbox and not closed.button_group
+    assert not closed.slider and "12 people" not in text_of(closed), "strangers are not told how many there are"
     opened = log_in(closed)
     assert opened.selectbox(key="verify_claimed")
     wrong = start("verify", secrets | {"reading": "perhaps"})
@@ -376,19 +452,13 @@ def test_reading_can_need_a_login(home, secrets):
     assert "Please log in" in text_of(below) and not below.file_uploader
 
 
-def test_unreadable_secrets_file_closes_every_page(home, tmp_path, monkeypatch):
-    import streamlit
+def test_unreadable_secrets_file_closes_every_page(home, secrets_file):
+    from apps.streamlit import settings
 
-    from apps.streamlit import login
-
-    (tmp_path / "secrets.toml").write_text('reading = "login"\n[accounts\n')
-    config = streamlit.get_option("secrets.files")
-    streamlit.config.set_option("secrets.files", [str(tmp_path / "secrets.toml")])
-    try:
-        with pytest.raises(FaceError, match="secrets.toml can't be read"):
-            login.reading()
-    finally:
-        streamlit.config.set_option("secrets.files", config)
+    secrets_file.parent.mkdir()
+    secrets_file.write_text('reading = "login"\n[accounts\n')
+    with pytest.raises(FaceError, match="secrets.toml can't be read"):
+        settings.reading()
 
 
 def test_frames_are_refused_after_the_login_ended(home, monkeypatch):
