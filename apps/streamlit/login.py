@@ -12,7 +12,7 @@ import streamlit as st
 
 from apps.streamlit import accounts, first, sessions, settings, shared, show
 from facerec.database import FaceDatabase
-from facerec.errors import BadArgument, FaceError
+from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 NO_ACCOUNT = (
     "There is no account yet, so no one can log in. Open the link that the app printed in its terminal when it "
@@ -27,14 +27,20 @@ class NotLoggedIn(FaceError):
     """The request needs a login."""
 
 
-def changing() -> FaceDatabase:
+def changing(name: str | None = None) -> FaceDatabase:
     """The people, to be changed; call it anew for every change.
+
+    Args:
+        name: The person who is to be changed, if it is a known one.
 
     Raises:
         NotLoggedIn: If the visitor has not logged in, or the login has ended.
+        UnknownIdentity: If the person was removed or renamed meanwhile.
     """
     if who() is None:
         raise NotLoggedIn("Please log in first: your login has ended, or you have not logged in yet.")
+    if name is not None and name not in shared.database():
+        raise UnknownIdentity(shared.gone(name))
     return shared.database()
 
 

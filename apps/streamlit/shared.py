@@ -134,6 +134,11 @@ def changes() -> Changes:
     return Changes()
 
 
+def gone(name: str) -> str:
+    """Says that someone else has removed or renamed a person meanwhile."""
+    return f"{name} is no longer known under this name: the person was removed or renamed in another window."
+
+
 def state() -> tuple[int, int]:
     """A value that differs after the people have changed."""
     return changes().count, len(database())

@@ -155,20 +155,12 @@ def how_sure(top: Any) -> str:
 
 def pictures() -> list[choose.Chosen]:
     """Ask for pictures: files, the camera, or an example."""
-    source = st.segmented_control(
-        "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE], default="Files", required=True, key="recognise_source"
-    )
+    source = choose.source("recognise", "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE])
     if source == "Files":
-        files = st.file_uploader(
-            "Pictures: drop one or more here",
-            shared.ENDINGS,
-            accept_multiple_files=True,
-            key="recognise_files",
-            label_visibility="collapsed",
-        )
+        files = choose.several("recognise", "Pictures")
         if len(files) > MOST:
             show.notice(f"{len(files)} pictures are too many at once: only the first {MOST} are used.", "warn")
-        return [choose.Chosen(file.name, file.getvalue()) for file in files[:MOST]]
+        return files[:MOST]
     given = choose.one("recognise", "Picture", source, "Files")
     return [given] if given else []
 

@@ -113,6 +113,70 @@ def test_verify_lets_in_the_claimed_person_only(home, claimed, picture, words):
     assert "probability" in said and ("No offence" in said) == (words == "Go away")
 
 
+def test_group_at_the_door_says_that_another_face_matches_and_compares_the_pressed_one(home):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("jun")
+    app.file_uploader(key="verify_file").set_value(file("video_call.jpg")).run()
+    said = text_of(app)
+    number = int(re.search(r"Another face in this picture matches jun: face (\d)", said)[1])
+    assert "Go away" in said and "No offence" not in said and "The picture shows 6 faces" in said
+    assert said.index("It took") < said.index("The picture shows") < said.index("<figure"), "notes above the pictures"
+    first = app.session_state["verify_face_kept"]
+    app.session_state["verify_face_kept"] = f"{first.split()[0]} {number - 1}"  # as if the face had been pressed
+    said = text_of(app.run())
+    assert "Welcome in" in said and "Another face" not in said
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    assert "Go away" in text_of(app) and "faces" not in text_of(app), "another picture, another face"
+
+
+def test_verify_searches_a_picture_once_and_counts_one_decision(home, monkeypatch):
+    from apps.streamlit import looking, shared
+
+    searched, search = [], looking.detect_faces
+    monkeypatch.setattr(looking, "detect_faces", lambda photo: searched.append(1) or search(photo))
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    last = shared.decisions().recent(1)[0].number
+    assert "Go away" in text_of(app.sidebar.slider[0].set_value(0.3).run())
+    assert "Welcome in" in text_of(app.sidebar.slider[0].set_value(0.9).run())
+    assert shared.decisions().recent(1)[0].number == last
+    assert "distance from otto" in text_of(app.selectbox(key="verify_claimed").set_value("otto").run())
+    assert shared.decisions().recent(1)[0].number == last + 1 and len(searched) == 1
+
+
+def test_work_is_kept_while_another_page_is_open(home):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    app.switch_page("views/recognise.py").run()
+    app.file_uploader(key="recognise_files").set_value([file("camera_0.jpg"), file("camera_11.jpg")]).run()
+    app.switch_page("views/verify.py").run()
+    said = text_of(app)
+    assert "Welcome in" in said and "Still here: camera_0.jpg" in said
+    said = text_of(app.file_uploader(key="verify_file").set_value(file("camera_11.jpg")).run())
+    assert "Go away" in said and "Still here" not in said, "a new file takes the place of the one before"
+    app.switch_page("views/recognise.py").run()
+    assert "Still here: 2 pictures" in text_of(app) and app.dataframe[0].value.who.tolist() == ["lena", "otto"]
+    app.file_uploader(key="recognise_files").set_value([file("camera_8.jpg")]).run()
+    assert app.dataframe[0].value.who.tolist() == ["lena", "otto", "mei"]
+    assert press(app, "Remove").dataframe[0].value.who.tolist() == ["mei"]
+    app.file_uploader(key="recognise_files").set_value([]).run()
+    assert not app.dataframe and "Still here" not in text_of(app), "removed files do not come back"
+
+
+def test_person_who_was_removed_in_another_window_is_noticed(home, secrets):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("otto").run()
+    people = log_in(start("people", secrets))
+    people.session_state["people_gallery_kept"] = "otto"
+    people.run().text_input(key="people_new_name").set_value("Otto")
+    with FaceDatabase(home) as database:
+        database.remove("otto")
+    assert "otto is no longer known" in text_of(app.run()) and app.selectbox(key="verify_claimed").value is None
+    assert "otto is no longer known" in text_of(press(people, "Rename"))
+
+
 def test_near_miss_is_told_to_try_another_picture(home):
     comfort = functions_of("verify", home)["comfort"]
     assert "try another picture" in comfort(0.02) and comfort(0.3) != comfort(0.02)
@@ -417,6 +481,36 @@ def test_doubtful_pictures_need_a_confirmation(home, secrets):
         functions_of("people", home)["keep"]("Ada", [None], False)
 
 
+def test_same_picture_is_added_once(home, secrets):
+    app, again = log_in(start("people", secrets)), ("again.jpg", *file("camera_5.jpg")[1:])
+    app.text_input(key="people_name").set_value("Ada")
+    app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg"), again]).run()
+    assert "again.jpg is the same picture as camera_5.jpg" in text_of(app)
+    assert "added, with 1 picture." in text_of(press(app, "Add"))
+    app.text_input(key="people_name").set_value("Ada")
+    app.file_uploader(key="people_files_1").set_value([again]).run()
+    assert "again.jpg is a picture of Ada that is already known" in text_of(app)
+    assert not [button for button in app.button if button.key == "people_add"]
+    app.file_uploader(key="people_files_1").set_value([again, file("camera_6.jpg")]).run()
+    assert app.button(key="people_add").label == "Add to the known person"
+
+
+def test_likely_known_person_is_shown_and_offered_instead(home, secrets):
+    app = log_in(start("people", secrets))
+    app.text_input(key="people_name").set_value("LÉNA ")
+    app.file_uploader(key="people_files_0").set_value([file("camera_11.jpg")]).run()
+    said = text_of(app)
+    assert "lena is already known. Is LÉNA the same person?" in said and "this looks like otto" in said
+    assert said.count('alt="The photo of ') == 2 and app.button(key="people_add").disabled
+    assert [button.key for button in app.button if button.label.endswith("instead")] == [
+        "people_instead_1",
+        "people_instead_2",
+    ]
+    app = app.button(key="people_instead_2").click().run()
+    assert app.text_input(key="people_name").value == "otto"
+    assert app.button(key="people_add").label == "Add to the known person" and not app.button(key="people_add").disabled
+
+
 def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
     app = log_in(start("people", secrets))
     app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg")]).run()
@@ -424,6 +518,9 @@ def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
     app.session_state["people_gallery_kept"] = "otto"
     app.run().text_input(key="people_new_name").set_value("lena")
     assert "“lena” is taken." in text_of(press(app, "Rename"))
+    app.text_input(key="people_new_name").set_value("o\tto")
+    said = text_of(press(app, "Rename"))
+    assert "This name can’t be used: line breaks and control characters" in said and "identity=" not in said
     page = functions_of("people", home)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("letter.txt", "Dear camera")
