@@ -5,13 +5,24 @@ import itertools
 import json
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from apps.pictures import boxed, data_url, jpeg
 from apps.streamlit import choose, login, shared, show
-from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
+from apps.streamlit.looking import (
+    Look,
+    distance_to,
+    enrol,
+    far_apart,
+    is_kept,
+    look,
+    looks_like,
+    namesakes,
+    portrait_of,
+)
 from facerec.database import NotForgottenYet, check_name
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
@@ -60,7 +71,10 @@ def gallery() -> str | None:
         return None
     people = "person" if count == 1 else "people"
     show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
-    idle = login.who() is None
+    if (gone := st.session_state.get("people_gallery_kept")) and gone not in shared.database():
+        show.notice(shared.gone(gone), "warn")
+    if not (idle := login.who() is None):
+        show.note("Press a picture to rename, remove or forget that person.")
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
 
 
@@ -95,13 +109,31 @@ def clear_forms() -> None:
     if st.session_state.pop("people_clear", False):
         for key in ("people_name", "people_new_name", "people_search"):
             st.session_state[key] = ""
-        st.session_state["people_turn"] = st.session_state.get("people_turn", 0) + 1
+        turn = st.session_state.get("people_turn", 0)
+        for key in [key for key in st.session_state if key.startswith(f"people_{turn}_camera")]:
+            del st.session_state[key]
+        st.session_state["people_turn"] = turn + 1
+
+
+def close() -> None:
+    """Leave the pressed person."""
+    st.session_state["people_gallery_kept"] = None
+
+
+@st.dialog("Change a person", on_dismiss=close)
+def open_person(name: str) -> None:
+    """What can be done with the pressed person, above the page: in view wherever it was pressed."""
+    with show.friendly():
+        said("person")
+        one_person(name)
 
 
 def one_person(name: str) -> None:
     """The ways to change a person."""
-    with st.container(border=True):
+    with st.container():
         show.heading(name)
+        if (photo := portrait_of(name, shared.database())) is not None:
+            show.figures(show.figure(jpeg(photo, 320), "The newest photo", f"The photo of {name}", "crop"))
         rename_tab, remove_tab, forget_tab = st.tabs(["Rename", "Remove", "Forget"])
         with rename_tab, st.form("rename", border=False):
             new = st.text_input("New name", key="people_new_name", max_chars=200)
@@ -128,7 +160,7 @@ def one_person(name: str) -> None:
 def rename(name: str, new: str) -> None:
     """Change a person's name."""
     with show.friendly():
-        database, called = login.changing(), given_name(new)
+        database, called = login.changing(name), given_name(new)
         if called != name and called in database:
             raise BadArgument(f"“{called}” is taken. Choose another name.")
         database.rename(name, called)
@@ -142,7 +174,10 @@ def given_name(text: str) -> str:
     """A name, checked, as the database keeps it."""
     if not text.strip():
         raise BadArgument("Enter a name first.")
-    return check_name(text)
+    try:
+        return check_name(text)
+    except BadArgument as error:  # which begins with the argument and its value
+        raise BadArgument(f"This name can’t be used: {str(error).rpartition(': ')[2]}.") from error
 
 
 def remove(name: str, sure: bool) -> None:
@@ -150,8 +185,9 @@ def remove(name: str, sure: bool) -> None:
     if not sure:
         return
     with show.friendly():
-        login.changing().remove(name)
+        login.changing(name).remove(name)
         login.changed()
+        close()
         say(f"{name} has been removed.", "person", "The person has been removed.")
 
 
@@ -160,9 +196,9 @@ def forget(name: str, sure: bool) -> None:
     if not sure:
         return
     with show.friendly():
-        database = login.changing()
+        database = login.changing(name)
         shared.decisions().forget(name)
-        for key in ("verify_answer", "recognised", "recognised_for", "people_gallery_kept"):
+        for key in ("recognised", "recognised_for", "people_gallery_kept"):
             st.session_state.pop(key, None)
         login.changed()
         try:
@@ -176,28 +212,56 @@ def forget(name: str, sure: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ add
-def examined(pictures: list[choose.Chosen]) -> tuple[list[tuple[str, Look]], list[str]]:
-    """The faces of the usable pictures, and what is wrong with the others."""
-    seen, problems = [], []
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to look again before adding.
+
+    Attributes:
+        text: It in a sentence.
+        other: The known person whom the pictures may show instead, or None.
+    """
+
+    text: str
+    other: str | None = None
+
+
+def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, Look]], list[str]]:
+    """The faces of the pictures that can be added to a person, and why the others can't be."""
+    seen, problems, before = [], [], {}  # before: which pictures there were, by their digests
     for each in pictures[:MOST]:
-        name = shared.one_line(each.name)
+        file = shared.one_line(each.name)
+        digest = hashlib.sha256(each.data).digest()
+        if digest in before:
+            problems.append(f"{file} is the same picture as {before[digest]}: it is added once.")
+            continue
+        before[digest] = file
         try:
-            photo = shared.opened(each.data, name)
+            photo = shared.opened(each.data, file)
             with shared.TURNS:
-                seen.append((name, look(photo, shared.model(), name)))
+                found = look(photo, shared.model(), file)
         except FaceError as error:
             problems.append(str(error))
+            continue
+        if is_kept(found, name.strip(), shared.database()):
+            problems.append(f"{file} is a picture of {name.strip()} that is already known: it is not added again.")
+        else:
+            seen.append((file, found))
     if len(pictures) > MOST:
         problems.append(f"{len(pictures)} pictures are too many at once: only the first {MOST} are used")
     return seen, problems
 
 
-def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
+def doubts(name: str, seen: list[tuple[str, Look]]) -> list[Doubt]:
     """The reasons to doubt that these pictures show one person, and no one else who is known."""
-    database, model, threshold, said = shared.database(), shared.model(), shared.threshold(), []
+    database, model, threshold = shared.database(), shared.model(), shared.threshold()
+    said = [
+        Doubt(f"{other} is already known. Is {name.strip()} the same person?", other)
+        for other in namesakes(name, database)[:PAIRS]
+    ]
     for file, each in seen:
         if other := looks_like(each, database, model, threshold, but=name):
-            said.append(f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f}).")
+            text = f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f})."
+            said.append(Doubt(text, other[0]))
     pairs = [
         (distance, f"{seen[i][0]} and {seen[j][0]}")
         for i, j, distance in far_apart([each.encoding for _, each in seen], threshold)
@@ -207,17 +271,18 @@ def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
             if not (distance := distance_to(name, each, database, model)) < threshold:
                 pairs.append((distance, f"{file} and the known {name.strip()}"))
     pairs.sort(reverse=True)
-    more = [f"There are {len(pairs) - PAIRS} more such pairs."] if len(pairs) > PAIRS else []
-    two = (f"{both} look like two people (distance {distance:.2f})." for distance, both in pairs[:PAIRS])
+    more = [Doubt(f"There are {len(pairs) - PAIRS} more such pairs.")] if len(pairs) > PAIRS else []
+    two = (Doubt(f"{both} look like two people (distance {distance:.2f}).") for distance, both in pairs[:PAIRS])
     return [*said, *two, *more]
 
 
-def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str]) -> None:
+def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[Doubt]) -> None:
     """Show the pictures, with problems, doubts and hints, before they are added."""
     for problem in problems:
         show.notice(problem, "bad")
+    offered: set[str] = set()
     for doubt in doubtful:
-        show.notice(doubt, "warn")
+        ask(doubt, offered)
     for file, each in seen:
         for hint in each.hints:
             show.notice(f"{file}: {hint}", "warn")
@@ -227,12 +292,35 @@ def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str])
     show.figures(*(show.figure(data, file, f"{file}, with a box around the face", "crop") for file, data in boxes))
 
 
+def ask(doubt: Doubt, offered: set[str]) -> None:
+    """Show a doubt and, once for each known person whom it names, their photo and a way to add to them."""
+    if doubt.other is None or doubt.other in offered:
+        show.notice(doubt.text, "warn")
+        return
+    offered.add(doubt.other)
+    try:
+        small = shared.database().thumbnail(doubt.other)
+    except UnknownIdentity:  # removed meanwhile
+        small = None
+    show.notice(doubt.text, "warn", None if small is None else jpeg(small), f"The photo of {doubt.other}")
+    st.button(
+        "Add to this known person instead",
+        icon=":material/group_add:",
+        key=f"people_instead_{len(offered)}",
+        on_click=rename_to,
+        args=(doubt.other,),
+    )
+
+
+def rename_to(name: str) -> None:
+    """Fill in the name of a known person instead of the one that was typed."""
+    st.session_state["people_name"] = name
+
+
 def add() -> None:
     """Add a person, or more pictures of a known one."""
     name = st.text_input("Name", key="people_name", max_chars=200, placeholder="A new or a known name")
-    source = st.segmented_control(
-        "Pictures", ["Files", choose.CAMERA], default="Files", required=True, key="people_source"
-    )
+    source = choose.source("people", "Pictures", ["Files", choose.CAMERA])
     turn = st.session_state.setdefault("people_turn", 0)
     if source == "Files":
         files = st.file_uploader(
@@ -248,7 +336,7 @@ def add() -> None:
         pictures = [given] if given else []
     if not pictures:
         return
-    seen, problems = examined(pictures)
+    seen, problems = examined(pictures, name)
     doubtful = doubts(name, seen)
     tell(seen, problems, doubtful)
     known = bool(name.strip()) and name in shared.database()
@@ -261,7 +349,7 @@ def add() -> None:
             keep(name, [each for _, each in seen], sure)
 
 
-def looked(known: bool, doubtful: list[str]) -> bool:
+def looked(known: bool, doubtful: list[Doubt]) -> bool:
     """Ask for a confirmation; other doubts ask again."""
     label = "I have checked: they all show this person" if known else "I have checked: they show one person, who is new"
     return st.checkbox(label, key=f"people_looked_{hashlib.sha256(repr(doubtful).encode()).hexdigest()[:16]}")
@@ -369,12 +457,10 @@ if login.who() is None:
 with st.container():
     chosen = gallery()
 if login.who() is not None:
-    said("person")
-    with st.container():
-        if chosen:
-            one_person(chosen)
-        else:
-            show.note("Press a picture to rename, remove or forget that person.")
+    if chosen:
+        open_person(chosen)
+    else:
+        said("person")
     adding, exporting, importing = st.tabs(["Add", "Export", "Import"], key="people_tabs")
     with adding:
         said("add")
