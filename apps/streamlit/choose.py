@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import streamlit as st
 
@@ -18,6 +19,9 @@ UPLOAD, CAMERA, EXAMPLE = "A file", "The camera", "An example"
 
 #: Up to so many people are offered in one list; among more, the visitor searches for the name first.
 LISTED = 300
+
+#: Bytes of pictures that are kept for all visitors while they have other pages open; more are not kept.
+KEPT = 300_000_000
 
 NO_ONE = "The database is empty. Add people on the People page first."
 
@@ -33,6 +37,10 @@ class Chosen:
 
     name: str
     data: bytes
+
+
+#: The pictures that are kept, by their ids; they leave by themselves when their session ends.
+_all_kept: WeakValueDictionary[int, Chosen] = WeakValueDictionary()
 
 
 def picture(key: str, label: str) -> Chosen | None:
@@ -105,13 +113,24 @@ def _kept(key: str, now: list[Chosen], most: int | None) -> list[Chosen]:
         before = [*before, *last]
     if now and most == 1:
         before = []
-    state[f"{key}_before"], state[f"{key}_now"] = before, now
+    state[f"{key}_before"], state[f"{key}_now"] = before, []
+    del last  # and with it, unless they are in ``before``, the objects that count as kept
+    state[f"{key}_now"] = now if _room_for(now) else []
     if before:
         with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_still"):
             names = shared.one_line(before[0].name) if len(before) == 1 else f"{len(before)} pictures"
             show.note(f"Still here: {names}")
             st.button("Remove", icon=":material/close:", key=f"{key}_drop", on_click=_drop, args=(key,))
     return [*before, *now]
+
+
+def _room_for(pictures: list[Chosen]) -> bool:
+    """Whether more pictures can be kept; if so, they count from now on."""
+    held = sum(len(each.data) for each in list(_all_kept.values())) + sum(len(each.data) for each in pictures)
+    if held > KEPT:
+        return False
+    _all_kept.update({id(each): each for each in pictures})
+    return True
 
 
 def _drop(key: str) -> None:

@@ -165,6 +165,16 @@ def test_work_is_kept_while_another_page_is_open(home):
     assert not app.dataframe and "Still here" not in text_of(app), "removed files do not come back"
 
 
+def test_pictures_are_kept_while_there_is_room(home, monkeypatch):
+    from apps.streamlit import choose
+
+    monkeypatch.setattr(choose, "KEPT", sum(len(each.data) for each in choose._all_kept.values()) + 1000)
+    app = start()
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    assert len(app.session_state["verify_now"]) == 0
+    assert "Still here" not in text_of(app.switch_page("views/metrics.py").run().switch_page("views/verify.py").run())
+
+
 def test_person_who_was_removed_in_another_window_is_noticed(home, secrets):
     app = start()
     app.selectbox(key="verify_claimed").set_value("otto").run()
