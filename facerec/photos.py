@@ -234,6 +234,8 @@ def _open(data: bytes) -> Image.Image:
 
 def reason_of(error: Exception) -> str:
     """The first line of what a library said was wrong, without its file objects."""
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has far too many pixels"
     reason = re.sub(r"cannot identify image file <.*>", "not a known kind of picture", str(error))
     return (reason.splitlines() or [""])[0][:120] or type(error).__name__
 

@@ -47,7 +47,9 @@ def offer(key: str, groups: dict[str, tuple[list[Face], str | None]]) -> None:
     show.heading("Who is this?")
     idle = login.who() is None
     show.note(
-        "Log in to name faces." if idle else "Press a face to name it. Faces that look like one person are together."
+        "To name faces, log in on the People page."
+        if idle
+        else "Press a face to name it. Faces that look like one person are together."
     )
     entries = []
     for number, (each, (faces, who)) in enumerate(list(groups.items())[:MOST], 1):

@@ -18,9 +18,14 @@ from facerec.errors import BadArgument, UnknownIdentity
 UNDO = 60
 
 
+def leave() -> None:
+    """Leave the pressed person."""
+    st.session_state["people_gallery_kept"] = None
+
+
 def one_person(name: str) -> None:
     """Everything about a person, and the ways to change it."""
-    with st.container(border=True):
+    with st.container():
         show.heading(name)
         pictures(name)
         rename_tab, merge_tab, remove_tab, forget_tab = st.tabs(["Rename", "Merge", "Remove", "Forget"])
@@ -89,7 +94,7 @@ def pictures(name: str) -> None:
 def change_pictures(name: str, order: list[int], text: str, short: str) -> None:
     """Keep some of a person's pictures, in this order."""
     with show.friendly():
-        arrange(login.changing(), name, order)
+        arrange(login.changing(name), name, order)
         login.changed()
         st.session_state.pop(f"person_picture_{name}_kept", None)
         say(text, "person", short)
@@ -99,7 +104,7 @@ def change_pictures(name: str, order: list[int], text: str, short: str) -> None:
 def rename(name: str, new: str) -> None:
     """Change a person's name."""
     with show.friendly():
-        database, called = login.changing(), given_name(new)
+        database, called = login.changing(name), given_name(new)
         if called != name and called in database:
             raise BadArgument(f"“{called}” is taken. Choose another name, or merge the two.")
         database.rename(name, called)
@@ -113,7 +118,10 @@ def given_name(text: str) -> str:
     """A name, checked, as the database keeps it."""
     if not text.strip():
         raise BadArgument("Enter a name first.")
-    return check_name(text)
+    try:
+        return check_name(text)
+    except BadArgument as error:  # which begins with the argument and its value
+        raise BadArgument(f"This name can’t be used: {str(error).rpartition(': ')[2]}.") from error
 
 
 def ask_to_merge(name: str) -> None:
@@ -136,7 +144,7 @@ def make_one(name: str, other: str, sure: bool) -> None:
     if not sure:
         return
     with show.friendly():
-        merge(login.changing(), name, other)
+        merge(login.changing(name), name, other)
         shared.decisions().forget(other)
         login.changed()
         st.session_state.pop("people_merge", None)
@@ -149,8 +157,9 @@ def remove(name: str, sure: bool) -> None:
     if not sure:
         return
     with show.friendly():
-        person = take_out(login.changing(), name)
+        person = take_out(login.changing(name), name)
         login.changed()
+        leave()
         st.session_state["people_removed"] = (person, time.monotonic() + UNDO)
         say(f"{name} has been removed.", "person", "The person has been removed.")
 
@@ -182,9 +191,9 @@ def forget(name: str, sure: bool) -> None:
     if not sure:
         return
     with show.friendly():
-        database = login.changing()
+        database = login.changing(name)
         shared.decisions().forget(name)
-        for key in ("verify_answer", "recognised", "people_gallery_kept", "people_removed"):
+        for key in ("recognised", "people_gallery_kept", "people_removed"):
             st.session_state.pop(key, None)
         login.changed()
         try:

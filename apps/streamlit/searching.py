@@ -16,25 +16,24 @@ import pandas as pd
 
 from apps.certainty import Certainty, probability_among
 from apps.pictures import around, jpeg, smaller
+from apps.streamlit.looking import look_at_each
 from facerec._quiet import quietly
 from facerec.clusters import cluster_encodings
 from facerec.clusters.linkage import distances_to_centres
-from facerec.detection import extract_faces, reading_order, upright
-from facerec.encoding import faces_to_encodings
+from facerec.detection import reading_order
+from facerec.errors import NoFaceFound
 from facerec.gallery import open_gallery
 from facerec.live.drawing import annotate
 from facerec.live.tracking import Track
 from facerec.networks import info_of
 from facerec.photos import load_image
-from facerec.quality import face_quality
 
 with quietly():
     import keras
 
+MOST = 200  # faces of one picture, the largest ones
 NEAREST = 5  # people who are named for each face
 SIDE = 1000  # pixels of the longer side of a picture on the page
-
-TURNED = "the picture lay on its side, or upside down: it was turned"
 
 #: What is known about a face, once it is compared with everyone.
 KNOWN, DOUBTFUL, UNKNOWN = "known", "doubtful", "unknown"
@@ -80,21 +79,15 @@ class Searched:
 
 def search(photo: np.ndarray, name: str, model: keras.Model) -> Searched:
     """Find and encode the faces of a photo (H, W, 3); one that lies on its side is turned."""
-    info = info_of(model)
-    crops, found = extract_faces(photo, info.side, info.template)
-    turned = (TURNED,) if found and found[0]["turn"] else ()
-    if turned:
-        photo = upright(photo, found[0])
-        crops, found = extract_faces(photo, info.side, info.template)
-    encodings, small = faces_to_encodings(crops, model), smaller(photo, SIDE)
+    try:
+        seen = look_at_each(photo, model, name, most=MOST)
+    except NoFaceFound:
+        seen = []
+    photo = seen[0].photo if seen else photo
+    small = smaller(photo, SIDE)
     faces = tuple(
-        Face(
-            found[i]["box"],
-            encodings[i],
-            jpeg(around(photo, found[i], 2), 640),
-            (*turned, *face_quality(photo, found[i]).hints),
-        )
-        for i in reading_order([each["box"] for each in found])
+        Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, 2), 640), each.flaws)
+        for each in (seen[i] for i in reading_order([each.detection["box"] for each in seen]))
     )
     return Searched(
         name, jpeg(small, SIDE, 92), faces, "" if faces else "no face found", small.shape[1] / photo.shape[1]

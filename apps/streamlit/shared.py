@@ -53,7 +53,7 @@ def database() -> FaceDatabase:
     return _database(database_path(), network_path())
 
 
-@st.cache_resource(show_spinner="Loading the network …")
+@st.cache_resource(show_spinner=False)
 def _model(path: str) -> keras.Model:
     network = load_facenet(path)
     _spare_the_collector()
@@ -66,7 +66,7 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-@st.cache_resource(show_spinner="Adding the people of images/ …")
+@st.cache_resource(show_spinner=False)
 def _database(path: str, network: str) -> FaceDatabase:
     """The database. A new one is filled with the portraits in ``images/``, once: removed people stay removed."""
     unfinished = Path(f"{path}.filling")
@@ -136,6 +136,11 @@ class Changes:
 def changes() -> Changes:
     """The counter of this process."""
     return Changes()
+
+
+def gone(name: str) -> str:
+    """Says that someone else has removed or renamed a person meanwhile."""
+    return f"{name} is no longer known under this name: the person was removed or renamed in another window."
 
 
 def state() -> tuple[int, int]:

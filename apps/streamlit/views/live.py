@@ -137,7 +137,7 @@ def name_faces() -> None:
     """Take the faces of the last frame, and offer to name them."""
     said("live")
     if login.who() is None:
-        show.note("Log in to name the faces that are in view.")
+        show.note("To name faces that are in view, log in on the People page.")
         return
     if st.button("Name a face in view", icon=":material/person_add:", key="live_take"):
         last = st.session_state.get("live_last")

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -9,8 +10,8 @@ from apps.pictures import boxed, data_url, jpeg
 from apps.streamlit import choose, login, shared, show
 from apps.streamlit.archive import export, take_in
 from apps.streamlit.bulk import add_many
-from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
-from apps.streamlit.person import given_name, offer_undo, one_person
+from apps.streamlit.looking import Look, distance_to, enrol, far_apart, is_kept, look, looks_like, namesakes
+from apps.streamlit.person import given_name, leave, offer_undo, one_person
 from apps.streamlit.saying import said, say
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
@@ -59,8 +60,10 @@ def gallery() -> str | None:
         return None
     people = "person" if count == 1 else "people"
     show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
-    if idle := login.who() is None:
-        show.note("Log in to change anything.")
+    if (gone := st.session_state.get("people_gallery_kept")) and gone not in shared.database():
+        show.notice(shared.gone(gone), "warn")
+    if not (idle := login.who() is None):
+        show.note("Press a person to see all pictures, and to rename, merge, remove or forget.")
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
 
 
@@ -69,32 +72,71 @@ def clear_forms() -> None:
     if st.session_state.pop("people_clear", False):
         for key in ("people_name", "people_new_name", "people_search"):
             st.session_state[key] = ""
-        st.session_state["people_turn"] = st.session_state.get("people_turn", 0) + 1
+        turn = st.session_state.get("people_turn", 0)
+        for key in [key for key in st.session_state if key.startswith(f"people_{turn}_camera")]:
+            del st.session_state[key]
+        st.session_state["people_turn"] = turn + 1
+
+
+@st.dialog("Change a person", on_dismiss=leave)
+def open_person(name: str) -> None:
+    """What can be done with the pressed person, above the page: in view wherever it was pressed."""
+    with show.friendly():
+        said("person")
+        one_person(name)
 
 
 # ------------------------------------------------------------------------------------------------------ add
-def examined(pictures: list[choose.Chosen]) -> tuple[list[tuple[str, Look]], list[str]]:
-    """The faces of the usable pictures, and what is wrong with the others."""
-    seen, problems = [], []
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to look again before adding.
+
+    Attributes:
+        text: It in a sentence.
+        other: The known person whom the pictures may show instead, or None.
+    """
+
+    text: str
+    other: str | None = None
+
+
+def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, Look]], list[str]]:
+    """The faces of the pictures that can be added to a person, and why the others can't be."""
+    seen, problems, before = [], [], {}  # before: which pictures there were, by their digests
     for each in pictures[:MOST]:
-        name = shared.one_line(each.name)
+        file = shared.one_line(each.name)
+        digest = hashlib.sha256(each.data).digest()
+        if digest in before:
+            problems.append(f"{file} is the same picture as {before[digest]}: it is added once.")
+            continue
+        before[digest] = file
         try:
-            photo = shared.opened(each.data, name)
+            photo = shared.opened(each.data, file)
             with shared.TURNS:
-                seen.append((name, look(photo, shared.model(), name)))
+                found = look(photo, shared.model(), file)
         except FaceError as error:
             problems.append(str(error))
+            continue
+        if is_kept(found, name.strip(), shared.database()):
+            problems.append(f"{file} is a picture of {name.strip()} that is already known: it is not added again.")
+        else:
+            seen.append((file, found))
     if len(pictures) > MOST:
         problems.append(f"{len(pictures)} pictures are too many at once: only the first {MOST} are used")
     return seen, problems
 
 
-def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
+def doubts(name: str, seen: list[tuple[str, Look]]) -> list[Doubt]:
     """The reasons to doubt that these pictures show one person, and no one else who is known."""
-    database, model, threshold, said = shared.database(), shared.model(), shared.threshold(), []
+    database, model, threshold = shared.database(), shared.model(), shared.threshold()
+    said = [
+        Doubt(f"{other} is already known. Is {name.strip()} the same person?", other)
+        for other in namesakes(name, database)[:PAIRS]
+    ]
     for file, each in seen:
         if other := looks_like(each, database, model, threshold, but=name):
-            said.append(f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f}).")
+            text = f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f})."
+            said.append(Doubt(text, other[0]))
     pairs = [
         (distance, f"{seen[i][0]} and {seen[j][0]}")
         for i, j, distance in far_apart([each.encoding for _, each in seen], threshold)
@@ -104,17 +146,18 @@ def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
             if not (distance := distance_to(name, each, database, model)) < threshold:
                 pairs.append((distance, f"{file} and the known {name.strip()}"))
     pairs.sort(reverse=True)
-    more = [f"There are {len(pairs) - PAIRS} more such pairs."] if len(pairs) > PAIRS else []
-    two = (f"{both} look like two people (distance {distance:.2f})." for distance, both in pairs[:PAIRS])
+    more = [Doubt(f"There are {len(pairs) - PAIRS} more such pairs.")] if len(pairs) > PAIRS else []
+    two = (Doubt(f"{both} look like two people (distance {distance:.2f}).") for distance, both in pairs[:PAIRS])
     return [*said, *two, *more]
 
 
-def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str]) -> None:
+def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[Doubt]) -> None:
     """Show the pictures, with problems, doubts and hints, before they are added."""
     for problem in problems:
         show.notice(problem, "bad")
+    offered: set[str] = set()
     for doubt in doubtful:
-        show.notice(doubt, "warn")
+        ask(doubt, offered)
     for file, each in seen:
         for hint in each.hints:
             show.notice(f"{file}: {hint}", "warn")
@@ -124,12 +167,35 @@ def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str])
     show.figures(*(show.figure(data, file, f"{file}, with a box around the face", "crop") for file, data in boxes))
 
 
+def ask(doubt: Doubt, offered: set[str]) -> None:
+    """Show a doubt and, once for each known person whom it names, their photo and a way to add to them."""
+    if doubt.other is None or doubt.other in offered:
+        show.notice(doubt.text, "warn")
+        return
+    offered.add(doubt.other)
+    try:
+        small = shared.database().thumbnail(doubt.other)
+    except UnknownIdentity:  # removed meanwhile
+        small = None
+    show.notice(doubt.text, "warn", None if small is None else jpeg(small), f"The photo of {doubt.other}")
+    st.button(
+        "Add to this known person instead",
+        icon=":material/group_add:",
+        key=f"people_instead_{len(offered)}",
+        on_click=rename_to,
+        args=(doubt.other,),
+    )
+
+
+def rename_to(name: str) -> None:
+    """Fill in the name of a known person instead of the one that was typed."""
+    st.session_state["people_name"] = name
+
+
 def add() -> None:
     """Add a person, or more pictures of a known one."""
     name = st.text_input("Name", key="people_name", max_chars=200, placeholder="A new or a known name")
-    source = st.segmented_control(
-        "Pictures", ["Files", choose.CAMERA], default="Files", required=True, key="people_source"
-    )
+    source = choose.source("people", "Pictures", ["Files", choose.CAMERA])
     turn = st.session_state.setdefault("people_turn", 0)
     if source == "Files":
         files = st.file_uploader(
@@ -144,7 +210,7 @@ def add() -> None:
         pictures = [given] if given else []
     if not pictures:
         return
-    seen, problems = examined(pictures)
+    seen, problems = examined(pictures, name)
     doubtful = doubts(name, seen)
     tell(seen, problems, doubtful)
     known = bool(name.strip()) and name in shared.database()
@@ -157,7 +223,7 @@ def add() -> None:
             keep(name, [each for _, each in seen], sure)
 
 
-def looked(known: bool, doubtful: list[str]) -> bool:
+def looked(known: bool, doubtful: list[Doubt]) -> bool:
     """Ask for a confirmation; other doubts ask again."""
     label = "I have checked: they all show this person" if known else "I have checked: they show one person, who is new"
     return st.checkbox(label, key=f"people_looked_{hashlib.sha256(repr(doubtful).encode()).hexdigest()[:16]}")
@@ -178,23 +244,17 @@ def keep(name: str, looks: list[Look], sure: bool = True) -> None:
 
 show.title("People", "Everyone in the database.")
 clear_forms()
+if login.who() is None:
+    with st.expander("Log in to add, change, export or import people", icon=":material/login:"):
+        login.form()
 with st.container():
     chosen = gallery()
-if login.who() is None:
-    show.notice(
-        f"To add, change, export or import people, log in first, {login.WHERE}."
-        if len(login.accounts())
-        else login.NO_ACCOUNT
-    )
-else:
-    said("person")
-    with st.container():
+if login.who() is not None:
+    if chosen:
+        open_person(chosen)
+    else:
+        said("person")
         offer_undo()
-    with st.container():
-        if chosen:
-            one_person(chosen)
-        else:
-            show.note("Press a picture to see that person’s pictures, and to rename, merge, remove or forget them.")
     adding, many, exporting, importing = st.tabs(["Add", "Add many", "Export", "Import"], key="people_tabs")
     with adding:
         said("add")

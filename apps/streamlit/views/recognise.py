@@ -112,20 +112,13 @@ def grid(found: list[Searched], table: pd.DataFrame, listed: pd.DataFrame) -> No
 
 def pictures() -> list[choose.Chosen]:
     """Ask for pictures: files, the camera, or an example."""
-    source = st.segmented_control(
-        "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE], default="Files", required=True, key="recognise_source"
-    )
+    source = choose.source("recognise", "Pictures", ["Files", choose.CAMERA, choose.EXAMPLE])
     if source == "Files":
         turn = st.session_state.setdefault("recognise_turn", 0)
-        files = st.file_uploader(
-            "Pictures: drop one or more here",
-            accept_multiple_files=True,
-            key=f"recognise_files{turn or ''}",
-            label_visibility="collapsed",
-        )
+        files = choose.several("recognise", "Pictures", f"files{turn or ''}")
         if len(files) > MOST:
             show.notice(f"{len(files)} pictures are too many at once: only the first {MOST} are used.", "warn")
-        return [choose.Chosen(file.name, file.getvalue()) for file in files[:MOST]]
+        return files[:MOST]
     given = choose.one("recognise", "Picture", source, "Files")
     return [given] if given else []
 
@@ -133,8 +126,9 @@ def pictures() -> list[choose.Chosen]:
 def clear() -> None:
     """Drop all pictures and what was found in them."""
     st.session_state["recognise_turn"] = st.session_state.get("recognise_turn", 0) + 1
-    for key in ("recognised", "recognise_camera", "recognise_example_kept"):
-        st.session_state.pop(key, None)
+    kept = ("recognised", "recognise_before", "recognise_now", "recognise_camera", "recognise_example")
+    for key in [key for key in st.session_state if key.startswith(kept)]:
+        del st.session_state[key]
 
 
 show.title("Recognise", "Name every face in one picture or in many. A face that matches no one is marked as unknown.")

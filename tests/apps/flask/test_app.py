@@ -283,6 +283,13 @@ def test_detect_shows_the_largest_face(visitor, photos, detections):
     assert seen["size"] == list(photos["video_call"].shape[1::-1])
 
 
+def test_small_picture_gets_a_warning_beside_the_answer(visitor):
+    small = cv2.imencode(".png", cv2.resize(cv2.imread(str(ROOT / "images" / "lena.jpg")), (40, 40)))[1].tobytes()
+    page = visitor.compare(small, LENA, path="/compare").text
+    warning = re.search(r"The first picture: the face is small \(\d+ pixels between the eyes\): come closer", page)
+    assert warning and warning.start() < page.index("<details") and "The second picture: " not in page
+
+
 def test_close_answer_names_its_side(network, comparer):
     distance = comparer(LENA, CAMERA).distance
     for threshold, side in ((distance + 1e-3, "one person"), (distance - 1e-3, "two people")):

@@ -65,7 +65,7 @@ def secrets() -> dict:
 
 def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
     """The app in this process, at a page."""
-    app = AppTest.from_file(str(APP / "app.py"), default_timeout=90)
+    app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
     for name, value in (secrets or {}).items():
         app.secrets[name] = value
     return app.run() if page == "verify" else app.run().switch_page(f"views/{page}.py").run()
@@ -81,10 +81,14 @@ def file(name: str, folder: Path = ROOT / "images") -> tuple[str, bytes, str]:
     return name, (folder / name).read_bytes(), "image/jpeg"
 
 
+def field(app: AppTest, label: str):
+    return next(each for each in app.text_input if each.label == label)
+
+
 def log_in(app: AppTest, password: str = PASSWORD) -> AppTest:
-    app.text_input[-2].set_value("keeper")
-    app.text_input[-1].set_value(password)
-    return next(button for button in app.button if button.label == "Log in").click().run()
+    field(app, "Name").set_value("keeper")
+    field(app, "Password").set_value(password)
+    return press(app, "Log in")
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -109,6 +113,88 @@ def test_verify_lets_in_the_claimed_person_only(home, claimed, picture, words):
     assert (distance < 0.7) == (words == "Welcome in")
     assert said.count("<figure") == 2 and "threshold 0.70" in said
     assert "probability" in said and ("No offence" in said) == (words == "Go away")
+
+
+def test_group_at_the_door_says_that_another_face_matches_and_compares_the_pressed_one(home):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("jun")
+    app.file_uploader(key="verify_file").set_value(file("video_call.jpg")).run()
+    said = text_of(app)
+    number = int(re.search(r"Another face in this picture matches jun: face (\d)", said)[1])
+    assert "Go away" in said and "No offence" not in said and "The picture shows 6 faces" in said
+    assert said.index("It took") < said.index("The picture shows") < said.index("<figure"), "notes above the pictures"
+    first = app.session_state["verify_face_kept"]
+    app.session_state["verify_face_kept"] = f"{first.split()[0]} {number - 1}"  # as if the face had been pressed
+    said = text_of(app.run())
+    assert "Welcome in" in said and "Another face" not in said
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    assert "Go away" in text_of(app) and "faces" not in text_of(app), "another picture, another face"
+
+
+def test_verify_searches_a_picture_once_and_counts_one_decision(home, monkeypatch):
+    from apps.streamlit import looking, shared
+
+    searched, search = [], looking.detect_faces
+    monkeypatch.setattr(looking, "detect_faces", lambda photo: searched.append(1) or search(photo))
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    last = shared.decisions().recent(1)[0].number
+    assert "Go away" in text_of(app.sidebar.slider[0].set_value(0.3).run())
+    assert "Welcome in" in text_of(app.sidebar.slider[0].set_value(0.9).run())
+    assert shared.decisions().recent(1)[0].number == last
+    assert "distance from otto" in text_of(app.selectbox(key="verify_claimed").set_value("otto").run())
+    assert shared.decisions().recent(1)[0].number == last + 1 and len(searched) == 1
+
+
+def test_work_is_kept_while_another_page_is_open(home):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    app.switch_page("views/recognise.py").run()
+    app.file_uploader(key="recognise_files").set_value([file("camera_0.jpg"), file("camera_11.jpg")]).run()
+    app.switch_page("views/verify.py").run()
+    said = text_of(app)
+    assert "Welcome in" in said and "Still here: camera_0.jpg" in said
+    said = text_of(app.file_uploader(key="verify_file").set_value(file("camera_11.jpg")).run())
+    assert "Go away" in said and "Still here" not in said, "a new file takes the place of the one before"
+    app.switch_page("views/recognise.py").run()
+    assert "Still here: 2 pictures" in text_of(app) and app.dataframe[0].value.who.tolist() == ["lena", "otto"]
+    app.file_uploader(key="recognise_files").set_value([file("camera_8.jpg")]).run()
+    assert app.dataframe[0].value.who.tolist() == ["lena", "otto", "mei"]
+    assert press(app, "Remove").dataframe[0].value.who.tolist() == ["mei"]
+    app.file_uploader(key="recognise_files").set_value([]).run()
+    assert not app.dataframe and "Still here" not in text_of(app), "removed files do not come back"
+
+
+def test_pictures_are_kept_while_there_is_room(home, monkeypatch):
+    from apps.streamlit import choose
+
+    monkeypatch.setattr(choose, "KEPT", sum(len(each.data) for each in choose._all_kept.values()) + 1000)
+    app = start()
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    assert len(app.session_state["verify_now"]) == 0
+    assert "Still here" not in text_of(app.switch_page("views/metrics.py").run().switch_page("views/verify.py").run())
+
+
+def test_person_who_was_removed_in_another_window_is_noticed(home, secrets):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("otto").run()
+    people = log_in(start("people", secrets))
+    people.session_state["people_gallery_kept"] = "otto"
+    people.run().text_input(key="people_new_name").set_value("Otto")
+    with FaceDatabase(home) as database:
+        database.remove("otto")
+    assert "otto is no longer known" in text_of(app.run()) and app.selectbox(key="verify_claimed").value is None
+    assert "otto is no longer known" in text_of(press(people, "Rename"))
+
+
+def test_claim_fails_if_the_face_is_nearer_to_someone_else(home):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    app.file_uploader(key="verify_file").set_value(file("mei.jpg")).run()
+    said = text_of(app)
+    assert "Go away" in said and "the face is much nearer to mei (0.00)" in said and "less than 1 %" in said
 
 
 def test_near_miss_is_told_to_try_another_picture(home):
@@ -214,7 +300,8 @@ def test_names_in_decisions_are_hidden_from_other_visitors(home, secrets):
     app.session_state["asked"] = [number]  # as the page that asks notes it
     assert "verify: mei" in text_of(app.run())
     app.session_state["asked"] = []
-    assert "verify: mei" in text_of(log_in(app))
+    app = log_in(app.run().switch_page("views/people.py").run())
+    assert "verify: mei" in text_of(app.switch_page("views/metrics.py").run())
     page = functions_of("metrics", home)
     assert page["table"](shared.decisions().recent(1)).identity.tolist() == ["(hidden)"]
 
@@ -226,40 +313,110 @@ def test_live_page_has_its_component(home):
 
 def test_people_page_without_an_account_offers_no_change(home):
     app = start("people")
-    assert "python -m apps.streamlit.accounts NAME" in text_of(app)
+    assert "make account NAME=" in text_of(app)
     assert not [
         button for button in app.button if button.label in ("Add", "Remove", "Forget", "Create the file", "Log in")
     ]
     assert not app.file_uploader
 
 
-def test_change_after_the_login_ended_is_refused(home, secrets):
+def asks_for_a_login(app: AppTest) -> bool:
+    assert not app.exception
+    return any(button.label == "Log in" for button in app.button)
+
+
+def test_change_after_the_login_ended_is_refused(home, secrets, monkeypatch):
+    from apps.streamlit import sessions
+
     app = start("people", secrets)
-    assert "log in first" in text_of(app)
+    assert asks_for_a_login(app)
     app = log_in(app)
     app.session_state["people_gallery_kept"] = "otto"
     app.run().text_input(key="people_new_name").set_value("other")
-    app.session_state["account"] = ("keeper", 0.0, secrets["accounts"]["keeper"])  # half an hour has passed
-    rename = next(button for button in app.button if button.label == "Rename")
-    app = rename.click().run()
+    monkeypatch.setattr(sessions.logins(), "clock", lambda: time.monotonic() + sessions.IDLE + 1)
+    assert asks_for_a_login(press(app, "Rename"))
     with FaceDatabase(home) as database:
         assert "otto" in database and "other" not in database
-    app.session_state["account"] = ("gone", time.monotonic() + 99, None)  # an account that is gone
-    assert "log in first" in text_of(app.run())
 
 
-def test_new_password_ends_old_logins(home, secrets):
+def test_new_password_or_a_lost_account_ends_logins(home, secrets):
     app = log_in(start("people", secrets))
     assert "Logged in as keeper" in text_of(app.run())
     app.secrets["accounts"] = {"keeper": PasswordHasher(time_cost=1, memory_cost=1024).hash("another long password")}
-    assert "log in first" in text_of(app.run())
+    assert asks_for_a_login(app.run())
+    app = log_in(start("people", secrets))
+    app.secrets["accounts"] = {"other": secrets["accounts"]["keeper"]}
+    assert asks_for_a_login(app.run())
+
+
+def test_login_lasts_through_a_reload_and_logging_out_ends_it_in_every_tab(home, secrets, monkeypatch):
+    from apps.streamlit import login, sessions
+
+    app = log_in(start("people", secrets))
+    ticket = re.search(r"fetch\('/keep-login', .*'X-Login-Ticket': '([\w-]+)'", text_of(app))[1]
+    key = sessions.logins().exchange(ticket)  # as the browser does
+    assert key and key not in text_of(app)
+    monkeypatch.setattr(login, "cookie", lambda: key)
+    tab = start("people", secrets)
+    assert "Logged in as keeper" in text_of(tab) and "keep-login" not in text_of(tab)
+    left = press(tab, "Log out")
+    assert asks_for_a_login(left) and "'X-Login-Ticket': ''" in text_of(left)  # the browser drops its cookie
+    assert asks_for_a_login(app.run()) and asks_for_a_login(start("people", secrets))
+    assert "Logged in as keeper" in text_of(log_in(left))  # although the browser still sends the old cookie
+
+
+@pytest.fixture
+def secrets_file(tmp_path, monkeypatch):
+    """The path of a secrets file, which is not there yet."""
+    import streamlit
+
+    before, path = streamlit.get_option("secrets.files"), tmp_path / ".streamlit" / "secrets.toml"
+    streamlit.config.set_option("secrets.files", [str(path)])
+    monkeypatch.setattr(streamlit, "secrets", type(streamlit.secrets)())
+    yield path
+    streamlit.config.set_option("secrets.files", before)
+
+
+def test_link_of_the_first_start_makes_the_first_account_once(home, secrets_file, monkeypatch):
+    from apps.streamlit import accounts, first, login
+
+    monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=1024))
+    monkeypatch.setattr(login.st, "switch_page", lambda page: login.st.rerun())  # AppTest has no address to leave
+    link = {"first": first.key()}
+
+    def visit() -> AppTest:
+        app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
+        app.query_params.update(link)
+        return app.run()
+
+    app = visit()
+    assert "Make your account" in text_of(app) and not app.selectbox
+    for name, password, again, problem in (
+        ("ada", "short", "short", "at least 10 characters"),
+        ("ada", PASSWORD, f"{PASSWORD}!", "The two passwords differ"),
+        (" ", PASSWORD, PASSWORD, "needs a name"),
+    ):
+        for label, value in (("Name", name), (app.text_input[1].label, password), (app.text_input[2].label, again)):
+            field(app, label).set_value(value)
+        app = press(app, "Make the account")
+        assert problem in text_of(app) and not secrets_file.exists()
+    field(app, "Name").set_value("ada ")
+    field(app, app.text_input[2].label).set_value(PASSWORD)
+    app = press(app, "Make the account")
+    assert "Logged in as ada" in text_of(app) and PASSWORD not in secrets_file.read_text()
+    said = text_of(visit())  # the same link again
+    assert "This link has been used" in said and "Make your account" not in said
+    app = start("people")
+    field(app, "Name").set_value("ada")
+    field(app, "Password").set_value(PASSWORD)
+    assert "Logged in as ada" in text_of(press(app, "Log in"))
 
 
 def test_changing_needs_a_login(home, monkeypatch):
     from apps.streamlit import login
 
     monkeypatch.setattr(login, "who", lambda: None)
-    with pytest.raises(login.NotLoggedIn, match="log in first"):
+    with pytest.raises(login.NotLoggedIn, match="(?i)log in first"):
         login.changing()
 
 
@@ -363,6 +520,36 @@ def test_doubtful_pictures_need_a_confirmation(home, secrets):
         functions_of("people", home)["keep"]("Ada", [None], False)
 
 
+def test_same_picture_is_added_once(home, secrets):
+    app, again = log_in(start("people", secrets)), ("again.jpg", *file("camera_5.jpg")[1:])
+    app.text_input(key="people_name").set_value("Ada")
+    app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg"), again]).run()
+    assert "again.jpg is the same picture as camera_5.jpg" in text_of(app)
+    assert "added, with 1 picture." in text_of(press(app, "Add"))
+    app.text_input(key="people_name").set_value("Ada")
+    app.file_uploader(key="people_files_1").set_value([again]).run()
+    assert "again.jpg is a picture of Ada that is already known" in text_of(app)
+    assert not [button for button in app.button if button.key == "people_add"]
+    app.file_uploader(key="people_files_1").set_value([again, file("camera_6.jpg")]).run()
+    assert app.button(key="people_add").label == "Add to the known person"
+
+
+def test_likely_known_person_is_shown_and_offered_instead(home, secrets):
+    app = log_in(start("people", secrets))
+    app.text_input(key="people_name").set_value("LÉNA ")
+    app.file_uploader(key="people_files_0").set_value([file("camera_11.jpg")]).run()
+    said = text_of(app)
+    assert "lena is already known. Is LÉNA the same person?" in said and "this looks like otto" in said
+    assert said.count('alt="The photo of ') == 2 and app.button(key="people_add").disabled
+    assert [button.key for button in app.button if button.label.endswith("instead")] == [
+        "people_instead_1",
+        "people_instead_2",
+    ]
+    app = app.button(key="people_instead_2").click().run()
+    assert app.text_input(key="people_name").value == "otto"
+    assert app.button(key="people_add").label == "Add to the known person" and not app.button(key="people_add").disabled
+
+
 def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
     from apps.streamlit import archive
 
@@ -372,6 +559,9 @@ def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
     app.session_state["people_gallery_kept"] = "otto"
     app.run().text_input(key="people_new_name").set_value("lena")
     assert "“lena” is taken." in text_of(press(app, "Rename"))
+    app.text_input(key="people_new_name").set_value("o\tto")
+    said = text_of(press(app, "Rename"))
+    assert "This name can’t be used: line breaks and control characters" in said and "identity=" not in said
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
         other.writestr("letter.txt", "Dear camera")
     with pytest.raises(FaceError, match="not a file from Export: other.zip contains no manifest.json"):
@@ -407,7 +597,7 @@ def test_person_page_changes_pictures_merges_and_undoes_a_removal(home, secrets,
 
 
 def test_unknown_face_is_named_where_it_was_found(home, secrets):
-    app = log_in(start("recognise", secrets))
+    app = log_in(start("people", secrets)).switch_page("views/recognise.py").run()
     app.file_uploader(key="recognise_files").set_value([file("camera_5.jpg"), file("video_call.jpg")]).run()
     assert app.dataframe[0].value.who.tolist().count("unknown") == 3 and "Who is this?" in text_of(app)
     page = functions_of("recognise", home)
@@ -462,6 +652,7 @@ def test_reading_can_need_a_login(home, secrets):
     closed = start("verify", secrets | {"reading": "login"})
     assert "Please log in" in text_of(closed) and not closed.file_uploader
     assert not closed.selectbox and not closed.button_group
+    assert not closed.slider and "12 people" not in text_of(closed), "strangers are not told how many there are"
     opened = log_in(closed)
     assert opened.selectbox(key="verify_claimed")
     wrong = start("verify", secrets | {"reading": "perhaps"})
@@ -470,19 +661,13 @@ def test_reading_can_need_a_login(home, secrets):
     assert "Please log in" in text_of(below) and not below.file_uploader
 
 
-def test_unreadable_secrets_file_closes_every_page(home, tmp_path, monkeypatch):
-    import streamlit
+def test_unreadable_secrets_file_closes_every_page(home, secrets_file):
+    from apps.streamlit import settings
 
-    from apps.streamlit import login
-
-    (tmp_path / "secrets.toml").write_text('reading = "login"\n[accounts\n')
-    config = streamlit.get_option("secrets.files")
-    streamlit.config.set_option("secrets.files", [str(tmp_path / "secrets.toml")])
-    try:
-        with pytest.raises(FaceError, match="secrets.toml can't be read"):
-            login.reading()
-    finally:
-        streamlit.config.set_option("secrets.files", config)
+    secrets_file.parent.mkdir()
+    secrets_file.write_text('reading = "login"\n[accounts\n')
+    with pytest.raises(FaceError, match="secrets.toml can't be read"):
+        settings.reading()
 
 
 def test_frames_are_refused_after_the_login_ended(home, monkeypatch):
