@@ -43,5 +43,5 @@ with show.friendly():
     login.carry()
     login.welcome()
     login.check_reading()
-    sidebar.draw()
+    sidebar.draw(page.url_path)
     page.run()

@@ -7,13 +7,23 @@ import streamlit as st
 from apps.streamlit import login, shared, show
 from facerec.evaluation import errors_at
 
+#: On a narrow window an open sidebar covers the page: close it when another page is opened, and after a reload.
+TUCK_AWAY = """<script>
+  // {page}: another page is another script, which the browser runs anew
+  setTimeout(() => {{
+    if (innerWidth <= 768) document.querySelector("[data-testid=stSidebarCollapseButton] button")?.click();
+  }}, 100);
+</script>"""
 
-def draw() -> None:
-    """Draw the threshold and the login."""
+
+def draw(page: str) -> None:
+    """Draw the threshold and the login; ``page`` names the page beside them."""
     with st.sidebar:
         _threshold()
         show.heading("Login")
         login.box()
+    with st.container(key="tuck_away"):  # takes no room: style.css
+        st.html(TUCK_AWAY.format(page=page), unsafe_allow_javascript=True)
 
 
 def _threshold() -> None:

@@ -4,95 +4,29 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import re
-import time
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from argon2 import PasswordHasher
-from streamlit.testing.v1 import AppTest
 
 from facerec._files import ROOT
 from facerec.database import FaceDatabase
-from facerec.errors import FaceError
-from facerec.networks import DEFAULT_NETWORK, load_facenet, threshold_for
+from facerec.networks import load_facenet, threshold_for
 from facerec.photos import load_image
-
-APP = ROOT / "apps" / "streamlit"
-
-PASSWORD = "a long password for tests"
+from tests.apps.streamlit.visiting import (
+    Pressed,
+    file,
+    functions_of,
+    log_in,
+    press,
+    start,
+    text_of,
+)
 
 ODD_NAMES = (
     "<script>document.title='x'</script> <b>bold</b> & <img src=x onerror=alert(1)> O'Brien \"Bo\" O’Neill 李小龍",
     "**bold** _italic_ `code` ~~gone~~ :red[red] :smile: :material/home: $x^2$ and $$y$$ [link](javascript:alert(1)) #",
 )
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory, images, network):
-    """A database with the people of ``images/``, as the app fills it, for tests to copy. The network is loaded once."""
-    from apps.streamlit import shared
-    from facerec.enrol import build_database
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared, "load_facenet", lambda path: network)
-        shared._model(DEFAULT_NETWORK)
-    path = tmp_path_factory.mktemp("people") / "people.db"
-    with FaceDatabase(path, network) as database:
-        build_database(images, network, progress=False, into=database)
-    return path
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch, people) -> Path:
-    """The app's database, in a folder of its own."""
-    path = tmp_path / "people.db"
-    path.write_bytes(people.read_bytes())
-    monkeypatch.setenv("FACES_DATABASE", str(path))
-    monkeypatch.delenv("FACES_NETWORK", raising=False)
-    monkeypatch.delenv("FACES_READING", raising=False)
-    return path
-
-
-@pytest.fixture
-def secrets() -> dict:
-    """An account, as the secrets file has it; each test's own, so that no test counts another's failures."""
-    return {"accounts": {"keeper": PasswordHasher(time_cost=1, memory_cost=1024).hash(PASSWORD)}}  # quickly made
-
-
-def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
-    """The app in this process, at a page."""
-    app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
-    for name, value in (secrets or {}).items():
-        app.secrets[name] = value
-    return app.run() if page == "verify" else app.run().switch_page(f"views/{page}.py").run()
-
-
-def text_of(app: AppTest) -> str:
-    """The text of the app's own parts of the page."""
-    assert not app.exception
-    return "\n".join(part.proto.body for part in app.get("html") if not part.proto.body.startswith("<style"))
-
-
-def file(name: str, folder: Path = ROOT / "images") -> tuple[str, bytes, str]:
-    return name, (folder / name).read_bytes(), "image/jpeg"
-
-
-def field(app: AppTest, label: str):
-    return next(each for each in app.text_input if each.label == label)
-
-
-def log_in(app: AppTest, password: str = PASSWORD) -> AppTest:
-    field(app, "Name").set_value("keeper")
-    field(app, "Password").set_value(password)
-    return press(app, "Log in")
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return next(button for button in app.button if button.label == label).click().run()
 
 
 @pytest.mark.parametrize(
@@ -311,291 +245,6 @@ def test_live_page_has_its_component(home):
     assert text_of(app) and len(app.get("bidi_component")) == 1
 
 
-def test_people_page_without_an_account_offers_no_change(home):
-    app = start("people")
-    assert "make account NAME=" in text_of(app)
-    assert not [
-        button for button in app.button if button.label in ("Add", "Remove", "Forget", "Create the file", "Log in")
-    ]
-    assert not app.file_uploader
-
-
-def asks_for_a_login(app: AppTest) -> bool:
-    assert not app.exception
-    return any(button.label == "Log in" for button in app.button)
-
-
-def test_change_after_the_login_ended_is_refused(home, secrets, monkeypatch):
-    from apps.streamlit import sessions
-
-    app = start("people", secrets)
-    assert asks_for_a_login(app)
-    app = log_in(app)
-    app.session_state["people_gallery_kept"] = "otto"
-    app.run().text_input(key="people_new_name").set_value("other")
-    monkeypatch.setattr(sessions.logins(), "clock", lambda: time.monotonic() + sessions.IDLE + 1)
-    assert asks_for_a_login(press(app, "Rename"))
-    with FaceDatabase(home) as database:
-        assert "otto" in database and "other" not in database
-
-
-def test_new_password_or_a_lost_account_ends_logins(home, secrets):
-    app = log_in(start("people", secrets))
-    assert "Logged in as keeper" in text_of(app.run())
-    app.secrets["accounts"] = {"keeper": PasswordHasher(time_cost=1, memory_cost=1024).hash("another long password")}
-    assert asks_for_a_login(app.run())
-    app = log_in(start("people", secrets))
-    app.secrets["accounts"] = {"other": secrets["accounts"]["keeper"]}
-    assert asks_for_a_login(app.run())
-
-
-def test_login_lasts_through_a_reload_and_logging_out_ends_it_in_every_tab(home, secrets, monkeypatch):
-    from apps.streamlit import login, sessions
-
-    app = log_in(start("people", secrets))
-    ticket = re.search(r"fetch\('/keep-login', .*'X-Login-Ticket': '([\w-]+)'", text_of(app))[1]
-    key = sessions.logins().exchange(ticket)  # as the browser does
-    assert key and key not in text_of(app)
-    monkeypatch.setattr(login, "cookie", lambda: key)
-    tab = start("people", secrets)
-    assert "Logged in as keeper" in text_of(tab) and "keep-login" not in text_of(tab)
-    left = press(tab, "Log out")
-    assert asks_for_a_login(left) and "'X-Login-Ticket': ''" in text_of(left)  # the browser drops its cookie
-    assert asks_for_a_login(app.run()) and asks_for_a_login(start("people", secrets))
-    assert "Logged in as keeper" in text_of(log_in(left))  # although the browser still sends the old cookie
-
-
-@pytest.fixture
-def secrets_file(tmp_path, monkeypatch):
-    """The path of a secrets file, which is not there yet."""
-    import streamlit
-
-    before, path = streamlit.get_option("secrets.files"), tmp_path / ".streamlit" / "secrets.toml"
-    streamlit.config.set_option("secrets.files", [str(path)])
-    monkeypatch.setattr(streamlit, "secrets", type(streamlit.secrets)())
-    yield path
-    streamlit.config.set_option("secrets.files", before)
-
-
-def test_link_of_the_first_start_makes_the_first_account_once(home, secrets_file, monkeypatch):
-    from apps.streamlit import accounts, first, login
-
-    monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=1024))
-    monkeypatch.setattr(login.st, "switch_page", lambda page: login.st.rerun())  # AppTest has no address to leave
-    link = {"first": first.key()}
-
-    def visit() -> AppTest:
-        app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
-        app.query_params.update(link)
-        return app.run()
-
-    app = visit()
-    assert "Make your account" in text_of(app) and not app.selectbox
-    for name, password, again, problem in (
-        ("ada", "short", "short", "at least 10 characters"),
-        ("ada", PASSWORD, f"{PASSWORD}!", "The two passwords differ"),
-        (" ", PASSWORD, PASSWORD, "needs a name"),
-    ):
-        for label, value in (("Name", name), (app.text_input[1].label, password), (app.text_input[2].label, again)):
-            field(app, label).set_value(value)
-        app = press(app, "Make the account")
-        assert problem in text_of(app) and not secrets_file.exists()
-    field(app, "Name").set_value("ada ")
-    field(app, app.text_input[2].label).set_value(PASSWORD)
-    app = press(app, "Make the account")
-    assert "Logged in as ada" in text_of(app) and PASSWORD not in secrets_file.read_text()
-    said = text_of(visit())  # the same link again
-    assert "This link has been used" in said and "Make your account" not in said
-    app = start("people")
-    field(app, "Name").set_value("ada")
-    field(app, "Password").set_value(PASSWORD)
-    assert "Logged in as ada" in text_of(press(app, "Log in"))
-
-
-def test_changing_needs_a_login(home, monkeypatch):
-    from apps.streamlit import login
-
-    monkeypatch.setattr(login, "who", lambda: None)
-    with pytest.raises(login.NotLoggedIn, match="(?i)log in first"):
-        login.changing()
-
-
-def test_every_changing_function_needs_a_login(home, monkeypatch):
-    """Called directly, without the page that hides their buttons."""
-    from apps.streamlit import archive, bulk, naming, person, shared
-
-    known = {name: shared.database()[name].tobytes() for name in shared.database()}
-    person.rename("otto", "other")
-    person.remove("otto", True)
-    person.forget("otto", True)
-    person.make_one("otto", "lena", True)
-    person.change_pictures("otto", [0], "", "")
-    person.undo()
-    with pytest.raises(person.login.NotLoggedIn):
-        functions_of("people", home)["keep"]("other", [None])
-    with pytest.raises(person.login.NotLoggedIn):
-        naming.keep("live", "other", [], True)
-    with pytest.raises(person.login.NotLoggedIn):
-        bulk.run([], True, "skip", True)
-    monkeypatch.setattr(archive, "st", pressed := Pressed())
-    archive.export()
-    archive.take_in()
-    assert pressed.downloads == []
-    assert {name: shared.database()[name].tobytes() for name in shared.database()} == known
-
-
-class Pressed:
-    """A Streamlit in which every button has just been pressed, and a file is there."""
-
-    def __init__(self) -> None:
-        self.session_state, self.downloads = {}, []
-
-    def button(self, *given, **named) -> bool:
-        return True
-
-    def file_uploader(self, *given, **named) -> io.BytesIO:
-        file = io.BytesIO(b"PK no more")
-        file.name = "people.zip"
-        return file
-
-    def selectbox(self, *given, **named) -> str:
-        return "skip"
-
-    def download_button(self, *given, **named) -> None:
-        self.downloads.append(given)
-
-
-def test_export_is_dropped_after_a_change_or_a_logout(home, secrets):
-    from apps.streamlit import login
-
-    def downloads(app: AppTest) -> int:
-        return len(app.get("download_button"))
-
-    app = log_in(start("people", secrets))
-    assert downloads(press(app, "Create the file")) == 1
-    login.changed()  # in another browser
-    assert downloads(app.run()) == 0
-    assert downloads(press(app, "Create the file")) == 1
-    assert "people_archive" not in press(app, "Log out").session_state
-
-
-def test_login_allows_adding_renaming_and_forgetting(home, secrets):
-    from apps.streamlit import shared
-
-    app = log_in(start("people", secrets))
-    assert "Logged in as keeper" in text_of(app)
-    app.text_input(key="people_name").set_value("Ada")
-    app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg")]).run()
-    app = press(app, "Add")
-    said = text_of(app)
-    assert "Ada has been added, with 1 picture." in said and app.toast and "Ada" not in app.toast[0].value
-    assert app.text_input(key="people_name").value == "" and not app.file_uploader(key="people_files_1").value
-    app.session_state["people_gallery_kept"] = "Ada"
-    app.run().text_input(key="people_new_name").set_value("Ada L.")
-    assert "Ada is now called Ada L." in text_of(press(app, "Rename"))
-    shared.decisions().add("verify", "Ada L.", 0.1, 0.7, "Welcome in", 0.1)
-    app.session_state["people_gallery_kept"] = "Ada L."
-    app.run().checkbox(key="people_sure_Ada L.").check().run()
-    assert "has been forgotten" in text_of(press(app, "Forget"))
-    assert "Ada L." not in [each.identity for each in shared.decisions().recent()]
-    assert not [each.value for each in app.text_input if each.value]
-    with FaceDatabase(home) as database:
-        assert len(database) == 12
-
-
-def test_doubtful_pictures_need_a_confirmation(home, secrets):
-    app = log_in(start("people", secrets))
-    app.text_input(key="people_name").set_value("Ada")
-    app.file_uploader(key="people_files_0").set_value([file("camera_0.jpg"), file("camera_11.jpg")]).run()
-    said = text_of(app)
-    assert "camera_0.jpg and camera_11.jpg look like two people (distance" in said and "a good picture" not in said
-    add, tick = app.button(key="people_add"), next(box for box in app.checkbox if box.key.startswith("people_looked_"))
-    assert add.disabled and not app.button(key="people_add").value
-    assert not tick.check().run().button(key="people_add").disabled
-    app.text_input(key="people_name").set_value("lena").run()  # other doubts: the tick is gone
-    said = text_of(app)
-    assert "camera_11.jpg and the known lena look like two people" in said
-    assert "camera_0.jpg and the known lena" not in said and app.button(key="people_add").disabled
-    with pytest.raises(FaceError, match="Check the pictures first"):
-        functions_of("people", home)["keep"]("Ada", [None], False)
-
-
-def test_same_picture_is_added_once(home, secrets):
-    app, again = log_in(start("people", secrets)), ("again.jpg", *file("camera_5.jpg")[1:])
-    app.text_input(key="people_name").set_value("Ada")
-    app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg"), again]).run()
-    assert "again.jpg is the same picture as camera_5.jpg" in text_of(app)
-    assert "added, with 1 picture." in text_of(press(app, "Add"))
-    app.text_input(key="people_name").set_value("Ada")
-    app.file_uploader(key="people_files_1").set_value([again]).run()
-    assert "again.jpg is a picture of Ada that is already known" in text_of(app)
-    assert not [button for button in app.button if button.key == "people_add"]
-    app.file_uploader(key="people_files_1").set_value([again, file("camera_6.jpg")]).run()
-    assert app.button(key="people_add").label == "Add to the known person"
-
-
-def test_likely_known_person_is_shown_and_offered_instead(home, secrets):
-    app = log_in(start("people", secrets))
-    app.text_input(key="people_name").set_value("LÉNA ")
-    app.file_uploader(key="people_files_0").set_value([file("camera_11.jpg")]).run()
-    said = text_of(app)
-    assert "lena is already known. Is LÉNA the same person?" in said and "this looks like otto" in said
-    assert said.count('alt="The photo of ') == 2 and app.button(key="people_add").disabled
-    assert [button.key for button in app.button if button.label.endswith("instead")] == [
-        "people_instead_1",
-        "people_instead_2",
-    ]
-    app = app.button(key="people_instead_2").click().run()
-    assert app.text_input(key="people_name").value == "otto"
-    assert app.button(key="people_add").label == "Add to the known person" and not app.button(key="people_add").disabled
-
-
-def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
-    from apps.streamlit import archive
-
-    app = log_in(start("people", secrets))
-    app.file_uploader(key="people_files_0").set_value([file("camera_5.jpg")]).run()
-    assert "Enter a name first." in text_of(press(app, "Add"))
-    app.session_state["people_gallery_kept"] = "otto"
-    app.run().text_input(key="people_new_name").set_value("lena")
-    assert "“lena” is taken." in text_of(press(app, "Rename"))
-    app.text_input(key="people_new_name").set_value("o\tto")
-    said = text_of(press(app, "Rename"))
-    assert "This name can’t be used: line breaks and control characters" in said and "identity=" not in said
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
-        other.writestr("letter.txt", "Dear camera")
-    with pytest.raises(FaceError, match="not a file from Export: other.zip contains no manifest.json"):
-        archive.check_export(tmp_path / "other.zip", "other.zip")
-    assert archive.counted(1, 13, "skip") == "1 person imported; 12 were already known and stayed unchanged."
-
-
-def test_person_page_changes_pictures_merges_and_undoes_a_removal(home, secrets, network, photos):
-    from apps.streamlit import looking
-
-    with FaceDatabase(home, network) as database:
-        seen = looking.look(photos["camera_11"], network)  # otto again
-        database.add("otto", seen.encoding, photos["camera_11"])
-        database.add("otto’s double", seen.encoding, photos["camera_11"])
-        first, second = (jpeg for jpeg, _ in database._pictures("otto"))
-    app = log_in(start("people", secrets))
-    app.session_state["people_gallery_kept"] = "otto"
-    app.session_state["person_picture_otto_kept"] = "0"
-    assert "otto has another portrait." in text_of(press(app.run(), "Make it the portrait"))
-    app.session_state["person_picture_otto_kept"] = "0"
-    assert "The picture of otto has been removed." in text_of(press(app.run(), "Remove this picture"))
-    with FaceDatabase(home) as database:
-        assert [jpeg for jpeg, _ in database._pictures("otto")] == [first] != [second]
-    app.selectbox(key="people_merge").set_value("otto’s double").run()
-    assert "they look like one person" in text_of(app)
-    app.checkbox(key="people_sure_merge_otto_otto’s double").check().run()
-    assert "The pictures of otto’s double now belong to otto." in text_of(press(app, "Merge"))
-    app.checkbox(key="people_sure_remove_otto").check().run()
-    assert "otto has been removed." in text_of(press(app, "Remove"))
-    assert "otto is back." in text_of(press(app, "Undo the removal"))
-    with FaceDatabase(home) as database:
-        assert [jpeg for jpeg, _ in database._pictures("otto")] == [second, first] and len(database) == 12
-
-
 def test_unknown_face_is_named_where_it_was_found(home, secrets):
     app = log_in(start("people", secrets)).switch_page("views/recognise.py").run()
     app.file_uploader(key="recognise_files").set_value([file("camera_5.jpg")]).run()
@@ -612,62 +261,6 @@ def test_unknown_face_is_named_where_it_was_found(home, secrets):
     assert app.dataframe[0].value.who.tolist() == ["Ada"]
     with FaceDatabase(home) as database:
         assert len(database) == 13 and database.thumbnail("Ada") is not None
-
-
-def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_path):
-    hostile = ("../../otto.jpg", "/etc/passwd.jpg")
-    with zipfile.ZipFile(tmp_path / "friends.zip", "w") as made:
-        for name, picture in {
-            "ada.jpg": "grace",
-            "lena.jpg": "lena",
-            "bo/1.jpg": "jun",
-            hostile[0]: "otto",
-            hostile[1]: "otto",
-        }.items():
-            made.write(ROOT / "images" / f"{picture}.jpg", name)
-        made.writestr("cy.jpg", b"Dear camera")
-    app = log_in(start("people", secrets))
-    data = (tmp_path / "friends.zip").read_bytes()
-    app.file_uploader(key="people_many_zip_0").set_value(("friends.zip", data, "application/zip")).run()
-    said = text_of(press(app, "Add everyone"))
-    rows = app.dataframe[0].value.set_index("file")
-    assert rows.result.to_dict() == {
-        "ada.jpg": "added", "lena.jpg": "known already", "bo/1.jpg": "added", "cy.jpg": "not used",
-        **dict.fromkeys(hostile, "not used"),
-    }  # fmt: skip
-    assert "not a picture" in rows.remark["cy.jpg"] and all("leads out" in rows.remark[name] for name in hostile)
-    assert "2 of 6 files were added, for 2 people. Known already: 1. Not used: 3" in said
-    with FaceDatabase(home) as database:
-        assert {"ada", "bo"} < set(database) and len(database) == 14
-
-
-def test_five_wrong_passwords_lock_the_account(home, secrets):
-    app = start("people", secrets)
-    for _ in range(5):
-        assert "The name or the password is wrong" in text_of(log_in(app, "not the password"))
-    assert "Too many failed attempts" in text_of(log_in(app))
-
-
-def test_reading_can_need_a_login(home, secrets):
-    closed = start("verify", secrets | {"reading": "login"})
-    assert "Please log in" in text_of(closed) and not closed.file_uploader
-    assert not closed.selectbox and not closed.button_group
-    assert not closed.slider and "12 people" not in text_of(closed), "strangers are not told how many there are"
-    opened = log_in(closed)
-    assert opened.selectbox(key="verify_claimed")
-    wrong = start("verify", secrets | {"reading": "perhaps"})
-    assert "reading=&#x27;perhaps&#x27;" in text_of(wrong) and not wrong.file_uploader
-    below = start("verify", {"accounts": secrets["accounts"] | {"reading": "login"}})  # under [accounts], by mistake
-    assert "Please log in" in text_of(below) and not below.file_uploader
-
-
-def test_unreadable_secrets_file_closes_every_page(home, secrets_file):
-    from apps.streamlit import settings
-
-    secrets_file.parent.mkdir()
-    secrets_file.write_text('reading = "login"\n[accounts\n')
-    with pytest.raises(FaceError, match="secrets.toml can't be read"):
-        settings.reading()
 
 
 def test_frames_are_refused_after_the_login_ended(home, monkeypatch):
@@ -774,11 +367,3 @@ def test_bad_frame_is_answered_with_a_sentence(message, home, monkeypatch):
     answer = live["answered"](message)
     assert answer["faces"] == [] and "pictur" in answer["problem"]
     assert "small picture" in live["answered"]({"number": 2, "jpeg": "A" * 800_000})["problem"]
-
-
-def functions_of(page: str, home: Path) -> dict:
-    """The functions of a page, without drawing it."""
-    source = (APP / "views" / f"{page}.py").read_text(encoding="utf-8").split("\nshow.title(")[0]
-    names: dict = {"__name__": f"views_{page}"}
-    exec(compile(source, page, "exec", dont_inherit=True), names)
-    return names
