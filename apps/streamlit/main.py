@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 
 NAME = "Face recognition"
 
-STARTING = "Starting: the network is being loaded …"  # shown if it takes a moment
+STARTING = '<p class="small" role="status">Starting: the network is being loaded …</p>'
 
 PAGES = [
     ("verify", "Verify", ":material/door_front:"),
@@ -31,15 +31,21 @@ page = st.navigation(
         for name, title, icon in PAGES
     ]
 )
-with st.spinner(STARTING):
+waiting = st.empty()
+with waiting:
+    if "started" not in st.session_state:
+        st.html(STARTING)
     from apps.streamlit import login, shared, show, sidebar  # imports TensorFlow
 st.set_page_config(f"{page.title} – {NAME}", show.sign())
 if page.url_path != "live":
     shared.end_live()
 with show.friendly():
-    with st.spinner(STARTING):
+    try:
         shared.model()
         shared.database()
+    finally:
+        waiting.empty()
+    st.session_state["started"] = True
     login.carry()
     login.welcome()
     login.check_reading()

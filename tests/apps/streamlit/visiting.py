@@ -25,7 +25,16 @@ def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
 def text_of(app: AppTest) -> str:
     """The text of the app's own parts of the page."""
     assert not app.exception
-    return "\n".join(part.proto.body for part in app.get("html") if not part.proto.body.startswith("<style"))
+    return "\n".join(body for body in bodies(app) if not body.startswith(("<style", "<script")))
+
+
+def scripts_of(app: AppTest) -> str:
+    """The scripts that the page runs in the browser."""
+    return "\n".join(body for body in bodies(app) if body.startswith("<script"))
+
+
+def bodies(app: AppTest) -> list[str]:
+    return [part.proto.body.strip() for part in app.get("html")]
 
 
 def file(name: str, folder: Path = ROOT / "images") -> tuple[str, bytes, str]:
