@@ -99,7 +99,7 @@ if problem := st.session_state.pop("metrics_problem", ""):
 recent = shared.decisions().recent()
 if recent:
     show.note(
-        "Mark decisions as right or wrong, and the share above follows. You see and mark the decisions that you asked "
+        "Mark decisions as right or wrong to update the share above. You see and mark the decisions that you asked "
         "for in this window, or all of them once you have logged in. Times are those of the app’s computer. "
         "Everything here is gone when the app stops."
     )
