@@ -115,7 +115,7 @@ def test_image_holds_what_the_apps_need(image):
         "from apps.comparison import Comparer\nfrom apps.flask.app import create_app\n"
         "create_app({'COMPARER': Comparer()})\n"
         "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('apps/streamlit/app.py', default_timeout=120).run()\n"
+        "app = AppTest.from_file('apps/streamlit/main.py', default_timeout=120).run()\n"
         "print(len(app.exception), 'exceptions')"
     )
     (image / "people.db").touch()  # a database that the first start does not have to fill
