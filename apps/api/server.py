@@ -1,4 +1,4 @@
-"""The server: uvicorn, with limits that it does not have.
+"""The server: uvicorn with the limits that it lacks.
 
 Of its own, uvicorn has a limit of connections, and of the pause between two requests. A client that sends half a head,
 or a byte of a body now and then, stays for as long as it likes. ``CarefulProtocol`` adds the deadlines and the

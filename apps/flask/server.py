@@ -1,4 +1,4 @@
-"""The server: waitress, with limits that it does not have, set up to keep bodies in memory and to log no visitor.
+"""The server: waitress with the limits that it lacks; it keeps bodies in memory and logs no visitor.
 
 Of its own, waitress has a limit of connections, and of silence between two bytes. So a client that sends a byte now and
 then stays for as long as it likes, and bodies are limited one by one, not together. (The other servers for WSGI have no
