@@ -238,7 +238,7 @@ def test_bodies_have_a_limit_together(served_by, tmp_path):
 
 
 def test_flask_refuses_a_large_body_after_reading_it_and_a_huge_one_at_once(tmp_path):
-    with waitress(Door(held=MOST, held_each=MOST), Deadlines(), tmp_path) as served:  # no room to keep what is too large
+    with waitress(Door(held=MOST, held_each=MOST), Deadlines(), tmp_path) as served:  # no room for what is too large
         pieces = b"".join(b"2710\r\n" + b"x" * 10_000 + b"\r\n" for _ in range(6)) + b"0\r\n\r\n"
         chunked = f"POST / HTTP/1.1\r\n{served.head}Transfer-Encoding: chunked\r\n\r\n".encode()
         assert ask(served, served.post(MOST)).endswith(str(MOST))
