@@ -19,6 +19,11 @@ with quietly():
     import keras
 
 
+#: How many requests may wait for a turn: fewer than anyio's threads for all requests (40), so that the others are still
+#: answered.
+IN_LINE = 32
+
+
 class Service:
     """The network and the people of one app; pictures are worked on in its ``turns``.
 
@@ -31,7 +36,7 @@ class Service:
         self._where, self._network = database, network
         self._model: keras.Model | None = None
         self._people: FaceDatabase | None = None
-        self.turns = Turns()
+        self.turns = Turns(in_line=IN_LINE)
 
     @property
     def is_ready(self) -> bool:

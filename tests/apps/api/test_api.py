@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import threading
 
+import anyio
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 from PIL import Image
 
-from apps.api import guard
+from apps.api import guard, service
 from apps.api.app import create_app
 from apps.crowd import Turns
 from facerec.errors import BadArgument
@@ -246,6 +247,13 @@ def test_a_crowd_is_told_to_come_back(client, monkeypatch):
     go.set()
     assert (answer.status_code, answer.json()["reason"]) == (503, "busy")
     assert send(client, "/api/v1/encode", "lena.jpg").status_code == 200
+
+
+def test_a_full_line_leaves_threads_to_the_others(client):
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    assert anyio.run(threads) > service.IN_LINE + 4
 
 
 def test_a_redirect_never_goes_where_the_client_says(client):
