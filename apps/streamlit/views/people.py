@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from apps.pictures import boxed, data_url, jpeg
-from apps.streamlit import choose, login, shared, show
+from apps.streamlit import choose, gate, login, shared, show
 from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
 from facerec.database import NotForgottenYet, check_name
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
@@ -292,6 +292,7 @@ def export() -> None:
             st.session_state["people_archive"] = (shared.changes().count, path.read_bytes())
     count, data = st.session_state.get("people_archive", (-1, b""))
     if count == shared.changes().count:  # people who were forgotten since, in any browser, are not exported
+        gate.let_fetch(st.context.cookies)
         st.download_button(
             f"Download people.zip ({len(data) / 1e6:.1f} MB)",
             data,

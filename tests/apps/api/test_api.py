@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 
+import anyio
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +14,7 @@ from PIL import Image
 
 from apps.api import guard, service
 from apps.api.app import create_app
+from apps.crowd import Turns
 from facerec.errors import BadArgument
 
 
@@ -236,9 +239,29 @@ def test_rate_is_limited_for_each_key(tmp_path):
 
 
 def test_a_crowd_is_told_to_come_back(client, monkeypatch):
-    monkeypatch.setattr(service, "PATIENCE", 0.0)
-    served = client.app.state.service
-    with served.turn(), served.turn():  # both turns are taken
+    go, full = threading.Event(), Turns(at_once=1, patience=0.0)
+    full._pool.submit(go.wait)
+    with monkeypatch.context() as patch:
+        patch.setattr(client.app.state.service, "turns", full)
         answer = send(client, "/api/v1/encode", "lena.jpg")
+    go.set()
     assert (answer.status_code, answer.json()["reason"]) == (503, "busy")
     assert send(client, "/api/v1/encode", "lena.jpg").status_code == 200
+
+
+def test_a_full_line_leaves_threads_to_the_others(client):
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    assert anyio.run(threads) > service.IN_LINE + 4
+
+
+def test_a_redirect_never_goes_where_the_client_says(client):
+    answer = client.get("/api/v1/people/lena/", headers={"Host": "evil.example"}, follow_redirects=False)
+    assert answer.status_code == 404 and "location" not in answer.headers
+
+
+def test_programs_stay_with_https(client):
+    over = {scheme: client.get(f"{scheme}://testserver/healthz").headers for scheme in ("http", "https")}
+    assert "max-age" in over["https"]["strict-transport-security"]
+    assert "strict-transport-security" not in over["http"]

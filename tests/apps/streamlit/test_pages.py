@@ -63,7 +63,7 @@ def secrets() -> dict:
 
 def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
     """The app in this process, at a page."""
-    app = AppTest.from_file(str(APP / "app.py"), default_timeout=90)
+    app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
     for name, value in (secrets or {}).items():
         app.secrets[name] = value
     return app.run() if page == "verify" else app.run().switch_page(f"views/{page}.py").run()

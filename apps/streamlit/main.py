@@ -1,0 +1,38 @@
+"""What each visit runs: the frame around every page, and the page that was asked for.
+
+Each page is a file in ``views/``; what the pages share is beside this file.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+
+from apps.streamlit import login, shared, show, sidebar
+
+HERE = Path(__file__).resolve().parent
+
+PAGES = [
+    ("verify", "Verify", ":material/door_front:"),
+    ("recognise", "Recognise", ":material/groups:"),
+    ("live", "Live", ":material/videocam:"),
+    ("people", "People", ":material/contacts:"),
+    ("compare", "Compare", ":material/compare_arrows:"),
+    ("metrics", "Metrics", ":material/monitoring:"),
+]
+
+st.set_page_config("Face recognition", show.sign(), layout="wide")
+st.html(HERE / "style.css")
+page = st.navigation(
+    [
+        st.Page(HERE / "views" / f"{name}.py", title=title, icon=icon, url_path=name, default=name == "verify")
+        for name, title, icon in PAGES
+    ]
+)
+if page.url_path != "live":
+    shared.end_live()
+with show.friendly():
+    shared.model()
+    shared.database()
+    sidebar.draw()
+    login.check_reading()
+    page.run()
