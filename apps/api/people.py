@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from apps.api.faces import Photo, Served
 from apps.api.guard import reader, writer
 from apps.api.problems import Problem
+from facerec.database import known_like
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument
 from facerec.networks import threshold_for
@@ -45,6 +46,7 @@ class Added(BaseModel):
     identity: str
     encodings: int
     looks_like: str | None = Field(description="Another person who is this near, if there is one: the same person?")
+    named_like: list[str] = Field(description="Others whose names look the same; capital letters do not count")
 
 
 class NewName(BaseModel):
@@ -89,9 +91,11 @@ def add_picture(service: Served, response: Response, identity: str, photo: Photo
         picture = load_image(photo.file)
         encoding = img_to_encoding(picture, service.model)
         like = _nearest_other(service, encoding, identity)
+        named = [] if was_known else known_like(identity.strip(), people)
         people.add(identity, encoding, picture)
     response.status_code = status.HTTP_200_OK if was_known else status.HTTP_201_CREATED
-    return Added(identity=identity.strip(), encodings=len(people.encodings(identity)), looks_like=like)
+    count = len(people.encodings(identity))
+    return Added(identity=identity.strip(), encodings=count, looks_like=like, named_like=named)
 
 
 def _nearest_other(service: Served, encoding, identity: str) -> str | None:

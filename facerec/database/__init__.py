@@ -23,7 +23,7 @@ from facerec.database.entries import (
     mean_encoding,
 )
 from facerec.database.face_database import FaceDatabase
-from facerec.database.names import check_name
+from facerec.database.names import check_name, known_like, names_alike, told_apart
 
 __all__ = [
     "BadDatabase",
@@ -33,5 +33,8 @@ __all__ = [
     "UnknownPerson",
     "check_name",
     "fingerprint_of",
+    "known_like",
     "mean_encoding",
+    "names_alike",
+    "told_apart",
 ]
