@@ -16,6 +16,8 @@ Nothing here imports Keras, so a database opens in half a second.
 
 from facerec.database.entries import (
     BadDatabase,
+    DamagedDatabase,
+    DamageFound,
     NotForgottenYet,
     OtherNetwork,
     UnknownPerson,
@@ -27,6 +29,8 @@ from facerec.database.names import check_name, known_like, names_alike, told_apa
 
 __all__ = [
     "BadDatabase",
+    "DamageFound",
+    "DamagedDatabase",
     "FaceDatabase",
     "NotForgottenYet",
     "OtherNetwork",
