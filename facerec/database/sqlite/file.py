@@ -52,6 +52,7 @@ CHECKED = {"people": "0, CAST(identity AS BLOB)", "encodings": "person, encoding
 #: change: counts transactions · pruned: the change at which ``gone`` was emptied last · forgets: counts ``forget``
 #: · unfinished: 1 while traces of a forgotten person may be in the files.
 STATE = {"network": None, "dimension": None, "change": 0, "pruned": 0, "forgets": 0, "unfinished": 0}
+STATE_KINDS = dict.fromkeys(STATE, int) | {"network": str | None, "dimension": int | None, "database": str}
 
 _OPEN: weakref.WeakValueDictionary[int, SQLiteFile] = weakref.WeakValueDictionary()
 _ABANDONED: list = []  # connections of a parent process, which its child may neither use nor close
@@ -315,13 +316,24 @@ class SQLiteFile:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")  # after damage was read, COMMIT would fail
 
+    def read_state(self) -> dict[str, Any]:
+        """The table ``state``.
+
+        Raises:
+            DamagedDatabase: If something in it is missing, or of another kind.
+        """
+        state = dict(self.read("SELECT key, value FROM state"))
+        if not all(isinstance(state.get(key, ...), kind) for key, kind in STATE_KINDS.items()):
+            raise self.damaged("which network it is for, or the number of its last change")
+        return state
+
     def state_of(self, key: str) -> Any:
         """An entry of the table ``state``."""
-        return self.read("SELECT value FROM state WHERE key = ?", (key,))[0][0]
+        return self.read_state()[key]
 
     def _noted(self) -> tuple[str | None, int | None]:
-        known = dict(self.read("SELECT key, value FROM state WHERE key IN ('network', 'dimension')"))
-        return known["network"], known["dimension"]
+        state = self.read_state()
+        return state["network"], state["dimension"]
 
     def _check_network(self) -> None:
         """Read which network it is for; another process may have encoded everyone anew."""

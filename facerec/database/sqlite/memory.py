@@ -99,7 +99,7 @@ class Searched(Checked):
     # ---------------------------------------------------------------------------------------------- up to date
     def _catch_up(self) -> None:
         """Bring the rows in memory to the state of the file."""
-        state = dict(self.read("SELECT key, value FROM state"))
+        state = self.read_state()
         if self.dimension is None:
             self.rows = None
         elif self.rows is None or not self._apply(self.rows, state):
@@ -151,8 +151,10 @@ class Searched(Checked):
     def _arrays(self, found: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, np.ndarray]:
         """The number of each encoding's person (n,), ascending, and the encodings (n, D)."""
         people = np.fromiter((row[0] for row in found), np.int64, len(found))
-        encodings = np.frombuffer(b"".join([row[1] for row in found]), "<f4").reshape(len(found), self.dimension or 0)
-        return people, encodings
+        joined, dimension = b"".join([row[1] for row in found]), self.dimension or 0
+        if len(joined) != 4 * len(found) * dimension:
+            raise self.damaged(f"its encodings have other lengths than {dimension}")
+        return people, np.frombuffer(joined, "<f4").reshape(len(found), dimension)
 
     def _representing(self, people: np.ndarray, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows to search among: all encodings, or one per person."""
@@ -183,7 +185,7 @@ class Searched(Checked):
             return
         unsaved = self.path is not None and not rows.saved
         if (rows.index is None or unsaved or rows.late > rows.count // 8) and can_index(rows.base.shape[1]):
-            stamp = self._stamp(dict(self.read("SELECT key, value FROM state")))
+            stamp = self._stamp(self.read_state())
             stamp["change"] = rows.change
             self.builder = threading.Thread(target=self._build, args=(rows.view(), stamp), daemon=True)
             self.builder.start()
@@ -237,7 +239,7 @@ class Searched(Checked):
             with self._explained():
                 self.db.execute("BEGIN IMMEDIATE")
             try:
-                state = dict(self.read("SELECT key, value FROM state"))
+                state = self.read_state()
                 yield all(state[key] == stamp[key] for key in ("database", "network", "forgets"))
             finally:
                 self.db.execute("ROLLBACK")
@@ -247,7 +249,7 @@ class Searched(Checked):
         if self.db is not None:
             with self.at_rest():
                 self._check_network()
-                if self._apply(rows, dict(self.read("SELECT key, value FROM state"))):
+                if self._apply(rows, self.read_state()):
                     self.rows = rows
 
     def settle(self, timeout: float | None = None) -> bool:
