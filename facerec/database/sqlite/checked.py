@@ -17,8 +17,8 @@ from contextlib import suppress
 from facerec.database.entries import DamagedDatabase, DamageFound
 from facerec.database.sqlite.file import CHECKED, SQLiteFile, checksum_of
 
-#: Larger files are not looked through whole before a change, but without their photos.
-LOOK_THROUGH = 1_000_000_000  # bytes
+#: Of larger files only the pages of people and encodings are looked through before a change, or it would take seconds.
+LOOK_THROUGH = 200_000_000  # bytes
 
 Rows = list[tuple]
 
@@ -174,17 +174,22 @@ class Checked(SQLiteFile):
             raise self.damaged(next(iter(self.damage)))
 
     def _look_through(self) -> None:
-        every = os.path.getsize(self.path) <= LOOK_THROUGH
-        for part in ("1",) if every else ("people", "encodings"):
-            said = self.read(f"PRAGMA integrity_check({part})")[0][0]
-            if said != "ok":
-                raise self.damaged(" ".join(said.split()))
+        if os.path.getsize(self.path) > LOOK_THROUGH:
+            self._check_pages("quick_check(people)", "quick_check(encodings)")
+            return
+        self._check_pages("integrity_check(1)")
         for numbers in self.spans(1000):
             self.rescued(self.people_of, numbers, self.all_of)
             self.encodings_of(numbers)
-        last = self.read("SELECT max(id) FROM photos")[0][0] or 0 if every else 0
+        last = self.read("SELECT max(id) FROM photos")[0][0] or 0
         for first in range(1, last + 1, 10):
             self.rescued(self._photos, range(first, min(first + 10, last + 1)), "photo number {}".format)
+
+    def _check_pages(self, *checks: str) -> None:
+        for check in checks:
+            said = self.read(f"PRAGMA {check}")[0][0]
+            if said != "ok":
+                raise self.damaged(" ".join(said.split()))
 
 
 def _is_whole(checksum: int | None, *data: object) -> bool:
