@@ -99,18 +99,28 @@ class Checked(SQLiteFile):
 
     # --------------------------------------------------------------------------------------------------- people
     def spans(self, size: int) -> Iterator[range]:
-        """The numbers of all people, ascending, in pieces; some have been removed."""
+        """Numbers among which those of all people are, ascending, in pieces."""
         first = 1
-        while first <= (last := self.read("SELECT max(id) FROM people")[0][0] or 0):
-            yield range(first, min(first + size - 1, last) + 1)
+        while (first := self._next_person(first)) is not None:
+            yield range(first, min(first + size, 2**63))
             first += size
+
+    def _next_person(self, first: int) -> int | None:
+        try:
+            return self.read("SELECT min(id) FROM people WHERE id >= ?", (first,))[0][0]
+        except DamagedDatabase:
+            last = self.read("SELECT seq FROM sqlite_sequence WHERE name = 'people'")
+            return first if last and first <= last[0][0] else None
 
     def people_of(self, numbers: Sequence[int]) -> list[tuple[int, str, float, float]]:
         """Number, name, added and changed of people; ``numbers`` is a range, or at most 500 of them."""
         where, values = _which("id", numbers)
         name, more = lambda row: f"the name of person number {row[3]}", "id, added, changed"
         found = self.whole("people", f"{where} ORDER BY id", values, name, more)
-        return [(number, identity.decode(), added, changed) for _, _, identity, number, added, changed in found]
+        return [
+            (number, identity.decode(errors="replace"), added, changed)
+            for _, _, identity, number, added, changed in found
+        ]
 
     def people(self, size: int) -> Iterator[list[tuple[int, str, float, float]]]:
         """Everyone, as ``people_of`` gives them, in pieces of at most so many."""
