@@ -283,7 +283,7 @@ def enrol_pictures(
 
 
 def _warn_of_names_alike(names: set[str], database: Mapping[str, np.ndarray]) -> None:
-    """Warn of new people whose names look like others, or differ only in capital letters: they may be one person."""
+    """Warn of new people whose names are ``names_alike`` to others: they may be one person."""
     new = [name for name in names if name not in database]
     for group in names_alike(new, (name for name in (*names, *database) if isinstance(name, str)) if new else ()):
         text = f"{' and '.join(told_apart(group))} are different people here; if they are one, give them one name"

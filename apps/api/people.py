@@ -46,7 +46,7 @@ class Added(BaseModel):
     identity: str
     encodings: int
     looks_like: str | None = Field(description="Another person who is this near, if there is one: the same person?")
-    named_like: list[str] = Field(description="Others whose names look the same; capital letters do not count")
+    named_like: list[str] = Field(description="Others whose names are easily taken for this one")
 
 
 class NewName(BaseModel):

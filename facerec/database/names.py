@@ -135,7 +135,7 @@ def similar_names(asked: str, names: Iterable[str]) -> list[str]:
 
 
 def names_alike(new: Iterable[str], known: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of names that look the same, or differ only in capital letters: are they one person?
+    """Groups of names that look the same, or differ only in capitals, accents and blanks: are they one person?
 
     Args:
         new: Names of people who are to be known; one is in every group.
@@ -164,13 +164,13 @@ def known_like(name: str, known: Iterable[str]) -> list[str]:
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
-    """Names that look the same, for a sentence: with the code points in which they differ.
+    """Names for a sentence: if they look the same, with the code points in which they differ.
 
     Example:
         >>> told_apart(["admin", "\N{CYRILLIC SMALL LETTER A}dmin"])[1].partition(" ")[2]
         '(with U+0430)'
     """
-    if len({name.casefold() for name in names}) == 1:
+    if len(set(map(_skeleton, names))) > 1:
         return list(names)
     common = set.intersection(*map(set, names))
     own = [[f"U+{ord(c):04X}" for c in dict.fromkeys(name) if c not in common and not c.isascii()] for name in names]
@@ -178,7 +178,7 @@ def told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _looks(name: str) -> set[str]:
-    return {_skeleton(name), _skeleton(name.casefold())}
+    return {_skeleton(name), _skeleton(plain("".join(name.split())))}
 
 
 def _skeleton(name: str) -> str:

@@ -148,7 +148,7 @@ def given_name(text: str) -> str:
 
 
 def name_doubts(name: str) -> list[str]:
-    """A sentence for each other person whose name looks like this one, or differs only in capital letters."""
+    """A sentence for each other person whose name is easily taken for this one."""
     pairs = (told_apart([name, other]) for other in known_like(name, shared.database()))
     return [f"The name {ours} is easily taken for {other}, who is known, too." for ours, other in pairs]
 

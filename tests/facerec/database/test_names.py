@@ -115,14 +115,14 @@ def test_invisible_characters_that_writing_needs_are_accepted(names):
 
 ALIKE = {
     "capitals": ("Lena", "lena"),
-    "capitals and accents": ("JOS\u00c9", "Jos\u00e9"),
+    "capitals and accents": ("JOSE", "Jos\u00e9"),
     "a Cyrillic letter": ("admin", "\u0430dmin"),
     "all of them Cyrillic": ("coco", "\u0441\u043e\u0441\u043e"),
     "and capitals": ("ADMIN", "\u0430dmin"),
     "l and I": ("Ian", "lan"),
     "rn and m": ("Cameron", "Carneron"),
     "O and 0": ("Otto", "0tto"),
-    "blanks": ("Lena M.", "Lena\u00a0M."),
+    "blanks": ("Lena M.", "lena\u00a0 M."),
     "with and without a joiner": ("\u0915\u094d\u200d\u0937", "\u0915\u094d\u0937"),
 }
 
@@ -135,14 +135,14 @@ def test_names_that_look_the_same_are_found_whichever_was_first(one, other):
 
 
 def test_names_that_look_different_are_not_alike():
-    names = ["lena", "helena", "Jose", "Jos\u00e9", "\u674e\u5c0f\u9f8d", "\u0645\u0631\u064a\u0645", "omar"]
+    names = ["lena", "helena", "Jos\u00e9", "Jo\u00e3o", "\u674e\u5c0f\u9f8d", "\u0645\u0631\u064a\u0645", "omar"]
     assert names_alike(names, [*names, "ivan"]) == []
     assert known_like("lena", names) == []
 
 
 def test_names_that_look_the_same_are_told_apart_by_their_code_points():
     assert told_apart(["admin", "\u0430dmin"]) == ["admin", "\u0430dmin (with U+0430)"]
-    assert told_apart(["JOS\u00c9", "Jos\u00e9"]) == ["JOS\u00c9", "Jos\u00e9"]
+    assert told_apart(["Jose", "Jos\u00e9"]) == ["Jose", "Jos\u00e9"]
 
 
 def test_old_names_with_invisible_characters_can_be_renamed_and_forgotten(path):
