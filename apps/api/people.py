@@ -12,6 +12,7 @@ from apps.api.faces import Photo, Served
 from apps.api.guard import reader, writer
 from apps.api.problems import Problem
 from apps.api.service import Service
+from facerec.database import known_like
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument
 from facerec.networks import threshold_for
@@ -46,6 +47,7 @@ class Added(BaseModel):
     identity: str
     encodings: int
     looks_like: str | None = Field(description="Another person who is this near, if there is one: the same person?")
+    named_like: list[str] = Field(description="Others whose names are easily taken for this one")
 
 
 class NewName(BaseModel):
@@ -86,9 +88,11 @@ def one_person(service: Served, identity: str) -> Person:
 def add_picture(service: Served, response: Response, identity: str, photo: Photo) -> Added:
     """Add a person, or one more picture of a known one; the photo's largest face counts, and the photo is kept."""
     people, was_known = service.people, identity in service.people
+    named = [] if was_known else known_like(identity.strip(), people)
     like = service.turns.run(_add, service, identity, photo)
     response.status_code = status.HTTP_200_OK if was_known else status.HTTP_201_CREATED
-    return Added(identity=identity.strip(), encodings=len(people.encodings(identity)), looks_like=like)
+    count = len(people.encodings(identity))
+    return Added(identity=identity.strip(), encodings=count, looks_like=like, named_like=named)
 
 
 def _add(service: Service, identity: str, photo: Photo) -> str | None:

@@ -30,13 +30,13 @@ import numpy as np
 from facerec._files import whole
 from facerec.database.engine import Engine
 from facerec.database.entries import OtherNetwork, check_encodings, is_fingerprint, other_network, short
-from facerec.database.names import check_name
-from facerec.database.pictures import Picture, pack
+from facerec.database.names import as_looked_up, spelled_out
+from facerec.database.pictures import Picture, pack, unpack
 from facerec.errors import BadArgument, UnreadableImage
 
 FORMAT, VERSION = "face-database", 1
 MAX_PEOPLE = 5_000_000
-MAX_MANIFEST = 200_000_000  # bytes, or half the file where that is more: a million people need as much
+MANIFEST = (100_000, 1_200, 200)  # bytes at most: in all, and for each encoding and photo (a name may have 800)
 MAX_ARRAY = 20_000_000_000  # bytes
 MAX_HEADER = 1000  # bytes before the numbers of the array
 MAX_RATIO = 30  # how far a member may be compressed; JSON of names and digests comes nowhere near
@@ -66,11 +66,13 @@ def write_archive(engine: Engine, path: Path) -> None:
         OSError: If it can't be written.
     """
     with engine.at_rest(), _private(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        if (count := engine.count()) > MAX_PEOPLE:
+            raise BadArgument(f"path={str(path)!r}: an export holds {MAX_PEOPLE:,} people at most, not {count:,}")
         people, rows = _write_encodings(engine, archive)
         numbers = itertools.count(1)
         for person in people:
             pictures = engine.pictures(person["identity"])
-            person["photos"] = [_write_photo(archive, next(numbers), jpeg) for jpeg, _ in pictures]
+            person["photos"] = [_write_photo(archive, next(numbers), _small(jpeg)) for jpeg, _ in pictures]
         head = {"format": FORMAT, "version": VERSION, "network": engine.network, "dimension": engine.dimension}
         text = json.dumps({**head, "encodings": rows, "people": people}, ensure_ascii=False, indent=0)
         archive.writestr("manifest.json", text.encode(), zipfile.ZIP_DEFLATED)
@@ -80,13 +82,27 @@ def write_archive(engine: Engine, path: Path) -> None:
 def _private(path: Path) -> Iterator[BinaryIO]:
     """A file to write, whole or not at all, that only its owner may read; one that was there keeps its mode."""
     before = path.stat().st_mode & 0o777 if path.exists() else None
-    with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
-        if os.name == "posix":
-            os.fchmod(stream.fileno(), 0o600)  # umask may take the owner's rights, too
-        yield stream
+    try:
+        with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
+            if os.name == "posix":
+                os.fchmod(stream.fileno(), 0o600)  # umask may take the owner's rights, too
+            yield stream
+    except FileNotFoundError as error:
+        why = "a person was forgotten before it was finished, so it was removed; export again"
+        raise OSError(error.errno, why) from error
     if before is not None:
         with suppress(OSError):  # some file systems have no modes
             path.chmod(before)
+
+
+def unfinished_exports(folder: Path) -> Iterator[Path]:
+    """The files of exports in a folder that were killed, or are being written: everyone may be in them."""
+    for path in folder.glob(".unfinished_*"):
+        with suppress(OSError), path.open("rb") as stream:
+            start = stream.read(43)
+            begun = start[:4] == b"PK\3\4" and start[30:] == b"encodings.npy"  # its first member
+            if begun or (not start and path.suffix == ".zip"):
+                yield path
 
 
 def _write_encodings(engine: Engine, archive: zipfile.ZipFile) -> tuple[list[dict], int]:
@@ -98,6 +114,7 @@ def _write_encodings(engine: Engine, archive: zipfile.ZipFile) -> tuple[list[dic
     people = []
     with archive.open("encodings.npy", "w", force_zip64=True) as stream:
         stream.write(header.getvalue())
+        archive.fp.flush()  # from here on forget() sees what it is
         for identity, encodings, added, changed in engine.entries():
             data = encodings.astype("<f4").tobytes()
             stream.write(data)
@@ -110,6 +127,11 @@ def _write_photo(archive: zipfile.ZipFile, number: int, jpeg: bytes) -> dict[str
     name = f"photos/{number}.jpg"
     archive.writestr(name, jpeg)
     return {"file": name, "sha256": hashlib.sha256(jpeg).hexdigest()}
+
+
+def _small(jpeg: bytes) -> bytes:
+    """A photo as it is read again: an earlier version kept larger ones."""
+    return jpeg if len(jpeg) <= MAX_JPEG else pack(unpack(jpeg))[0]
 
 
 def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
@@ -185,6 +207,7 @@ class _Archive:
         self.packed: dict[str, tuple[int, int, int]] = {}
         self.people: list[_Person] = []
         self.network: str | None = None
+        self.shape, self.header = (0, 0), 0  # of the array: (n, D), and how many bytes come before its numbers
         self.members: dict[str, zipfile.ZipInfo] = {}
 
     def error(self, what: str) -> BadArgument:
@@ -194,6 +217,7 @@ class _Archive:
     def check(self) -> None:
         """Check all of it; raises ``BadArgument``."""
         self._check_members()
+        self._check_sizes()
         manifest = self._manifest()
         self._read_people(manifest["people"])
         self._read_encodings(manifest)
@@ -248,11 +272,31 @@ class _Archive:
             raise self.error(
                 f"{member.filename} claims {member.file_size:,} bytes packed into {member.compress_size:,}"
             )
-        limit = {"manifest.json": max(MAX_MANIFEST, size // 2), "encodings.npy": MAX_ARRAY}.get(
-            member.filename, MAX_JPEG
-        )
+        if member.filename != "manifest.json":
+            self._check_size(member, MAX_ARRAY if member.filename == "encodings.npy" else MAX_JPEG)
+
+    def _check_size(self, member: zipfile.ZipInfo, limit: int) -> None:
         if member.file_size > limit:
             raise self.error(f"{member.filename} has {member.file_size:,} bytes; {limit:,} at most")
+
+    def _check_sizes(self) -> None:
+        """The array by its own header, and the manifest by the array, before either is read."""
+        array = self.members["encodings.npy"]
+        with self.file.open(array) as file:
+            stream = io.BytesIO(file.read(10 + MAX_HEADER))
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
+        except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+            raise self.error(f"encodings.npy is not a NumPy array: {error}") from error
+        if dtype.str != "<f4" or fortran or len(shape) != 2:
+            raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
+        self.header, self.shape = stream.tell(), shape
+        if self.header + shape[0] * shape[1] * 4 != array.file_size or (shape[0] and not shape[1]):
+            raise self.error(f"encodings.npy has the shape {shape}, but {array.file_size:,} bytes")
+        in_all, encoding, photo = MANIFEST
+        self._check_size(self.members["manifest.json"], in_all + encoding * shape[0] + photo * (len(self.members) - 2))
 
     def read(self, name: str) -> bytes:
         """A member, no longer than it says, with the right checksum."""
@@ -275,8 +319,8 @@ class _Archive:
         network, people = manifest.get("network"), manifest.get("people")
         if not (network is None or is_fingerprint(network)):
             raise self.error(f"manifest.json: network={network!r:.80} is not a fingerprint")
-        if not isinstance(people, list) or len(people) > MAX_PEOPLE:
-            raise self.error(f"manifest.json: people must be a list of at most {MAX_PEOPLE:,}")
+        if not isinstance(people, list) or len(people) > min(self.shape[0], MAX_PEOPLE):
+            raise self.error(f"manifest.json: people must be a list of at most {min(self.shape[0], MAX_PEOPLE):,}")
         self.network = network
         return manifest
 
@@ -307,7 +351,7 @@ class _Archive:
             if photo["file"] not in self.members or not PHOTO_NAME.fullmatch(photo["file"]):
                 raise self.error(f"{where}: {photo['file']!r:.80} is missing")
         try:
-            name = check_name(entry["identity"])
+            name = as_looked_up(spelled_out(entry["identity"]))  # an earlier version allowed more names
         except BadArgument as error:
             raise self.error(f"{where}: {error}") from error
         stop = start + entry["encodings"]
@@ -316,29 +360,11 @@ class _Archive:
 
     # ---------------------------------------------------------------------------------------------- content
     def _read_encodings(self, manifest: Mapping) -> None:
-        """The array, from a header that is checked before any memory is given to it."""
+        """The array, if it is the one of which the manifest speaks."""
         rows, dimension = self.people[-1].stop if self.people else 0, manifest.get("dimension") or 0
-        expected = rows * dimension * 4 if isinstance(dimension, int) else 0
-        if self.members["encodings.npy"].file_size > expected + 10 + MAX_HEADER:
-            raise self.error(
-                f"encodings.npy has {self.members['encodings.npy'].file_size:,} bytes; the manifest says ({rows}, "
-                f"{dimension!r:.20})"
-            )
-        stream = io.BytesIO(self.read("encodings.npy"))
-        try:
-            if np.lib.format.read_magic(stream) != (1, 0):
-                raise ValueError("another version of the format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
-        except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-            raise self.error(f"encodings.npy is not a NumPy array: {error}") from error
-        if dtype.str != "<f4" or fortran or len(shape) != 2:
-            raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
-        if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != dimension:
-            raise self.error(f"encodings.npy has the shape {shape}; the manifest says ({rows}, {dimension!r:.20})")
-        data = stream.getbuffer()[stream.tell() :]
-        if len(data) != shape[0] * shape[1] * 4 or (rows and not shape[1]):
-            raise self.error(f"encodings.npy has {len(data):,} bytes for the shape {shape}")
-        self.array = np.frombuffer(data, "<f4").reshape(shape)
+        if self.shape[0] != rows or not _is(manifest.get("encodings"), rows) or not _is(dimension, self.shape[1]):
+            raise self.error(f"encodings.npy has the shape {self.shape}; the manifest says ({rows}, {dimension!r:.20})")
+        self.array = np.frombuffer(self.read("encodings.npy"), "<f4", offset=self.header).reshape(self.shape)
 
     def encodings_of(self, person: _Person) -> np.ndarray:
         """A person's encodings (n, D), checked against their SHA-256, and brought to unit length if need be."""
@@ -372,6 +398,11 @@ class _Archive:
         other = b"" if jpeg == data else jpeg
         self.packed[photo["file"]] = (self.spool.seek(0, io.SEEK_END), len(other), len(thumbnail))
         self.spool.write(other + thumbnail)
+
+
+def _is(value: Any, number: int) -> bool:
+    """Whether a value of JSON is that whole number; ``true`` is not 1."""
+    return type(value) is int and value == number
 
 
 def _no_constant(text: str) -> None:

@@ -47,6 +47,7 @@ class FaceDatabase(MutableMapping):
 
     Every change is on the disk when the call returns. Threads and processes may use one database at once. Blanks at the
     ends of a name do not count. If the file is removed or replaced while it is open, every further call is an error.
+    What the disk has damaged is left out, with a ``DamageFound`` warning that names it, and nothing can be changed.
 
     Args:
         where: A path (one SQLite file, made with its folder if it is missing; on a local disk, where this user may
@@ -228,6 +229,7 @@ class FaceDatabase(MutableMapping):
         Raises:
             UnknownPerson: If no one has that name; the error suggests similar ones. (It is an UnknownIdentity, and a
                 KeyError too, as with a dict.)
+            DamagedDatabase: If none of them is whole.
         """
         found = self._find(identity)
         if found is None:

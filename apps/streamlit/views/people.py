@@ -12,7 +12,7 @@ import streamlit as st
 from apps.pictures import boxed, data_url, jpeg
 from apps.streamlit import choose, gate, login, shared, show
 from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
-from facerec.database import NotForgottenYet, check_name
+from facerec.database import DamagedDatabase, NotForgottenYet, check_name, known_like, told_apart
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 PER_PAGE = 24
@@ -37,10 +37,10 @@ def page_of(text: str) -> tuple[list[str], int]:
 
 
 def entry(name: str) -> dict[str, str] | None:
-    """A person as an entry of the gallery; None if they were removed meanwhile."""
+    """A person as an entry of the gallery; None if they were removed meanwhile, or are damaged."""
     try:
         small, count = shared.database().thumbnail(name), len(shared.database().encodings(name))
-    except UnknownIdentity:
+    except (UnknownIdentity, DamagedDatabase):
         return None
     note = f"{count} pictures" if count > 1 else ""
     return {
@@ -136,7 +136,8 @@ def rename(name: str, new: str) -> None:
         shared.decisions().forget(name)
         login.changed()
         st.session_state["people_gallery_kept"] = called
-        say(f"{name} is now called {called}.", "person", "The name has changed.")
+        alike = "".join(f" {doubt}" for doubt in name_doubts(called))
+        say(f"{name} is now called {called}.{alike}", "person", "The name has changed.", "warn" if alike else "good")
 
 
 def given_name(text: str) -> str:
@@ -144,6 +145,12 @@ def given_name(text: str) -> str:
     if not text.strip():
         raise BadArgument("Enter a name first.")
     return check_name(text)
+
+
+def name_doubts(name: str) -> list[str]:
+    """A sentence for each other person whose name is easily taken for this one."""
+    pairs = (told_apart([name, other]) for other in known_like(name, shared.database()))
+    return [f"The name {ours} is easily taken for {other}, who is known, too." for ours, other in pairs]
 
 
 def remove(name: str, sure: bool) -> None:
@@ -195,7 +202,8 @@ def examined(pictures: list[choose.Chosen]) -> tuple[list[tuple[str, Look]], lis
 
 def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
     """The reasons to doubt that these pictures show one person, and no one else who is known."""
-    database, model, threshold, said = shared.database(), shared.model(), shared.threshold(), []
+    database, model, threshold = shared.database(), shared.model(), shared.threshold()
+    said = name_doubts(name.strip()) if name.strip() and name not in database else []
     for file, each in seen:
         if other := looks_like(each, database, model, threshold, but=name):
             said.append(f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f}).")

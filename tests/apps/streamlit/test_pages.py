@@ -340,6 +340,9 @@ def test_doubtful_pictures_need_a_confirmation(home, secrets):
     assert "camera_0.jpg and the known lena" not in said and app.button(key="people_add").disabled
     with pytest.raises(FaceError, match="Check the pictures first"):
         functions_of("people", home)["keep"]("Ada", [None], False)
+    assert functions_of("people", home)["name_doubts"]("Lena") == [
+        "The name Lena is easily taken for lena, who is known, too."
+    ]
 
 
 def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):

@@ -6,11 +6,13 @@ import sqlite3
 import threading
 import time
 import zipfile
+from contextlib import suppress
 
 import pytest
 
-from facerec.database import FaceDatabase, NotForgottenYet, search
-from tests.facerec.database.helpers import crowd, traces, unit
+from facerec.database import FaceDatabase, NotForgottenYet, UnknownPerson, archive, search
+from facerec.errors import BadArgument
+from tests.facerec.database.helpers import crowd, photo, traces, unit
 
 
 @pytest.mark.parametrize("vacuum", [True, False])
@@ -130,6 +132,39 @@ def test_forget_removes_index_files_whatever_the_database_is_called(tmp_path, in
         assert not left.exists()
         assert others.exists()
         assert traces(tmp_path, wanted) == []
+
+
+def test_forget_removes_exports_beside_it_that_were_not_finished(tmp_path, path):
+    with FaceDatabase(path) as database:
+        wanted = crowd(database, 50)
+        database.export_to(tmp_path / "earlier.zip")
+        killed = tmp_path / ".unfinished_999999_0a1b2c3d_people.zip"
+        killed.write_bytes((tmp_path / "earlier.zip").read_bytes()[:-100])
+        (tmp_path / "earlier.zip").unlink()
+        other = tmp_path / ".unfinished_999999_0a1b2c3d_best.keras"  # of a training
+        other.write_bytes(b"PK\3\4" + bytes(26) + b"metadata.json")
+        database.forget("Zacharias Forgotten")
+        assert traces(tmp_path, wanted) == []
+        assert other.exists()
+
+
+def test_export_during_which_a_person_is_forgotten_fails(tmp_path, path, monkeypatch):
+    write = archive._write_photo
+
+    def write_slowly(*args) -> dict:
+        with FaceDatabase(path) as other, suppress(NotForgottenYet, UnknownPerson):  # the export is reading
+            other._engine.truncate_within = 0.1
+            other.forget("Zacharias Forgotten")
+        return write(*args)
+
+    with FaceDatabase(path) as database:
+        wanted = crowd(database, 50)
+        database.add("lena", unit(1), photo(9))
+        monkeypatch.setattr(archive, "_write_photo", write_slowly)
+        with pytest.raises(BadArgument, match="people.zip' can't be written: a person was forgotten before it was"):
+            database.export_to(tmp_path / "people.zip")
+    FaceDatabase(path).close()
+    assert traces(tmp_path, wanted) == []
 
 
 @pytest.mark.parametrize("slow_at", [(search.Index, "build"), (search.IndexFile, "_write_rows")])
