@@ -13,6 +13,7 @@ from PIL import Image
 from apps.api import guard, service
 from apps.api.app import create_app
 from facerec.errors import BadArgument
+from tests.attacks import in_scans
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,7 @@ def grey(side: int) -> bytes:
         (grey(100), "lena", 422, "no-face"),
         (b"not a picture", "lena", 422, "unreadable"),
         (b"", "lena", 422, "unreadable"),
+        (in_scans(64, 5000), "lena", 422, "unreadable"),
         ("camera_0.jpg", "lenna", 404, "unknown-person"),
     ],
 )
