@@ -28,7 +28,8 @@ MAX_COMMENTS = 100  # of a picture in text
 #: So many pieces, and one more for every thousand bytes, are more than cameras and programs write.
 FEW_PIECES = 10_000
 # Second bytes of a JPEG's markers.
-TABLES, PROGRESSIVE, ARITHMETIC = (0xC4, 0xDB), 0xC2, {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+TABLES, FRAMES, PROGRESSIVE = (0xC4, 0xDB), (0xC0, 0xC1, 0xC2), 0xC2
+ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 PROFILE, TABLE = 20, 45  # nanoseconds per pixel to bring colours to sRGB, by formulas or by a table
 
 SAVE_ANEW = "open it in a picture program and save it anew as JPEG"
@@ -146,8 +147,10 @@ def _riff_chunks(data: bytes) -> Iterator[int]:
 def _jpeg(data: bytes) -> Weight:
     _check_few(segments(data), data, "segments")
     sizes: dict[int, list[int]] = {}
+    frame = b""
     for marker, piece in segments(data):
         sizes.setdefault(marker, []).append(len(piece))
+        frame = piece if marker in FRAMES else frame
     scans = len(sizes.get(SCAN, ()))
     if scans > MAX_SCANS:
         raise TooCostly(f"is a JPEG of {scans:,} scans, and each goes over the whole picture again: {SAVE_ANEW}")
@@ -155,8 +158,16 @@ def _jpeg(data: bytes) -> Weight:
         raise TooCostly(f"is a JPEG with over {MAX_TABLES:,} bytes of tables: {SAVE_ANEW}")
     if sizes.keys() & ARITHMETIC:
         raise TooCostly(f"is a JPEG of a kind that hardly any program writes (arithmetic coding): {SAVE_ANEW}")
-    in_scans = scans > 1 or PROGRESSIVE in sizes  # all of them are kept, two bytes a number, until the last has come
-    return Weight("JPEG", 1 + scans / 15, 6, f" in {scans} scans") if in_scans else Weight("JPEG")
+    if scans < 2 and PROGRESSIVE not in sizes:
+        return Weight("JPEG")
+    return Weight("JPEG", 1 + scans / 15, _kept_until_the_last_scan(frame), f" in {scans} scans")
+
+
+def _kept_until_the_last_scan(frame: bytes | memoryview) -> float:
+    """Bytes per pixel: two for each number of each colour, of which some have fewer than there are pixels."""
+    factors = [(both >> 4, both & 15) for both in frame[11::3]]
+    most = max((h for h, _ in factors), default=0) * max((v for _, v in factors), default=0)
+    return 2 * sum(h * v for h, v in factors) / most if most else 6
 
 
 def _png(data: bytes) -> Weight:

@@ -89,7 +89,8 @@ def test_other_attacks_are_opened_or_refused(label):
 
 # ---------------------------------------------------------------------------------------------------- weights
 def test_weights_tell_scans_bits_and_packing():
-    assert weigh(in_scans(64, 30)) == Weight("JPEG", 3.0, 6, " in 30 scans")
+    assert weigh(in_scans(64, 30)) == Weight("JPEG", 3.0, 3, " in 30 scans")  # two colours at half the side
+    assert weigh(encoded(SOFT, "JPEG", progressive=True, subsampling=0)).room == 6
     assert weigh(flat("JPEG", 64, 64)) == Weight("JPEG")
     assert weigh(encoded(SOFT, "PNG")).work == 1 and weigh(encoded(SOFT.convert("RGBA"), "PNG")).work == pytest.approx(
         4 / 3
