@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 
 from apps.comparison import NAMES, Comparer, Comparison
@@ -19,8 +16,8 @@ from apps.flask.problems import Problem
 from apps.pictures import boxed, data_url, jpeg
 from facerec._files import in_project
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
-from facerec.errors import FaceError
-from facerec.photos import FORMATS, load_image
+from facerec.errors import FaceError, TooLargeImage
+from facerec.photos import load_image, open_file
 from facerec.quality import face_quality
 
 #: The limits of a picture: a photo of 25 megapixels takes 75 MB of memory once it is decoded.
@@ -116,20 +113,13 @@ def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarr
         Problem: If it is too large or can't be opened (422).
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            size = Image.open(io.BytesIO(data), formats=FORMATS).size
-    except Image.DecompressionBombError:
-        size = (MAX_PIXELS, 2)
-    except Exception:  # damaged headers make Pillow raise nearly anything; load_image says it better
-        size = (0, 0)
-    if math.prod(size) > MAX_PIXELS:
-        limit = f"{MAX_PIXELS // 10**6} million pixels"
-        raise Problem(
-            422, "too-many-pixels", f"{_start(name)} has more than {limit}. Please choose a smaller one.", picture
-        )
-    try:
+        if math.prod(open_file(data).size) > MAX_PIXELS:
+            raise TooLargeImage
         return load_image(data)
+    except TooLargeImage:
+        text = f"has more than {MAX_PIXELS // 10**6} million pixels, or takes too long to open"
+        text = f"{_start(name)} {text}. Please choose a smaller one, or save it anew as JPEG."
+        raise Problem(422, "too-many-pixels", text, picture) from None
     except FaceError:
         text = f"{_start(name)} can't be opened. Is it a complete photo?"
         raise Problem(422, "unreadable", text, picture) from None

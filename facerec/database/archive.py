@@ -16,6 +16,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,7 @@ ENTRIES = {
     "changed": float | int,
     "photos": list,
 }
+LONG = 9e9  # seconds before or after 1970: from the year 1684 to 2255
 DAMAGED = (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError, UnicodeError)
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
@@ -156,11 +158,15 @@ def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
         with zipfile.ZipFile(path) as file, tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
             archive = _Archive(path, file, spool)
             archive.check()
-            return _take_in(engine, archive, on_conflict)
+            count = _take_in(engine, archive, on_conflict)
     except MemoryError as error:
         raise BadArgument(f"{path} needs more memory than there is; nothing was taken in") from error
     except DAMAGED as error:
         raise BadArgument(f"{path} is damaged, not a ZIP file, or can't be read: {error}") from error
+    if archive.left_out:
+        shown = "; ".join(archive.left_out[:5])
+        warnings.warn(f"{path}: photos left out, {len(archive.left_out)} in all: {shown}", stacklevel=3)
+    return count
 
 
 def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
@@ -173,7 +179,7 @@ def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
                     raise archive.error(f"{person.identity!r} is in the database already (on_conflict='refuse')")
                 if on_conflict == "skip":
                     continue
-            pictures = [archive.picture(photo) for photo in person.photos]
+            pictures = [archive.picture(photo) for photo in person.photos if photo["file"] in archive.packed]
             change.put(person.identity, archive.encodings_of(person), pictures, True, (person.added, person.changed))
             count += 1
         if count:
@@ -199,13 +205,15 @@ class _Archive:
 
     Members are read by number, never written anywhere; sizes are checked before anything is unpacked, and again by what
     comes out; arrays are read as plain numbers. Pictures are packed while they are checked, before the database is
-    locked: their thumbnails, and photos that were not packed yet, wait in ``spool``.
+    locked: their thumbnails, and photos that were not packed yet, wait in ``spool``. A photo that has the right
+    checksum, but can't be opened, was damaged before: it goes to ``left_out``, and its person is taken in.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile, spool: BinaryIO) -> None:
         self.path, self.file, self.spool = path, file, spool
         self.packed: dict[str, tuple[int, int, int]] = {}
         self.people: list[_Person] = []
+        self.left_out: list[str] = []
         self.network: str | None = None
         self.shape, self.header = (0, 0), 0  # of the array: (n, D), and how many bytes come before its numbers
         self.members: dict[str, zipfile.ZipInfo] = {}
@@ -227,7 +235,7 @@ class _Archive:
         for person in self.people:
             self.encodings_of(person)
             for photo in person.photos:
-                self._pack(photo)
+                self._pack(photo, person.identity)
 
     def check_network(self, engine: Engine) -> None:
         """Refuse encodings of another network, or of another size."""
@@ -314,7 +322,7 @@ class _Archive:
             raise self.error(f"manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise self.error(f"manifest.json does not say that its format is {FORMAT!r}")
-        if manifest.get("version") != VERSION:
+        if not _is(manifest.get("version"), VERSION):
             raise self.error(f"it is of version {manifest.get('version')!r:.20}; this project reads {VERSION}")
         network, people = manifest.get("network"), manifest.get("people")
         if not (network is None or is_fingerprint(network)):
@@ -343,7 +351,7 @@ class _Archive:
                 raise self.error(f"{where}: {key} is missing, or not {KINDS[kind]}")
         if not 1 <= entry["encodings"] <= MAX_PEOPLE:
             raise self.error(f"{where}: encodings={entry['encodings']!r:.40}, how many there are, must be 1 or more")
-        if not all(0 <= entry[key] < 1e11 for key in ("added", "changed")):  # seconds, until the year 5138
+        if not all(abs(entry[key]) < LONG for key in ("added", "changed")):
             raise self.error(f"{where}: added or changed is not a time")
         for photo in entry["photos"]:
             if not isinstance(photo, dict) or not all(isinstance(photo.get(key), str) for key in ("file", "sha256")):
@@ -388,13 +396,14 @@ class _Archive:
             raise self.error(f"{photo['file']} is damaged (wrong SHA-256)")
         return data
 
-    def _pack(self, photo: Mapping[str, str]) -> None:
+    def _pack(self, photo: Mapping[str, str], identity: str) -> None:
         """Make sure that it is a photo, and keep in ``spool`` what the archive does not hold as it will be kept."""
         data = self._photo(photo)
         try:
-            jpeg, thumbnail = pack(data, name=photo["file"])
+            jpeg, thumbnail = pack(data, name=f"{photo['file']} of {identity!r}")
         except UnreadableImage as error:
-            raise self.error(str(error)) from error
+            self.left_out.append(str(error))
+            return
         other = b"" if jpeg == data else jpeg
         self.packed[photo["file"]] = (self.spool.seek(0, io.SEEK_END), len(other), len(thumbnail))
         self.spool.write(other + thumbnail)

@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from facerec import photos
 from facerec.errors import UnreadableImage
 from facerec.photos import describe, load_image
+from tests.facerec.test_bare import swapped_profile
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
 
@@ -201,6 +202,13 @@ def test_load_image_makes_rgb_of_every_mode(file, expected, tolerance):
     check_picture(load_image(file), expected, tolerance)
 
 
+@pytest.mark.parametrize(("file", "expected", "tolerance"), FILES.values(), ids=FILES.keys())
+def test_pictures_are_converted_strip_by_strip(file, expected, tolerance, monkeypatch):
+    """Two rows at a time, which is how the largest ones are converted."""
+    monkeypatch.setattr(photos, "STRIP", 2 * expected.shape[1] + 1)
+    check_picture(load_image(file), expected, tolerance)
+
+
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG", "MPO"])
 def test_load_image_takes_the_first_frame(format):
     """An animation, a paged document, and a phone's double picture."""
@@ -363,15 +371,6 @@ def test_load_image_opens_heic_files_of_ten_bits():
     pillow_heif.from_bytes("RGB;16", (96, 64), deep.tobytes()).save(file, quality=100, chroma=444)
     assert pillow_heif.open_heif(file, convert_hdr_to_8bit=False).mode == "RGB;16"
     check_picture(load_image(file.getvalue()), SOFT, tolerance=8)
-
-
-def swapped_profile() -> bytes:
-    """sRGB with the names of its red and its blue exchanged."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    for tag, other in ((b"rXYZ", b"bXYZ"), (b"rTRC", b"bTRC")):
-        at, there = data.index(tag), data.index(other)
-        data[at : at + 4], data[there : there + 4] = other, tag
-    return bytes(data).replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
 
 
 def test_load_image_brings_the_colours_of_a_profile_to_srgb():

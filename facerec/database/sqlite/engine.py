@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import sqlite3
@@ -206,13 +207,13 @@ class SQLite(Searched, Engine):
             if traces is None or self._holds_any(traces):
                 self._vacuum()
                 self._truncate(within)
-        except (OSError, sqlite3.OperationalError) as error:
+            with self.change() as change:
+                change.finish_forgetting(number)
+        except (OSError, sqlite3.OperationalError, BadDatabase) as error:
             raise NotForgottenYet(
-                f"{self.where}: removed, but a trace may be left in its files, because another process is using them "
-                f"({error}); tidy(), or opening it again, removes it"
+                f"{self.where}: removed, but a trace may be left in its files, because {_reason(error)} ({error}); "
+                f"tidy(), or opening it again, removes it"
             ) from error
-        with self.change() as change:
-            change.finish_forgetting(number)
         with suppress(OSError, sqlite3.OperationalError):
             self._truncate(0.1)
 
@@ -249,6 +250,14 @@ class SQLite(Searched, Engine):
                 return True
             before = content[-longest:]
         return False
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    """What keeps a file from being emptied, or written anew."""
+    if "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+        return "the disk is full: make as much room as the database takes"
+    used = any(word in str(error) for word in ("locked", "busy", "being read"))
+    return "another process is using them" if used else "they can't be written"
 
 
 def _piece(data: bytes, quarter: int = 2) -> bytes:

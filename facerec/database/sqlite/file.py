@@ -240,6 +240,8 @@ class SQLiteFile:
     def _meant_by(self, error: str) -> str:
         if "locked" in error or "busy" in error:
             return f"has been busy for {self.busy_after:g} s: another process is writing"
+        if "full" in error:
+            return "can't be written: the disk is full; make room, then try again"
         if "readonly" in error or "unable to open" in error:
             return self._forbidden()
         return "can't be used"

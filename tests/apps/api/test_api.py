@@ -16,6 +16,7 @@ from apps.api import guard, service
 from apps.api.app import create_app
 from apps.crowd import Turns
 from facerec.errors import BadArgument
+from tests.attacks import in_scans
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,7 @@ def grey(side: int) -> bytes:
         (grey(100), "lena", 422, "no-face"),
         (b"not a picture", "lena", 422, "unreadable"),
         (b"", "lena", 422, "unreadable"),
+        (in_scans(64, 5000), "lena", 422, "unreadable"),
         ("camera_0.jpg", "lenna", 404, "unknown-person"),
     ],
 )

@@ -27,6 +27,7 @@ from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.photos import load_image
 from tests.apps.flask.clients import BLANK, BOTH, CAMERA, FREE, LENA, OTTO, Broken, Visitor, is_problem
+from tests.attacks import in_scans
 from tests.hostile import SIGN
 
 OPEN_PATHS = {
@@ -195,6 +196,8 @@ def test_too_many_pixels_are_refused_before_decoding(visitor):
     side = 6_000
     answer = visitor.detect(cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes())
     assert is_problem(answer, 422) and "25 million pixels" in answer.json["detail"]
+    answer = visitor.detect(in_scans(256, 5000))
+    assert is_problem(answer, 422) and "takes too long to open" in answer.json["detail"]
 
 
 def test_rate_limit_answers_429_with_retry_after(comparer):

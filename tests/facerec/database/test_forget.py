@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 import time
 import zipfile
 from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
 
-from facerec.database import FaceDatabase, NotForgottenYet, UnknownPerson, archive, search
+from facerec.database import BadDatabase, FaceDatabase, NotForgottenYet, UnknownPerson, archive, search
 from facerec.errors import BadArgument
 from tests.facerec.database.helpers import crowd, photo, traces, unit
 
@@ -59,6 +61,39 @@ def test_forget_reports_unfinished_while_another_process_reads(tmp_path, path, m
         database.tidy()
         assert traces(tmp_path, wanted) == []
         assert database._engine.state_of("unfinished") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "the disk is full: make as much room as the database"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (BadDatabase("people.db can't be written: the disk is full"), "the disk is full"),
+        (sqlite3.OperationalError("database is locked"), "another process is using them"),
+        (PermissionError(errno.EACCES, "Permission denied"), "they can't be written"),
+    ],
+)
+@pytest.mark.parametrize("step", ["_vacuum", "_truncate", "_remove_index_files"])
+def test_forgetting_says_why_a_trace_is_left(path, monkeypatch, error, why, step):
+    with FaceDatabase(path) as database:
+        database.update({"lena": unit(1)[0], "omar": unit(1, 2)[0]})
+        with monkeypatch.context() as patch:
+            patch.setattr(database._engine, "_holds_any", lambda traces: True)
+            patch.setattr(database._engine, step, Mock(side_effect=error))
+            with pytest.raises(NotForgottenYet, match=f"^{path}: removed, but a trace may be left .* because {why}"):
+                database.forget("lena")
+        assert list(database) == ["omar"] and database._engine.state_of("unfinished") == 1
+        database.tidy()
+        assert database._engine.state_of("unfinished") == 0
+
+
+def test_full_disk_is_named_when_nothing_can_be_changed(path):
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+        database._engine.db.execute(f"PRAGMA max_page_count = {database._engine.read('PRAGMA page_count')[0][0]}")
+        with pytest.raises(BadDatabase, match=r"can't be written: the disk is full; make room, then try again"):
+            database.update({f"person {number}": encoding for number, encoding in enumerate(unit(2000))})
+        assert list(database) == ["lena"]
 
 
 def test_interrupted_forgetting_is_completed_at_the_next_opening(tmp_path, path, monkeypatch):
