@@ -6,8 +6,8 @@
 The files are those of ``tests/attacks.py``, up to as many bytes as an app takes, and the hostile uploads of
 ``tests/hostile.py``. One process builds them; each is opened by a process of its own, which is ended after a minute.
 Seconds are those of the clock or of the processor, whichever are fewer, so that other programs do not count. Memory is
-what the process takes on top of the file's own bytes and of what it had before. Two thousand files take half an hour on
-two cores, and a system that can fork.
+what the process takes on top of the file's own bytes and of what it had before. Two thousand files take some minutes,
+and a system that can fork.
 """
 
 from __future__ import annotations
