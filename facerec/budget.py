@@ -59,7 +59,7 @@ class Weight(NamedTuple):
 
 COSTS = {
     "JPEG": Cost(12, 10, 7),
-    "PNG": Cost(16, 3, 7),
+    "PNG": Cost(18, 3, 7),
     "GIF": Cost(24, 3, 7),
     "WebP": Cost(35, 60, 17),
     "TIFF": Cost(20, 10, 7),
