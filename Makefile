@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 # pip does not compile what it installs, which would take a minute; Python compiles each module when it is first used.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run lab app compare api book test clean
+.PHONY: help run lab app account compare api book test clean
 .PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
@@ -38,6 +38,10 @@ lab: .venv/.course ## open the notebooks in JupyterLab
 
 app: .venv/.apps ## the Streamlit app: verify, recognise, people, live → http://localhost:8501
 	@$(PY) -m streamlit run apps/streamlit/app.py $(ARGS)
+
+account: .venv/.apps ## NAME=… make an account for the Streamlit app, or give one a new password
+	@$(if $(NAME),,echo 'NAME=… is missing: the name of the account'; exit 1)
+	@$(PY) -m apps.streamlit.accounts "$(NAME)"
 
 compare: .venv/.apps ## the Flask app: two pictures, one answer, nothing kept → http://localhost:8000
 	@$(PY) -m apps.flask $(ARGS)

@@ -10,11 +10,15 @@ that decides, so it shares some of that network's mistakes.
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from apps.certainty import Certainty
+from facerec._files import ROOT
 from facerec._quiet import quietly
 from facerec.detection import Detection, align_face, detect_faces_batch, no_face_in, pick_face
 from facerec.encoding import faces_to_encodings
@@ -63,6 +67,23 @@ class Comparison:
         return self.distance < self.threshold
 
     @property
+    def certainty(self) -> Certainty:
+        """How sure FaceNet is of its verdict."""
+        return Certainty(self.is_same, self.probability)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a few words, no surer than the networks are."""
+        who = "same person" if self.is_same else "two different people"
+        if self.certainty.is_close:
+            return "Too close to call"
+        if self.certainty.is_against:
+            return f"{'The same person' if self.is_same else 'Two people'}, at this threshold only"
+        if self.certainty.is_doubtful or self.twins_object:
+            return f"Probably {'the ' if self.is_same else ''}{who}"
+        return f"The {who}" if self.is_same else who.capitalize()
+
+    @property
     def twins_agree(self) -> bool:
         """Whether the twins come to the same verdict."""
         return (self.score >= self.score_threshold) == self.is_same
@@ -88,7 +109,7 @@ class Comparison:
         """The twins' verdict in a sentence."""
         who = "the same person" if self.score >= self.score_threshold else "two people"
         scores = f"scores {self.score:.2f}, and {self.score_threshold:.2f} or more means the same person"
-        return f"The twins see {who}: this second, smaller network {scores}."
+        return f"The twins see {who}: this second, smaller network {scores}. {reliability()}".rstrip()
 
 
 class Comparer:
@@ -165,6 +186,20 @@ class Comparer:
         side = self.twins.input_shape[0][1]
         faces = _aligned(photos, detections, side).astype(np.float32) / 255
         return float(score_all(self.twins, faces[:1], faces[1:])[0, 0])
+
+
+@functools.cache
+def reliability() -> str:
+    """How often each network was right about people that neither had met, in a sentence; empty if not measured."""
+    path = ROOT / "docs" / "results" / "siamese_transfer.json"
+    if not path.exists():
+        return ""
+    measured = json.loads(path.read_text(encoding="utf-8"))["methods"]
+    twins, facenet = (measured[name]["accuracy"]["value"] for name in ("twin, transfer", "FaceNet, residual"))
+    return (
+        f"On pairs of people that neither network had met, the twins were right in {100 * twins:.0f} of 100 cases, "
+        f"FaceNet in {100 * facenet:.0f}."
+    )
 
 
 def _opened(photo: Source, name: str) -> np.ndarray:

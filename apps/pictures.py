@@ -1,4 +1,4 @@
-"""Pictures as both apps show them: smaller, with a box around the face, and as a JPEG inside the page."""
+"""Pictures as both apps show them: smaller, with a box around the face or cut out, and as a JPEG inside the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from facerec.detection import Detection, upright
 from facerec.live.drawing import KNOWN, draw_box
 
 
@@ -46,3 +47,24 @@ def jpeg(photo: np.ndarray, side: int = 720, quality: int = 88) -> bytes:
 def data_url(data: bytes) -> str:
     """A JPEG as a ``data:`` URL, which a page shows without another request."""
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def around(photo: np.ndarray, detection: Detection, factor: float = 1.6, side: int = 640) -> np.ndarray:
+    """A face with what is around it: a square of the photo's own pixels, upright.
+
+    (A face as the networks see it may reach beyond the photo, and what it has there is made up.)
+
+    Args:
+        photo: (H, W, 3) uint8.
+        detection: The face, as ``detect_faces`` returns it.
+        factor: How many times as wide as the face's box the square is, as far as the photo reaches.
+        side: The square's side is at most so many pixels.
+
+    Returns:
+        The square, (s, s, 3) uint8.
+    """
+    x, y, width, height = detection["box"]
+    wanted = min(round(factor * max(width, height)), *photo.shape[:2])
+    left = int(np.clip(x + width // 2 - wanted // 2, 0, photo.shape[1] - wanted))
+    top = int(np.clip(y + height // 2 - wanted // 2, 0, photo.shape[0] - wanted))
+    return upright(smaller(photo[top : top + wanted, left : left + wanted], side), detection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from facerec._files import ROOT
 
@@ -10,6 +11,13 @@ from facerec._files import ROOT
 def database_path() -> str:
     """The database of people: FACES_DATABASE, or ``data/people.db``."""
     return os.environ.get("FACES_DATABASE") or str(ROOT / "data" / "people.db")
+
+
+def counts_path() -> Path | None:
+    """The file of the decisions' counts, beside the database; None for a database that is not a file."""
+    path = database_path()
+    is_file = "://" not in path and not path.startswith(("milvus:", ":memory:"))
+    return Path(f"{path}.counts.json") if is_file else None
 
 
 def keys_path() -> str:

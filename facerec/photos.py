@@ -63,6 +63,17 @@ def is_beside_pictures(file: Path) -> bool:
     return file.name.startswith(".") or "__MACOSX" in file.parts or file.suffix.lower() in BESIDE_PICTURES
 
 
+def is_inside(name: str) -> bool:
+    """Whether the name of a file in a zip file stays in it, on every system.
+
+    Example:
+        >>> [is_inside(name) for name in ("lena/1.jpg", "/etc/1.jpg", "../1.jpg", "c:/1.jpg")]
+        [True, False, False, False]
+    """
+    parts = name.replace("\\", "/").split("/")
+    return bool(parts[0]) and ".." not in parts and not re.match("[A-Za-z]:", name)
+
+
 def files_in(source: Path) -> list[Path]:
     """The files of a folder or a zip file, at any depth but in no hidden folder, in their order (2 before 10).
 
@@ -70,7 +81,7 @@ def files_in(source: Path) -> list[Path]:
         source: The folder, or the zip file.
 
     Returns:
-        Their paths below the source.
+        Their paths below the source. Names in a zip file that lead out of it are left out.
 
     Raises:
         BadArgument: If it is neither.
@@ -84,7 +95,7 @@ def files_in(source: Path) -> list[Path]:
         below = [file.relative_to(source) for file in files]
     elif source.is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
-            below = [Path(name) for name in archive.namelist() if not name.endswith("/")]
+            below = [Path(name) for name in archive.namelist() if not name.endswith("/") and is_inside(name)]
     else:
         why = "is not a folder, nor a whole zip file" if source.exists() else "is not a folder: it does not exist"
         raise BadArgument(f"{source} {why}")
@@ -266,6 +277,8 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 def reason_of(error: Exception) -> str:
     """The first line of what a library said was wrong, without its file objects."""
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has far too many pixels"
     reason = re.sub(r"cannot identify image file <.*>", "not a known kind of picture", str(error))
     return (reason.splitlines() or [""])[0][:120] or type(error).__name__
 

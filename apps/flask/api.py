@@ -62,7 +62,7 @@ def compare() -> Response:
     return jsonify(
         is_same=said.is_same,
         verdict=said.verdict,
-        sure=answer.sure or None,
+        sure=said.certainty.words or None,
         distance=said.distance,
         threshold=said.threshold,
         probability=None if math.isnan(said.probability) else said.probability,

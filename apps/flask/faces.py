@@ -13,9 +13,9 @@ from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 from apps.comparison import NAMES, Comparer, Comparison
 from apps.crowd import Turns
 from apps.flask.problems import Problem
-from apps.pictures import boxed, data_url, jpeg
+from apps.pictures import around, boxed, data_url, jpeg
 from facerec._files import in_project
-from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face
+from facerec.detection import Detection, detect_faces, no_face_in, pick_face
 from facerec.errors import FaceError, TooLargeImage
 from facerec.photos import load_image, open_file
 from facerec.quality import face_quality
@@ -24,21 +24,9 @@ from facerec.quality import face_quality
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 25_000_000
 
-#: What the page shows, in pixels: the side of the aligned face, and the longer side of the picture around it.
+#: What the page shows, in pixels: the side of the face, at most, and the longer side of the picture around it.
 FACE_SIDE = 300
 PREVIEW_SIDE = 480
-
-#: How sure a verdict is, in words, from which probability on.
-SURE = (
-    (0.99, "almost certain"),
-    (0.95, "very sure"),
-    (0.8, "fairly sure"),
-    (0.6, "not sure"),
-    (0.0, "not sure at all"),
-)
-
-#: A less probable verdict is "too close to call", or only "probably" right.
-CLOSE, PROBABLY = 0.6, 0.8
 
 
 # -------------------------------------------------------------------------------------------------- networks
@@ -130,7 +118,7 @@ class Seen:
     """The largest face of a picture.
 
     Attributes:
-        face: The aligned face, as a JPEG in a ``data:`` URL.
+        face: The face with what is around it, a square, as a JPEG in a ``data:`` URL.
         preview: The picture, scaled down, with a box around the face, as a JPEG in a ``data:`` URL.
         box: The face's (x, y, width, height) in pixels.
         size: The picture's (width, height) in pixels.
@@ -167,7 +155,7 @@ def show(photo: np.ndarray, detection: Detection, count: int) -> Seen:
     """What a page shows of a photo and the face in it."""
     box = tuple(int(n) for n in detection["box"])
     return Seen(
-        data_url(jpeg(align_face(photo, detection["keypoints"], FACE_SIDE))),
+        data_url(jpeg(around(photo, detection, side=FACE_SIDE))),
         data_url(jpeg(boxed(photo, box, PREVIEW_SIDE))),
         box,
         photo.shape[1::-1],
@@ -192,36 +180,6 @@ class Answer:
 
     said: Comparison
     seen: tuple[Seen, Seen]
-
-    @property
-    def headline(self) -> str:
-        """The verdict in a few words, no surer than the networks are."""
-        if self.is_close:
-            return "Too close to call"
-        if self._right < PROBABLY or self.said.twins_object:
-            return "Probably the same person" if self.said.is_same else "Probably two different people"
-        return "The same person" if self.said.is_same else "Two different people"
-
-    @property
-    def is_close(self) -> bool:
-        """Whether FaceNet's verdict is hardly more than a guess."""
-        return self._right < CLOSE
-
-    @property
-    def sure(self) -> str:
-        """How sure FaceNet is of its verdict, in words; empty for a network that was never calibrated."""
-        return "" if math.isnan(self._right) else next(words for least, words in SURE if self._right >= least)
-
-    @property
-    def per_cent(self) -> str:
-        """The probability that both show one person, in words; for a calibrated network."""
-        rounded = round(100 * self.said.probability)
-        return {0: "less than 1 %", 100: "more than 99 %"}.get(rounded, f"{rounded} %")
-
-    @property
-    def _right(self) -> float:
-        """The probability that FaceNet's verdict is right; NaN for a network that was never calibrated."""
-        return self.said.probability if self.said.is_same else 1 - self.said.probability
 
 
 def detect(data: bytes) -> Seen:

@@ -1,6 +1,6 @@
 """Accounts: names with hashed passwords, and a lock that closes after too many wrong ones.
 
-``python -m apps.streamlit.accounts lena`` asks for a password and prints the lines for ``.streamlit/secrets.toml``::
+``make account NAME=lena`` asks for a password and writes its hash into ``.streamlit/secrets.toml``::
 
     [accounts]
     lena = "$argon2id$v=19$…"
@@ -13,18 +13,20 @@ from __future__ import annotations
 import argparse
 import functools
 import getpass
-import json
 import math
-import re
 import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import tomlkit
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
+from tomlkit.exceptions import TOMLKitError
 
+from facerec._files import ROOT, whole
 from facerec.errors import BadArgument, FaceError, run
 
 FAILURES = 5  # wrong passwords in a row that lock an account
@@ -33,6 +35,10 @@ FIRST_WAIT, LONGEST_WAIT = 30.0, 3600.0  # seconds; each further failure doubles
 SHORTEST = 10  # characters of a password
 LONGEST = 1000  # characters of a password, and of a name that is remembered
 REMEMBERED = 1000  # unknown names that are remembered
+LONGEST_NAME = 200  # characters of the name of an account
+
+#: The secrets file, unless Streamlit is told of another one.
+SECRETS = ROOT / ".streamlit" / "secrets.toml"
 
 _HASHER = PasswordHasher()
 
@@ -166,7 +172,7 @@ def _check_hash(name: str, digest: object) -> None:
         extract_parameters(digest)
     except (InvalidHashError, ValueError, AttributeError, TypeError) as error:
         raise BadArgument(
-            f"the account {name!r} has no hash of a password; make one: python -m apps.streamlit.accounts NAME"
+            f"the account {name!r} has no hash of a password; make one: make account NAME={name}"
         ) from error
 
 
@@ -189,24 +195,66 @@ def _in_words(seconds: float) -> str:
     return f"{math.ceil(seconds)} seconds" if seconds <= 90 else f"{math.ceil(seconds / 60)} minutes"
 
 
+def write(name: str, password: str, path: Path) -> bool:
+    """Write an account into a secrets file, which only its owner may read; all else in the file stays as it is.
+
+    Args:
+        name: The name of the account; a known one gets the new password.
+        password: Only its hash is written.
+        path: The file; it is made if need be.
+
+    Returns:
+        Whether the account is new.
+
+    Raises:
+        BadArgument: If the name or the password won't do, or the file can't be read or written.
+    """
+    digest, file = hashed(password), _opened(path)
+    accounts = file.setdefault("accounts", tomlkit.table())
+    is_new = (called := _checked(name)) not in accounts
+    accounts[called] = digest
+    try:
+        with whole(path) as unfinished:
+            unfinished.touch(mode=0o600)
+            unfinished.write_text(tomlkit.dumps(file), encoding="utf-8")
+    except OSError as error:
+        raise BadArgument(f"{path} can't be written ({error.strerror or error})") from error
+    return is_new
+
+
+def _opened(path: Path) -> tomlkit.TOMLDocument:
+    """A secrets file, to be changed; an empty one where there is none."""
+    try:
+        file = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+    except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        raise BadArgument(f"{path} can't be read. Is it valid TOML?") from error
+    if not isinstance(file.get("accounts", {}), Mapping):
+        raise BadArgument(f"{path}: accounts must be a table that begins with the line [accounts]")
+    return file
+
+
+def _checked(name: str) -> str:
+    """The name of an account, without blanks at its ends."""
+    called = name.strip()
+    if not called or not called.isprintable() or len(called) > LONGEST_NAME:
+        raise BadArgument(f"an account needs a name: one line of at most {LONGEST_NAME} visible characters")
+    return called
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Ask for a password and print the lines for ``.streamlit/secrets.toml``."""
+    """Ask for a password and write the account into the secrets file."""
     parser = argparse.ArgumentParser(
-        description="Make an account: two lines for .streamlit/secrets.toml.", prog="python -m apps.streamlit.accounts"
+        description="Make an account for the Streamlit app, or give one a new password.",
+        prog="python -m apps.streamlit.accounts",
     )
     parser.add_argument("name", help="the name of the account")
-    name = parser.parse_args(argv).name
+    parser.add_argument("--file", type=Path, default=SECRETS, help="the secrets file (default: %(default)s)")
+    given = parser.parse_args(argv)
     try:
-        digest = hashed(_password_for(name))
+        is_new = write(given.name, _password_for(_checked(given.name)), given.file)
     except EOFError:  # Ctrl-D
         sys.exit("stopped: no password was given, so no account was made")
-    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
-    print(f'[accounts]\n{key} = "{digest}"')
-    print(
-        "put both lines into .streamlit/secrets.toml, then restart the app\n"
-        "(if [accounts] is there already, only the second line, below it)",
-        file=sys.stderr,
-    )
+    print(f"{given.name} {'can log in now' if is_new else 'has a new password'}; the app need not be restarted")
 
 
 def _password_for(name: str) -> str:

@@ -1,9 +1,10 @@
 """The recent decisions, their answer times, and how often they were right: numbers and names, never a picture.
 
     decisions.add("verify", "lena", 0.44, 0.7, "Welcome in", 0.05) ──► a number
-    decisions.mark(number, right=True)                             ──► decisions.accuracy()
+    decisions.mark(number, right=True)                             ──► decisions.counts
 
-Everything is in memory and ends with the process. Only the last decisions are kept, and none about forgotten people.
+The decisions are in memory and end with the process; only the counts last. Only the last decisions are kept, and none
+about forgotten people.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from apps.streamlit.counts import Counts
 from facerec.errors import BadArgument
-from facerec.evaluation import Interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Decision:
         threshold: The threshold that it was compared with.
         decision: The answer in words.
         seconds: From the picture to the answer.
+        accepted: Whether the face was let in, named, or taken for the same person.
         right: Whether it was marked as right; None before it is marked.
     """
 
@@ -47,6 +50,7 @@ class Decision:
     threshold: float
     decision: str
     seconds: float
+    accepted: bool
     right: bool | None = None
 
 
@@ -55,21 +59,26 @@ class Decisions:
 
     Args:
         limit: How many are kept; older ones are dropped.
+        path: The file in which the counts last; None keeps them in memory.
+
+    Attributes:
+        counts: How many decisions there were, and how the marked ones turned out.
 
     Example:
         >>> decisions = Decisions()
         >>> numbers = [decisions.add("verify", "lena", d, 0.7, "…", 0.05) for d in (0.4, 0.5, 0.9)]
         >>> for number, right in zip(numbers, (True, True, False)):
         ...     decisions.mark(number, right)
-        >>> print(decisions.accuracy())
-        0.6667 [0.2077, 0.9385]
+        >>> print(decisions.counts.rate_of_false_rejects, decisions.counts.marked)
+        0.3333 [0.0615, 0.7923] 3
     """
 
-    def __init__(self, limit: int = 1000) -> None:
+    def __init__(self, limit: int = 1000, path: Path | None = None) -> None:
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise BadArgument(f"limit={limit!r}: the number of decisions to keep, at least 1")
         self._kept: deque[Decision] = deque(maxlen=limit)
-        self._lock, self._count = threading.Lock(), 0
+        self._lock, self._count, self._path = threading.Lock(), 0, path
+        self.counts = Counts.load(path)
 
     def __len__(self) -> int:
         """How many are kept."""
@@ -85,6 +94,8 @@ class Decisions:
         """
         with self._lock:
             self._count += 1
+            self.counts.decisions += 1
+            self.counts.save(self._path)
             self._kept.append(
                 Decision(
                     self._count,
@@ -95,6 +106,7 @@ class Decisions:
                     float(threshold),
                     decision,
                     float(seconds),
+                    bool(distance < threshold),
                 )
             )
             return self._count
@@ -106,11 +118,37 @@ class Decisions:
             BadArgument: If there is no such decision, or no longer.
         """
         with self._lock:
-            for place, decision in enumerate(self._kept):
-                if decision.number == number:
-                    self._kept[place] = replace(decision, right=None if right is None else bool(right))
-                    return
+            place, decision = self._find(number)
+            self._note(place, decision, replace(decision, right=None if right is None else bool(right)))
+
+    def revise(self, number: int, threshold: float, decision: str, accepted: bool) -> None:
+        """Note how a decision is shown now, perhaps at another threshold; another answer loses its mark.
+
+        A decision that is no longer kept is passed over.
+        """
+        with self._lock:
+            try:
+                place, before = self._find(number)
+            except BadArgument:
+                return
+            right = before.right if accepted == before.accepted else None
+            after = replace(before, threshold=float(threshold), decision=decision, accepted=bool(accepted), right=right)
+            self._note(place, before, after)
+
+    def _find(self, number: int) -> tuple[int, Decision]:
+        for place, decision in enumerate(self._kept):
+            if decision.number == number:
+                return place, decision
         raise BadArgument(f"number={number!r}: this decision is no longer kept")
+
+    def _note(self, place: int, before: Decision, after: Decision) -> None:
+        """Put a decision in the place of another one, and count its mark instead of the other's."""
+        self._kept[place] = after
+        for decision, by in ((before, -1), (after, 1)):
+            if decision.right is not None:
+                self.counts.mark(decision.accepted, decision.right, by)
+        if before.right != after.right:
+            self.counts.save(self._path)
 
     def forget(self, identity: str) -> int:
         """Drop every decision about a person.
@@ -132,11 +170,6 @@ class Decisions:
     def table(self) -> pd.DataFrame:
         """A row per decision, newest first, with the columns of ``Decision``."""
         return table_of(self.recent())
-
-    def accuracy(self) -> Interval | None:
-        """The share of marked decisions that were right, with Wilson's 95 % interval; None if none is marked."""
-        marks = [decision.right for decision in self.recent() if decision.right is not None]
-        return wilson_interval(sum(marks), len(marks)) if marks else None
 
     def seconds(self) -> tuple[float, float] | None:
         """The median and the 95th percentile of the answer times, in seconds; None before the first decision."""
@@ -164,7 +197,8 @@ def spreadsheet_csv(table: pd.DataFrame) -> bytes:
         >>> spreadsheet_csv(pd.DataFrame({"name": ["=1+1", "lena"], "distance": [-1.0, 0.5]})).decode("utf-8-sig")
         '"name","distance"\n"\'=1+1",-1.0\n"lena",0.5\n'
     """
-    safe = table.rename(columns=_plain).map(_plain)
+    numeric = pd.api.types.is_numeric_dtype
+    safe = table.rename(columns=_plain).apply(lambda column: column if numeric(column) else column.map(_plain))
     return safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).encode("utf-8-sig")
 
 

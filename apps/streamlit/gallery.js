@@ -16,7 +16,7 @@ function entryOf({ id, label, src, note }, press) {
   }
   const name = document.createElement("span");
   name.className = "name";
-  name.textContent = label;
+  name.textContent = name.title = label;
   button.append(picture, name);
   if (note) {
     const small = document.createElement("span");

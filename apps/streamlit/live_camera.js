@@ -2,7 +2,7 @@
 //
 // Python gets {number, jpeg, begins}, the next one after the last was answered, and answers
 // {number, faces: [{box, label, distance, kind}], size, problem}. The film itself never leaves the browser.
-// openCamera and whyNoCamera are in facerec/live/camera.js, which views/live.py puts before this file.
+// openCamera, listCameras and whyNoCamera are in facerec/live/camera.js, which views/live.py puts before this file.
 
 const SIDE = 640; // pixels of the longer side that are sent
 const PATIENCE = 5000; // milliseconds until an answer counts as lost
@@ -64,7 +64,10 @@ function build(place) {
   status.setAttribute("role", "status");
   const rate = element("p", { className: "rate" });
   const screen = element("div", { className: "screen", hidden: true }, video, canvas);
-  place.replaceChildren(screen, element("div", { className: "controls" }, start, rate), status);
+  const choice = element("select");
+  const cameras = element("label", { className: "cameras", hidden: true }, "Camera ", choice);
+  // The controls come first: the button that stops the camera must not be below the edge of the window.
+  place.replaceChildren(element("div", { className: "controls" }, start, cameras, rate), status, screen);
 
   const live = { send: () => {} };
   let stream = null;
@@ -91,11 +94,18 @@ function build(place) {
     say(text, isProblem);
   }
 
-  async function begin() {
+  async function offerCameras() {
+    const found = await listCameras();
+    const now = stream?.getVideoTracks()[0].getSettings().deviceId;
+    choice.replaceChildren(...found.map(({ id, name }) => new Option(name, id, false, id === now)));
+    cameras.hidden = found.length < 2;
+  }
+
+  async function begin(id = "") {
     start.disabled = true;
     say("Waiting for the camera …");
     try {
-      const film = await openCamera(SIDE);
+      const film = await openCamera(SIDE, id);
       if (gone) {
         for (const track of film.getTracks()) track.stop(); // allowed after the page was left
         return;
@@ -114,7 +124,10 @@ function build(place) {
         if (waiting && performance.now() - waiting.at > PATIENCE) shoot();
       }, 1000);
       shoot();
+      offerCameras().catch(() => {}); // without a choice, this camera goes on
     } catch (error) {
+      choice.replaceChildren(); // the chosen camera may be gone: next time, the browser chooses
+      cameras.hidden = true;
       stop(whyNoCamera(error), true);
     } finally {
       start.disabled = false;
@@ -171,7 +184,11 @@ function build(place) {
     document.removeEventListener("click", pause, true);
     stop();
   };
-  start.addEventListener("click", () => (stream ? stop() : begin()));
+  start.addEventListener("click", () => (stream ? stop() : begin(choice.value)));
+  choice.addEventListener("change", () => {
+    stop("Changing the camera …");
+    begin(choice.value);
+  });
   return live;
 }
 

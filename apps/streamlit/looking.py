@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apps.certainty import probability_among
 from facerec._quiet import quietly
-from facerec.database import FaceDatabase
-from facerec.detection import Detection, align_face, detect_faces, no_face_in, pick_face, upright
+from facerec.database import FaceDatabase, known_like, told_apart
+from facerec.detection import Detection, align_face, detect_faces, no_face_in, upright
 from facerec.encoding import faces_to_encodings
-from facerec.errors import FaceError, UnknownIdentity
+from facerec.errors import UnknownIdentity
 from facerec.gallery import distance_from, open_gallery
 from facerec.networks import info_of
 from facerec.quality import face_quality
@@ -25,27 +26,41 @@ with quietly():
     import keras
 
 
+TURNED = "the picture lay on its side, or upside down: it was turned"
+
+SAME_PICTURE = 0.01  # encodings that are nearer come from one picture: two pictures of a person differ by far more
+
+
 @dataclass(frozen=True)
 class Look:
-    """The largest face of a photo.
+    """A face of a photo.
 
     Attributes:
         photo: (H, W, 3) uint8.
         detection: Where the face is, as ``detect_faces`` returns it.
         count: How many faces the photo shows.
         encoding: (D,) float32.
+        face: The aligned face, (S, S, 3) uint8.
+        turned: Whether the photo lay on its side; ``photo`` is upright.
     """
 
     photo: np.ndarray
     detection: Detection
     count: int
     encoding: np.ndarray
+    face: np.ndarray
+    turned: bool = False
 
     @property
     def hints(self) -> tuple[str, ...]:
         """What would make a better picture, a sentence each."""
         several = f"there are {self.count} faces in it: the largest counts"
-        return (*([several] if self.count > 1 else []), *face_quality(self.photo, self.detection).hints)
+        return (*([several] if self.count > 1 else []), *self.flaws)
+
+    @property
+    def flaws(self) -> tuple[str, ...]:
+        """What would make a better picture of this face, a sentence each."""
+        return (*([TURNED] if self.turned else []), *face_quality(self.photo, self.detection).hints)
 
 
 def look(photo: np.ndarray, model: keras.Model, name: str = "the picture") -> Look:
@@ -54,12 +69,31 @@ def look(photo: np.ndarray, model: keras.Model, name: str = "the picture") -> Lo
     Raises:
         NoFaceFound: If there is no face; the error calls the picture by its name.
     """
-    faces, info = detect_faces(photo), info_of(model)
-    if not faces:
+    return look_at_each(photo, model, name, most=1)[0]
+
+
+def look_at_each(photo: np.ndarray, model: keras.Model, name: str = "the picture", most: int = 10) -> list[Look]:
+    """Find and encode the faces of a photo (H, W, 3), the largest first; of more than ``most``, the largest.
+
+    Raises:
+        NoFaceFound: If there is no face; the error calls the picture by its name.
+    """
+    (photo, found, turned), info = upright_faces(photo), info_of(model)
+    if not found:
         raise no_face_in(photo, name)
-    detection = pick_face(faces, photo)
-    face = align_face(photo, detection["keypoints"], info.side, info.template)
-    return Look(photo, detection, len(faces), faces_to_encodings(face[None], model)[0])
+    faces = np.stack([align_face(photo, each["keypoints"], info.side, info.template) for each in found[:most]])
+    encodings = faces_to_encodings(faces, model)
+    return [Look(photo, found[i], len(found), encodings[i], faces[i], turned) for i in range(len(faces))]
+
+
+def upright_faces(photo: np.ndarray) -> tuple[np.ndarray, list[Detection], bool]:
+    """A photo (H, W, 3), turned if its largest face lies on its side; its faces, the largest first; whether it was."""
+    found = detect_faces(photo)
+    if found and found[0]["turn"]:
+        turned = upright(photo, found[0])
+        if again := detect_faces(turned):
+            return turned, again, True
+    return photo, found, False
 
 
 def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.Model) -> float:
@@ -70,6 +104,28 @@ def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.
         UnknownIdentity: If no one in the database has that name.
     """
     return distance_from(open_gallery(database, model), identity, seen.encoding)
+
+
+def sure_of(
+    identity: str, distance: float, encoding: np.ndarray, database: FaceDatabase, model: keras.Model
+) -> tuple[float, tuple[str, float] | None]:
+    """How probable a claim is, compared with everyone.
+
+    Args:
+        identity: Who the face is said to be.
+        distance: From the face to that person.
+        encoding: Of the face, (D,).
+        database: The known people.
+        model: The network that made their encodings.
+
+    Returns:
+        The probability that it is that person, if before looking that was as likely as not; and the nearest other
+        person with their distance, if someone else is nearer.
+    """
+    names, distances = open_gallery(database, model).nearest(encoding[None], k=6)
+    near = [(n, float(d)) for n, d in zip(names[0], distances[0], strict=True) if n not in (None, identity)][:5]
+    probability = probability_among([distance, *(d for _, d in near)], model, len(database), prior=0.5)
+    return probability, next((other for other in near[:1] if other[1] < distance), None)
 
 
 def looks_like(
@@ -89,6 +145,19 @@ def looks_like(
     names, distances = open_gallery(database, model).nearest(seen.encoding[None], k=2)
     near = [(n, float(d)) for n, d in zip(names[0], distances[0], strict=True) if n not in (None, but.strip())]
     return near[0] if near and near[0][1] < threshold else None
+
+
+def is_kept(seen: Look, identity: str, database: FaceDatabase) -> bool:
+    """Whether the database has this very picture of a person already; no one has pictures of an unknown person."""
+    if identity not in database:
+        return False
+    return bool((np.linalg.norm(database.encodings(identity) - seen.encoding, axis=1) < SAME_PICTURE).any())
+
+
+def namesakes(name: str, database: FaceDatabase) -> dict[str, str]:
+    """The known people whose names are easily taken for a name, as "LENA" for "lena", each with a question."""
+    told = {other: told_apart([name, other]) for other in known_like(name, database)}
+    return {other: f"{known} is already known. Is {ours} the same person?" for other, (ours, known) in told.items()}
 
 
 def far_apart(encodings: Sequence[np.ndarray], threshold: float) -> list[tuple[int, int, float]]:
@@ -126,12 +195,3 @@ def portrait_of(identity: str, database: FaceDatabase) -> np.ndarray | None:
     except UnknownIdentity:
         return None
     return photos[-1] if photos else None
-
-
-def face_box(photo: np.ndarray) -> tuple[int, int, int, int] | None:
-    """The box of a photo's largest face, (x, y, width, height); None if no face is found."""
-    try:
-        faces = detect_faces(photo)
-    except FaceError:
-        return None
-    return pick_face(faces, photo)["box"] if faces else None

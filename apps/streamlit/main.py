@@ -7,9 +7,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from apps.streamlit import login, shared, show, sidebar
-
 HERE = Path(__file__).resolve().parent
+
+NAME = "Face recognition"
+
+STARTING = "Starting: the network is being loaded …"  # shown if it takes a moment
 
 PAGES = [
     ("verify", "Verify", ":material/door_front:"),
@@ -20,7 +22,8 @@ PAGES = [
     ("metrics", "Metrics", ":material/monitoring:"),
 ]
 
-st.set_page_config("Face recognition", show.sign(), layout="wide")
+
+st.set_page_config(NAME, layout="wide")
 st.html(HERE / "style.css")
 page = st.navigation(
     [
@@ -28,11 +31,17 @@ page = st.navigation(
         for name, title, icon in PAGES
     ]
 )
+with st.spinner(STARTING):
+    from apps.streamlit import login, shared, show, sidebar  # imports TensorFlow
+st.set_page_config(f"{page.title} – {NAME}", show.sign())
 if page.url_path != "live":
     shared.end_live()
 with show.friendly():
-    shared.model()
-    shared.database()
-    sidebar.draw()
+    with st.spinner(STARTING):
+        shared.model()
+        shared.database()
+    login.carry()
+    login.welcome()
     login.check_reading()
+    sidebar.draw()
     page.run()

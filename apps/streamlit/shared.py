@@ -20,23 +20,20 @@ import streamlit as st
 
 from apps.comparison import Comparer
 from apps.pictures import smaller
-from apps.places import database_path, network_path
+from apps.places import counts_path, database_path, network_path
 from apps.streamlit.decisions import Decisions
 from facerec._files import ROOT, in_project
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
 from facerec.enrol import PoorPortrait, build_database
 from facerec.networks import load_facenet, threshold_for
-from facerec.photos import PICTURE_ENDINGS, load_image, named
+from facerec.photos import load_image, named
 
 with quietly():
     import keras
 
 
 IMAGES = ROOT / "images"
-
-#: The files that may be uploaded.
-ENDINGS = [ending.removeprefix(".") for ending in PICTURE_ENDINGS]
 
 #: How many pictures are opened and searched at once, in all sessions: a large one takes a lot of memory.
 TURNS = threading.BoundedSemaphore(2)
@@ -55,7 +52,7 @@ def database() -> FaceDatabase:
     return _database(database_path(), network_path())
 
 
-@st.cache_resource(show_spinner="Loading the network …")
+@st.cache_resource(show_spinner=False)
 def _model(path: str) -> keras.Model:
     network = load_facenet(path)
     _spare_the_collector()
@@ -68,7 +65,7 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-@st.cache_resource(show_spinner="Adding the people of images/ …")
+@st.cache_resource(show_spinner=False)
 def _database(path: str, network: str) -> FaceDatabase:
     """The database. A new one is filled with the portraits in ``images/``, once: removed people stay removed."""
     unfinished = Path(f"{path}.filling")
@@ -85,16 +82,23 @@ def _database(path: str, network: str) -> FaceDatabase:
     return people
 
 
-@st.cache_resource(show_spinner=False)
 def decisions() -> Decisions:
     """The recent decisions of this process, in all sessions."""
-    return Decisions()
+    return _decisions(counts_path())
 
 
-def decided(kind: str, identity: str | None, distance: float, words: str, seconds: float) -> None:
-    """Note a decision at the slider's threshold, and that this session asked for it."""
-    number = decisions().add(kind, identity, distance, threshold(), words, seconds)
+@st.cache_resource(show_spinner=False)
+def _decisions(path: Path | None) -> Decisions:
+    return Decisions(path=path)
+
+
+def decided(
+    kind: str, identity: str | None, distance: float, words: str, seconds: float, limit: float | None = None
+) -> int:
+    """Note a decision at a threshold (by default the slider's), and that this session asked for it; its number."""
+    number = decisions().add(kind, identity, distance, threshold() if limit is None else limit, words, seconds)
     st.session_state.setdefault("asked", deque(maxlen=1000)).append(number)
+    return number
 
 
 def asked_here(number: int) -> bool:
@@ -133,6 +137,11 @@ def changes() -> Changes:
     return Changes()
 
 
+def gone(name: str) -> str:
+    """Says that someone else has removed or renamed a person meanwhile."""
+    return f"{name} is no longer known under this name: the person was removed or renamed in another window."
+
+
 def state() -> tuple[int, int]:
     """A value that differs after the people have changed."""
     return changes().count, len(database())
@@ -154,8 +163,13 @@ def opened(data: bytes, name: str) -> np.ndarray:
 
 def one_line(name: str) -> str:
     """An untrusted name as one visible line of at most 80 letters."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name))
+    shown = printable(name)
     return (shown if len(shown) <= 80 else f"{shown[:79]}…") or "a file without a name"
+
+
+def printable(text: str) -> str:
+    """An untrusted text with a sign in place of what can't be seen."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
 @contextmanager
@@ -182,6 +196,7 @@ def threshold_among() -> float:
 def end_live() -> None:
     """Release what the Live page holds."""
     recogniser = st.session_state.pop("live_recogniser", None)
-    st.session_state.pop("live_answer", None)
+    for key in ("live_answer", "live_last", "live_taken"):
+        st.session_state.pop(key, None)
     if recogniser is not None:
         recogniser.close()

@@ -55,10 +55,11 @@ def heading(text: str) -> None:
     st.html(f'<h2 class="part">{esc(text)}</h2>')
 
 
-def notice(text: str, kind: str = "info") -> None:
-    """A sentence with an icon; a screen reader announces "bad" and "warn" at once."""
+def notice(text: str, kind: str = "info", picture: bytes | None = None, alt: str = "") -> None:
+    """A sentence with an icon and perhaps a small picture; a screen reader announces "bad" and "warn" at once."""
     role = "alert" if kind in ("bad", "warn") else "status"
-    st.html(f'<div class="notice {kind}" role="{role}">{icon(kind)}<span>{esc(text)}</span></div>')
+    image = f'<img src="{data_url(picture)}" alt="{esc(alt)}">' if picture else ""
+    st.html(f'<div class="notice {kind}" role="{role}">{icon(kind)}<span>{esc(text)}</span>{image}</div>')
 
 
 def note(text: str) -> None:
@@ -66,9 +67,9 @@ def note(text: str) -> None:
     st.html(f'<p class="small">{esc(text)}</p>')
 
 
-def verdict(words: str, detail: str, good: bool) -> None:
-    """The answer, impossible to miss: in words, with an icon and a colour."""
-    kind = "good" if good else "bad"
+def verdict(words: str, detail: str, good: bool | None) -> None:
+    """The answer, impossible to miss: in words, with an icon and a colour; None is neither good nor bad."""
+    kind = "warn" if good is None else "good" if good else "bad"
     st.html(
         f'<div class="verdict {kind}" role="status">{icon(kind)}'
         f"<div><strong>{esc(words)}</strong><span>{esc(detail)}</span></div></div>"
@@ -82,11 +83,6 @@ def tiles(entries: Sequence[tuple[str, str, str]]) -> None:
         for name, number, remark in entries
     )
     st.html(f'<dl class="tiles">{cells}</dl>')
-
-
-def per_cent(share: float) -> str:
-    """A probability in words that never claim certainty."""
-    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 @functools.cache

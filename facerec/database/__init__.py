@@ -3,6 +3,7 @@
     face_database     FaceDatabase: what users call
       archive         people in a ZIP file, to take elsewhere
       updates         many people at once
+      one_person      pictures arranged anew, two people merged, a removal undone
       reencoding      everyone encoded anew for another network
     opening           an address → its engine
     engine            the contract of the engines: Engine and Change

@@ -176,7 +176,7 @@ def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
         for person in archive.people:
             if change.has(person.identity):
                 if on_conflict == "refuse":
-                    raise archive.error(f"{person.identity!r} is in the database already (on_conflict='refuse')")
+                    raise archive.error(f"{person.identity!r} is in the database already, so no one was imported")
                 if on_conflict == "skip":
                     continue
             pictures = [archive.picture(photo) for photo in person.photos if photo["file"] in archive.packed]

@@ -10,10 +10,18 @@ const REFUSALS = {
     "Open this page one of these ways, for example through an SSH tunnel.",
 };
 
-// The camera's stream, about so many pixels wide; of two cameras, the one that faces the person at the screen.
-export async function openCamera(width) {
+// The camera's stream, about so many pixels wide; without an id, of two cameras the one that faces the person.
+export async function openCamera(width, id = "") {
   if (!navigator.mediaDevices) throw new DOMException("", "NotSupportedError");
-  return navigator.mediaDevices.getUserMedia({ video: { width: { ideal: width }, facingMode: "user" } });
+  const which = id ? { deviceId: { exact: id } } : { facingMode: "user" };
+  return navigator.mediaDevices.getUserMedia({ video: { width: { ideal: width }, ...which } });
+}
+
+// The cameras of this device, {id, name} each; browsers tell the names only after the camera was allowed.
+export async function listCameras() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  const cameras = devices.filter((device) => device.kind === "videoinput" && device.deviceId);
+  return cameras.map(({ deviceId, label }, i) => ({ id: deviceId, name: label || `Camera ${i + 1}` }));
 }
 
 // Explains an error of openCamera in a sentence.

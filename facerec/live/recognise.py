@@ -134,11 +134,11 @@ class LiveRecogniser:
         for track in self._tracker.correct(boxes, encodings, self.threshold):
             self._name(track)
 
-    def _name(self, track: Track) -> None:
-        """Compare the encodings of a track with the database."""
+    def _name(self, track: Track, at_once: bool = False) -> None:
+        """Compare the encodings of a track with the database; ``at_once`` decides whatever the distance."""
         encodings = np.stack(track.encodings)  # (k, D)
         nearest, distance = self._gallery.nearest_to_track(encodings)
-        clear = abs(distance - self.threshold) > DOUBT * self.threshold
+        clear = at_once or abs(distance - self.threshold) > DOUBT * self.threshold
         track.consider(nearest if distance < self.threshold else None, clear, self.looks)
         track.distance = distance
         if track.identity not in (None, nearest):
@@ -146,6 +146,18 @@ class LiveRecogniser:
                 track.distance = distance_from(self._gallery, track.identity, encodings)
             except UnknownIdentity:  # removed meanwhile
                 track.identity = None
+
+    def use_threshold(self, threshold: float) -> None:
+        """Judge by another threshold from now on, also the faces in view: their last encodings decide at once.
+
+        Raises:
+            BadArgument: If it is not a distance.
+        """
+        self.threshold = threshold_for(self.model, threshold)
+        for track in self._tracker.tracks:
+            if track.encodings:
+                track.recognised = False
+                self._name(track, at_once=True)
 
     def forget(self) -> None:
         """Start a new film: all tracks are dropped."""

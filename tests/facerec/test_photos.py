@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import struct
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image, ImageCms
 
 from facerec import photos
 from facerec.errors import UnreadableImage
-from facerec.photos import describe, load_image
+from facerec.photos import describe, files_in, load_image
 from tests.facerec.test_bare import swapped_profile
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
@@ -324,7 +325,7 @@ BROKEN_FILES = {
     "a JPEG's first bytes": (JPEG[:20], "is not a picture that can be opened"),
     "half a PNG": (PNG[: len(PNG) // 2], "is damaged"),
     "a PNG with a wrong byte": (PNG[:60] + b"\0\0\0" + PNG[63:], "is damaged"),
-    "a bomb": (png_that_claims(30_000, 30_000), "is not a picture that can be opened|pixels; more than"),
+    "a bomb": (png_that_claims(30_000, 30_000), "opened \\(it has far too many pixels\\)"),
     "a small bomb": (png_that_claims(8_001, 8_000), "has 8001×8000 pixels; more than 64 million, or 32,000"),
     "a PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<<>>\nendobj\n", "is not a picture that can be opened"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture that can be opened"),
@@ -487,3 +488,10 @@ def test_describe_names_what_was_given(tmp_path):
 def test_load_image_keeps_8_bit_values_of_32_bit_pictures():
     grey = np.arange(256, dtype=np.int32).reshape(16, 16)
     np.testing.assert_array_equal(load_image(Image.fromarray(grey))[..., 0], grey)
+
+
+def test_names_that_lead_out_of_a_zip_file_are_left_out(tmp_path):
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        for name in ("lena/1.jpg", "../otto.jpg", "/etc/mei.jpg", "a/../../b.jpg", "c:\\jun.jpg", "..\\ines.jpg"):
+            archive.writestr(name, b"")
+    assert files_in(tmp_path / "people.zip") == [Path("lena/1.jpg")]

@@ -9,16 +9,24 @@ answer 7 to 9 a second. A peer connection (WebRTC) would need a server that both
 
 import base64
 import functools
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+import cv2
 import numpy as np
 import streamlit as st
 
-from apps.pictures import smaller
+from apps.pictures import around, jpeg, smaller
 from apps.streamlit import choose, login, shared, show
+from apps.streamlit.naming import offer
+from apps.streamlit.saying import said
+from apps.streamlit.searching import Face
+from facerec.database import mean_encoding
 from facerec.errors import FaceError, UnreadableImage
 from facerec.live.recognise import LiveRecogniser
+from facerec.live.tracking import Track
+from facerec.photos import load_image
 
 LARGEST = 700_000  # letters of a frame in base64; a JPEG of 640 pixels has a tenth of that
 SIDE = 640
@@ -37,13 +45,23 @@ def _component():
 
 
 def recogniser() -> LiveRecogniser:
-    """This session's recogniser, which remembers the last frames."""
-    kept = st.session_state.get("live_recogniser")
-    if kept is None or kept.threshold != shared.threshold_among():
-        shared.end_live()
-        kept = LiveRecogniser(shared.model(), shared.database(), shared.threshold_among(), every=3, background=True)
+    """This session's recogniser, which remembers the last frames, at the threshold of this moment."""
+    kept, threshold = st.session_state.get("live_recogniser"), shared.threshold_among()
+    if kept is None:
+        kept = LiveRecogniser(shared.model(), shared.database(), threshold, every=3, background=True)
         st.session_state["live_recogniser"] = kept
+    if kept.threshold != threshold:
+        kept.use_threshold(threshold)
     return kept
+
+
+@st.cache_resource(show_spinner=False)
+def warm(network: str) -> None:
+    """Name a face once: the first time takes seconds, and later a visitor's face would be waiting."""
+    portrait = cv2.resize(load_image(shared.IMAGES / "lena.jpg"), (480, 480))
+    frame = cv2.copyMakeBorder(portrait, 0, 0, 80, 80, cv2.BORDER_CONSTANT)
+    with LiveRecogniser(shared.model(), shared.database()) as recogniser:
+        recogniser.see(frame)
 
 
 def frame_of(letters: Any) -> np.ndarray:
@@ -73,6 +91,7 @@ def answered(message: Any) -> dict:
             raise login.NotLoggedIn("Your login has ended. Log in again to continue.")
         frame = frame_of(message.get("jpeg"))
         tracks = recogniser().see(frame)
+        st.session_state["live_last"] = (frame, tracks)
     except FaceError as error:
         return {"number": number, "faces": [], "problem": str(error)}
     faces = [
@@ -99,12 +118,45 @@ def stream() -> None:
     _component()(key="live", data=st.session_state.get("live_answer"), on_frame_change=see)
 
 
+def in_view(frame: np.ndarray, tracks: Sequence[Track]) -> dict[str, tuple[list[Face], str | None]]:
+    """The faces of a frame for ``naming.offer``, the unknown ones first."""
+    looked_at = [track for track in tracks if track.recognised and track.encodings]
+    return {
+        str(track.id): ([face_of(frame, track)], track.identity)
+        for track in sorted(looked_at, key=lambda track: track.identity is not None)
+    }
+
+
+def face_of(frame: np.ndarray, track: Track) -> Face:
+    """A tracked face, with the mean of its last encodings."""
+    picture = jpeg(around(frame, {"box": track.box, "turn": 0}, 2), 640)
+    return Face(track.box, mean_encoding(np.stack(track.encodings)), picture)
+
+
+def name_faces() -> None:
+    """Take the faces of the last frame, and offer to name them."""
+    said("live")
+    if login.who() is None:
+        show.note("To name faces that are in view, log in on the People page.")
+        return
+    if st.button("Name a face in view", icon=":material/person_add:", key="live_take"):
+        last = st.session_state.get("live_last")
+        st.session_state["live_taken"] = in_view(*last) if last else {}
+    taken = st.session_state.get("live_taken")
+    if taken:
+        offer("live", taken)
+    elif taken is not None:
+        show.notice("No face is in view. Start the camera, and press the button while a box is around the face.")
+
+
 show.title("Live", "Your camera, live: a box and a name for every known face, and “unknown” for every other.")
 if len(shared.database()):
     stream()
+    name_faces()
     show.note(
         "While the camera is on, its pictures go to the computer that runs this app; they are not kept. Browsers share "
         "the camera only with pages from this computer (localhost) or over https."
     )
+    warm(shared.network_path())
 else:
     show.notice(choose.NO_ONE, "warn")

@@ -9,6 +9,7 @@ import streamlit as st
 from apps.streamlit import login, shared, show
 from apps.streamlit.decisions import Decision, spreadsheet_csv, table_of
 from facerec.errors import BadArgument
+from facerec.evaluation import Interval
 from facerec.networks import info_of
 
 PER_PAGE = 10
@@ -64,29 +65,33 @@ def row(each: Decision) -> None:
         )
 
 
+def rate(share: Interval | None, wrong: int, right: int, should: str) -> tuple[str, str]:
+    """A share for a tile, and the remark below it."""
+    if share is None:
+        return "–", f"mark faces below that should be {should}"
+    interval = f"95 % interval: {100 * share.low:.0f} to {100 * share.high:.0f} %"
+    return f"{100 * share.value:.0f} %", f"{wrong} of {wrong + right} that should have been {should}; {interval}"
+
+
 def numbers() -> None:
     """The tiles."""
     model, log, database = shared.model(), shared.decisions(), shared.database()
-    took, right = log.seconds(), log.accuracy()
+    took, counts = log.seconds(), log.counts
     memory = psutil.Process().memory_info().rss / 1e6
-    marked = sum(each.right is not None for each in log.recent())
     info = info_of(model)
+    accepts = rate(counts.rate_of_false_accepts, counts.false_accepts, counts.right_out, "sent away")
+    rejects = rate(counts.rate_of_false_rejects, counts.false_rejects, counts.right_in, "let in")
     show.tiles(
         [
             ("Network", info.name, f"fingerprint of its weights: {(database.network or 'none')[:18]}…"),
             ("Threshold", f"{shared.threshold():.2f}", f"the network's own: {info.threshold:.2f}"),
             ("People", f"{len(database):,}", "in the database"),
-            ("Decisions", f"{len(log):,}", "since the start, at most the last 1,000"),
+            ("Decisions", f"{counts.decisions:,}", "in all; each picture counts once"),
             ("Median answer time", f"{took[0] * 1000:.0f} ms" if took else "–", "from the picture’s arrival"),
             ("95 % of answers within", f"{took[1] * 1000:.0f} ms" if took else "–", "the slowest 5 % take longer"),
             ("Memory", f"{memory:,.0f} MB", "in use now (resident set size)"),
-            (
-                "Right",
-                f"{100 * right.value:.0f} %" if right else "–",
-                f"of {marked} marked; 95 % interval: {100 * right.low:.0f} to {100 * right.high:.0f} %"
-                if right
-                else "mark some below",
-            ),
+            ("False accepts", *accepts),
+            ("False rejects", *rejects),
         ]
     )
 
@@ -99,9 +104,9 @@ if problem := st.session_state.pop("metrics_problem", ""):
 recent = shared.decisions().recent()
 if recent:
     show.note(
-        "Mark decisions as right or wrong to update the share above. You see and mark the decisions that you asked "
+        "Mark decisions as right or wrong to update the shares above. You see and mark the decisions that you asked "
         "for in this window, or all of them once you have logged in. Times are those of the app’s computer. "
-        "Everything here is gone when the app stops."
+        "This list is gone when the app stops; the counts above are kept."
     )
     pages = -(-len(recent) // PER_PAGE)
     page = st.pagination(pages, key="metrics_page") if pages > 1 else 1

@@ -2,17 +2,18 @@
 
 import hashlib
 import itertools
-import json
-import tempfile
-import zipfile
-from pathlib import Path
+from dataclasses import dataclass
 
 import streamlit as st
 
 from apps.pictures import boxed, data_url, jpeg
-from apps.streamlit import choose, gate, login, shared, show
-from apps.streamlit.looking import Look, distance_to, enrol, far_apart, look, looks_like
-from facerec.database import DamagedDatabase, NotForgottenYet, check_name, known_like, told_apart
+from apps.streamlit import choose, login, shared, show
+from apps.streamlit.archive import export, take_in
+from apps.streamlit.bulk import add_many
+from apps.streamlit.looking import Look, distance_to, enrol, far_apart, is_kept, look, looks_like, namesakes
+from apps.streamlit.person import given_name, leave, offer_undo, one_person
+from apps.streamlit.saying import said, say
+from facerec.database import DamagedDatabase
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 PER_PAGE = 24
@@ -60,35 +61,11 @@ def gallery() -> str | None:
         return None
     people = "person" if count == 1 else "people"
     show.note(f"{count:,}{' or more' if text and count == FOUND else ''} {people}{' found' if text else ''}")
-    if idle := login.who() is None:
-        show.note("Log in to change anything.")
+    if (gone := st.session_state.get("people_gallery_kept")) and gone not in shared.database():
+        show.notice(shared.gone(gone), "warn")
+    if not (idle := login.who() is None):
+        show.note("Press a person to see all pictures, and to rename, merge, remove or forget.")
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
-
-
-# ---------------------------------------------------------------------------------------------- one person
-def say(text: str, where: str, short: str, kind: str = "good", clear: bool = True) -> None:
-    """Draw the page again, with a sentence on it.
-
-    Args:
-        text: The sentence; it may contain names.
-        where: The part of the page for it.
-        short: The same without names, for a toast, which reads markdown.
-        kind: A kind of ``show.notice``.
-        clear: True empties the forms.
-    """
-    st.session_state["people_said"] = (text, where, short, kind)
-    st.session_state["people_clear"] = clear
-    st.rerun()
-
-
-def said(where: str) -> None:
-    """Show the sentence for this part of the page, if there is one."""
-    with st.container():  # always there, so that what follows keeps its place, and its open tab
-        text, place, short, kind = st.session_state.get("people_said", ("", "", "", ""))
-        if place == where:
-            del st.session_state["people_said"]
-            show.notice(text, kind)
-            st.toast(short)
 
 
 def clear_forms() -> None:
@@ -96,117 +73,70 @@ def clear_forms() -> None:
     if st.session_state.pop("people_clear", False):
         for key in ("people_name", "people_new_name", "people_search"):
             st.session_state[key] = ""
-        st.session_state["people_turn"] = st.session_state.get("people_turn", 0) + 1
+        turn = st.session_state.get("people_turn", 0)
+        for key in [key for key in st.session_state if key.startswith(f"people_{turn}_camera")]:
+            del st.session_state[key]
+        st.session_state["people_turn"] = turn + 1
 
 
-def one_person(name: str) -> None:
-    """The ways to change a person."""
-    with st.container(border=True):
-        show.heading(name)
-        rename_tab, remove_tab, forget_tab = st.tabs(["Rename", "Remove", "Forget"])
-        with rename_tab, st.form("rename", border=False):
-            new = st.text_input("New name", key="people_new_name", max_chars=200)
-            if st.form_submit_button("Rename", icon=":material/edit:"):
-                rename(name, new)
-        with remove_tab:
-            show.note(
-                "A removed person is no longer recognised. Traces may stay in the database’s files until they are "
-                "overwritten; to erase those too, choose Forget."
-            )
-            sure = st.checkbox("Yes, remove this person", key=f"people_sure_remove_{name}")
-            if st.button("Remove", icon=":material/person_remove:", disabled=not sure, key="people_remove"):
-                remove(name, sure)
-        with forget_tab:
-            show.note(
-                "Forgetting erases the name, the encodings and the photos from the database’s files, and all decisions "
-                "about this person. It can’t be undone. It does not reach backups and earlier exports."
-            )
-            sure = st.checkbox("Yes, erase every trace of this person", key=f"people_sure_{name}")
-            if st.button("Forget", icon=":material/delete_forever:", disabled=not sure, key="people_forget"):
-                forget(name, sure)
-
-
-def rename(name: str, new: str) -> None:
-    """Change a person's name."""
+@st.dialog("Change a person", on_dismiss=leave)
+def open_person(name: str) -> None:
+    """What can be done with the pressed person, above the page: in view wherever it was pressed."""
     with show.friendly():
-        database, called = login.changing(), given_name(new)
-        if called != name and called in database:
-            raise BadArgument(f"“{called}” is taken. Choose another name.")
-        database.rename(name, called)
-        shared.decisions().forget(name)
-        login.changed()
-        st.session_state["people_gallery_kept"] = called
-        alike = "".join(f" {doubt}" for doubt in name_doubts(called))
-        say(f"{name} is now called {called}.{alike}", "person", "The name has changed.", "warn" if alike else "good")
-
-
-def given_name(text: str) -> str:
-    """A name, checked, as the database keeps it."""
-    if not text.strip():
-        raise BadArgument("Enter a name first.")
-    return check_name(text)
-
-
-def name_doubts(name: str) -> list[str]:
-    """A sentence for each other person whose name is easily taken for this one."""
-    pairs = (told_apart([name, other]) for other in known_like(name, shared.database()))
-    return [f"The name {ours} is easily taken for {other}, who is known, too." for ours, other in pairs]
-
-
-def remove(name: str, sure: bool) -> None:
-    """Take a person out of the database."""
-    if not sure:
-        return
-    with show.friendly():
-        login.changing().remove(name)
-        login.changed()
-        say(f"{name} has been removed.", "person", "The person has been removed.")
-
-
-def forget(name: str, sure: bool) -> None:
-    """Erase every trace of a person, beginning with the decisions about them."""
-    if not sure:
-        return
-    with show.friendly():
-        database = login.changing()
-        shared.decisions().forget(name)
-        for key in ("verify_answer", "recognised", "recognised_for", "people_gallery_kept"):
-            st.session_state.pop(key, None)
-        login.changed()
-        try:
-            database.forget(name)
-        except NotForgottenYet as error:
-            say(str(error), "person", "Not everything has been erased yet.", "warn")
-        finally:
-            shared.decisions().forget(name)  # also those made meanwhile
-        text = "The person has been forgotten: no trace is left in the database or the decisions."
-        say(text, "person", "The person has been forgotten.")
+        said("person")
+        one_person(name)
 
 
 # ------------------------------------------------------------------------------------------------------ add
-def examined(pictures: list[choose.Chosen]) -> tuple[list[tuple[str, Look]], list[str]]:
-    """The faces of the usable pictures, and what is wrong with the others."""
-    seen, problems = [], []
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to look again before adding.
+
+    Attributes:
+        text: It in a sentence.
+        other: The known person whom the pictures may show instead, or None.
+    """
+
+    text: str
+    other: str | None = None
+
+
+def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, Look]], list[str]]:
+    """The faces of the pictures that can be added to a person, and why the others can't be."""
+    seen, problems, before = [], [], {}  # before: which pictures there were, by their digests
     for each in pictures[:MOST]:
-        name = shared.one_line(each.name)
+        file = shared.one_line(each.name)
+        digest = hashlib.sha256(each.data).digest()
+        if digest in before:
+            problems.append(f"{file} is the same picture as {before[digest]}: it is added once.")
+            continue
+        before[digest] = file
         try:
-            photo = shared.opened(each.data, name)
+            photo = shared.opened(each.data, file)
             with shared.TURNS:
-                seen.append((name, look(photo, shared.model(), name)))
+                found = look(photo, shared.model(), file)
         except FaceError as error:
             problems.append(str(error))
+            continue
+        if is_kept(found, name.strip(), shared.database()):
+            problems.append(f"{file} is a picture of {name.strip()} that is already known: it is not added again.")
+        else:
+            seen.append((file, found))
     if len(pictures) > MOST:
         problems.append(f"{len(pictures)} pictures are too many at once: only the first {MOST} are used")
     return seen, problems
 
 
-def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
+def doubts(name: str, seen: list[tuple[str, Look]]) -> list[Doubt]:
     """The reasons to doubt that these pictures show one person, and no one else who is known."""
     database, model, threshold = shared.database(), shared.model(), shared.threshold()
-    said = name_doubts(name.strip()) if name.strip() and name not in database else []
+    called = name.strip()
+    alike = {} if not called or called in database else namesakes(called, database)
+    said = [Doubt(text, other) for other, text in list(alike.items())[:PAIRS]]
     for file, each in seen:
         if other := looks_like(each, database, model, threshold, but=name):
-            said.append(f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f}).")
+            text = f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f})."
+            said.append(Doubt(text, other[0]))
     pairs = [
         (distance, f"{seen[i][0]} and {seen[j][0]}")
         for i, j, distance in far_apart([each.encoding for _, each in seen], threshold)
@@ -216,17 +146,18 @@ def doubts(name: str, seen: list[tuple[str, Look]]) -> list[str]:
             if not (distance := distance_to(name, each, database, model)) < threshold:
                 pairs.append((distance, f"{file} and the known {name.strip()}"))
     pairs.sort(reverse=True)
-    more = [f"There are {len(pairs) - PAIRS} more such pairs."] if len(pairs) > PAIRS else []
-    two = (f"{both} look like two people (distance {distance:.2f})." for distance, both in pairs[:PAIRS])
+    more = [Doubt(f"There are {len(pairs) - PAIRS} more such pairs.")] if len(pairs) > PAIRS else []
+    two = (Doubt(f"{both} look like two people (distance {distance:.2f}).") for distance, both in pairs[:PAIRS])
     return [*said, *two, *more]
 
 
-def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str]) -> None:
+def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[Doubt]) -> None:
     """Show the pictures, with problems, doubts and hints, before they are added."""
     for problem in problems:
         show.notice(problem, "bad")
+    offered: set[str] = set()
     for doubt in doubtful:
-        show.notice(doubt, "warn")
+        ask(doubt, offered)
     for file, each in seen:
         for hint in each.hints:
             show.notice(f"{file}: {hint}", "warn")
@@ -236,17 +167,39 @@ def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[str])
     show.figures(*(show.figure(data, file, f"{file}, with a box around the face", "crop") for file, data in boxes))
 
 
+def ask(doubt: Doubt, offered: set[str]) -> None:
+    """Show a doubt and, once for each known person whom it names, their photo and a way to add to them."""
+    if doubt.other is None or doubt.other in offered:
+        show.notice(doubt.text, "warn")
+        return
+    offered.add(doubt.other)
+    try:
+        small = shared.database().thumbnail(doubt.other)
+    except UnknownIdentity:  # removed meanwhile
+        small = None
+    show.notice(doubt.text, "warn", None if small is None else jpeg(small), f"The photo of {doubt.other}")
+    st.button(
+        "Add to this known person instead",
+        icon=":material/group_add:",
+        key=f"people_instead_{len(offered)}",
+        on_click=rename_to,
+        args=(doubt.other,),
+    )
+
+
+def rename_to(name: str) -> None:
+    """Fill in the name of a known person instead of the one that was typed."""
+    st.session_state["people_name"] = name
+
+
 def add() -> None:
     """Add a person, or more pictures of a known one."""
     name = st.text_input("Name", key="people_name", max_chars=200, placeholder="A new or a known name")
-    source = st.segmented_control(
-        "Pictures", ["Files", choose.CAMERA], default="Files", required=True, key="people_source"
-    )
+    source = choose.source("people", "Pictures", ["Files", choose.CAMERA])
     turn = st.session_state.setdefault("people_turn", 0)
     if source == "Files":
         files = st.file_uploader(
             "Pictures of one person",
-            shared.ENDINGS,
             accept_multiple_files=True,
             key=f"people_files_{turn}",
             label_visibility="collapsed",
@@ -257,7 +210,7 @@ def add() -> None:
         pictures = [given] if given else []
     if not pictures:
         return
-    seen, problems = examined(pictures)
+    seen, problems = examined(pictures, name)
     doubtful = doubts(name, seen)
     tell(seen, problems, doubtful)
     known = bool(name.strip()) and name in shared.database()
@@ -270,7 +223,7 @@ def add() -> None:
             keep(name, [each for _, each in seen], sure)
 
 
-def looked(known: bool, doubtful: list[str]) -> bool:
+def looked(known: bool, doubtful: list[Doubt]) -> bool:
     """Ask for a confirmation; other doubts ask again."""
     label = "I have checked: they all show this person" if known else "I have checked: they show one person, who is new"
     return st.checkbox(label, key=f"people_looked_{hashlib.sha256(repr(doubtful).encode()).hexdigest()[:16]}")
@@ -289,109 +242,25 @@ def keep(name: str, looks: list[Look], sure: bool = True) -> None:
     say(f"{called} has been added, with {safe} picture{plural}.", "add", "The pictures have been added.")
 
 
-# --------------------------------------------------------------------------------------------- there and back
-def export() -> None:
-    """Offer everyone in one file, after a login."""
-    show.note("Everyone, with encodings and photos, in a ZIP file of open formats.")
-    if st.button("Create the file", icon=":material/archive:", key="people_export"):
-        with show.friendly(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "people.zip"
-            login.changing().export_to(path)
-            st.session_state["people_archive"] = (shared.changes().count, path.read_bytes())
-    count, data = st.session_state.get("people_archive", (-1, b""))
-    if count == shared.changes().count:  # people who were forgotten since, in any browser, are not exported
-        gate.let_fetch(st.context.cookies)
-        st.download_button(
-            f"Download people.zip ({len(data) / 1e6:.1f} MB)",
-            data,
-            "people.zip",
-            "application/zip",
-            icon=":material/download:",
-            on_click=lambda: st.session_state.pop("people_archive", None),
-        )
-
-
-CONFLICTS = {
-    "skip": "keep the known person",
-    "replace": "take the person in the file",
-    "refuse": "import no one",
-}
-
-
-def take_in() -> None:
-    """Import people from a file, after a login."""
-    turn = st.session_state.setdefault("people_import_turn", 0)
-    file = st.file_uploader("A file from “Export”", ["zip"], key=f"people_zip_{turn}", max_upload_size=200)
-    conflict = st.selectbox(
-        "If a name is already known", list(CONFLICTS), format_func=CONFLICTS.get, key="people_conflict"
-    )
-    if file and st.button("Import", icon=":material/upload:", key="people_import"):
-        with show.friendly(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "people.zip"
-            path.write_bytes(file.getvalue())
-            check_export(path, shared.one_line(file.name))
-            try:
-                count = login.changing().import_from(path, on_conflict=conflict)
-            except FaceError as error:  # which names our copy of the file
-                raise type(error)(str(error).replace(str(path), shared.one_line(file.name))) from error
-            login.changed()
-            st.session_state["people_import_turn"] += 1
-            say(counted(count, people_in(path), conflict), "import", "The file has been imported.", clear=False)
-
-
-def check_export(path: Path, called: str) -> None:
-    """Refuse a file that is plainly not an export.
-
-    Raises:
-        BadArgument: If it is not a ZIP file, or has no list of people.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            problem = "" if "manifest.json" in archive.namelist() else "contains no manifest.json, the list of people"
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        problem = "is not a ZIP file, or is damaged"
-    if problem:
-        raise BadArgument(f"This is not a file from Export: {called} {problem}.")
-
-
-def people_in(path: Path) -> int:
-    """How many people an export holds; it must be one that was imported without an error."""
-    with zipfile.ZipFile(path) as archive:
-        return len(json.loads(archive.read("manifest.json"))["people"])
-
-
-def counted(count: int, of: int, conflict: str) -> str:
-    """The result of an import, in a sentence."""
-    imported = f"{'1 person' if count == 1 else f'{count:,} people' if count else 'No one was'} imported"
-    known = of - count
-    if conflict == "replace":
-        return f"{imported}; people who were already known are now as in the file."
-    if not known:
-        return f"{imported}."
-    return f"{imported}; {known:,} {'was' if known == 1 else 'were'} already known and stayed unchanged."
-
-
 show.title("People", "Everyone in the database.")
 clear_forms()
+if login.who() is None:
+    with st.expander("Log in to add, change, export or import people", icon=":material/login:"):
+        login.form()
 with st.container():
     chosen = gallery()
-if login.who() is None:
-    show.notice(
-        f"To add, change, export or import people, log in first, {login.WHERE}."
-        if len(login.accounts())
-        else login.NO_ACCOUNT
-    )
-else:
-    said("person")
-    with st.container():
-        if chosen:
-            one_person(chosen)
-        else:
-            show.note("Press a picture to rename, remove or forget that person.")
-    adding, exporting, importing = st.tabs(["Add", "Export", "Import"], key="people_tabs")
+if login.who() is not None:
+    if chosen:
+        open_person(chosen)
+    else:
+        said("person")
+        offer_undo()
+    adding, many, exporting, importing = st.tabs(["Add", "Add many", "Export", "Import"], key="people_tabs")
     with adding:
         said("add")
         add()
+    with many:
+        add_many()
     with exporting:
         export()
     with importing:

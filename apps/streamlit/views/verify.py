@@ -1,80 +1,86 @@
 """Is this the person they say they are?"""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from apps.pictures import boxed, jpeg
+from apps.certainty import Certainty
+from apps.pictures import boxed, data_url, jpeg, smaller
 from apps.streamlit import choose, shared, show
-from apps.streamlit.looking import Look, distance_to, face_box, look, portrait_of
-from facerec.networks import confidence
+from apps.streamlit.looking import look_at_each, portrait_of, sure_of
+from facerec.gallery import distance_from, open_gallery
 
-WELCOME, AWAY = "Welcome in", "Go away"
+WELCOME, AWAY, CLOSE = "Welcome in", "Go away", "Too close to call"
 NEAR = 0.1  # a distance that is over the threshold by less is a near miss
+MOST = 10  # faces of one picture that can be compared, the largest ones
+SIDE = 720  # pixels of the longer side of the pictures on the page
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the page shows of one verification.
+class Door:
+    """A picture of someone at the door, searched once.
 
     Attributes:
-        distance: From the face to the claimed person.
-        probability: That it is the claimed person, if before looking that was as likely as not; NaN for a network
-            that was never calibrated.
-        count: How many faces the picture shows.
-        seconds: From the picture to the answer.
-        figures: Both faces, as HTML.
+        digest: Which picture it is.
+        photo: The picture, at most 720 pixels a side.
+        boxes: The box of each face in ``photo``, the largest face first.
+        faces: The aligned faces, (m, S, S, 3).
+        encodings: (m, D).
+        flaws: What would make a better picture of each face.
+        count: How many faces the picture shows; it may be more than m.
+        seconds: How long it took.
     """
 
-    distance: float
-    probability: float
+    digest: str
+    photo: np.ndarray
+    boxes: list[tuple[int, ...]]
+    faces: list[np.ndarray]
+    encodings: list[np.ndarray]
+    flaws: list[tuple[str, ...]]
     count: int
     seconds: float
-    figures: tuple[str, ...]
 
 
-def asked(identity: str, picture: choose.Chosen) -> Answer:
-    """The answer; drawing the page again does not compute it again."""
-    known = hashlib.sha256(shared.database()[identity].tobytes()).digest()
-    question = (identity, hashlib.sha256(picture.data).digest(), known, shared.threshold())
-    if st.session_state.get("verify_answer", (None,))[0] != question:
-        st.session_state.pop("verify_answer", None)
-        st.session_state["verify_answer"] = (question, answer(identity, picture))
-    return st.session_state["verify_answer"][1]
+def door(picture: choose.Chosen) -> Door:
+    """What the picture shows; another name, another face or another threshold does not search it again."""
+    digest = hashlib.sha256(picture.data).hexdigest()
+    if "verify_door" not in st.session_state or st.session_state["verify_door"].digest != digest:
+        st.session_state.pop("verify_door", None)
+        st.session_state["verify_door"] = searched(picture, digest)
+    return st.session_state["verify_door"]
 
 
-def answer(identity: str, picture: choose.Chosen) -> Answer:
-    """Look, measure, decide, and note the decision."""
+def searched(picture: choose.Chosen, digest: str) -> Door:
+    """Find and encode the faces at the door."""
     with shared.watch() as took:
         photo = shared.opened(picture.data, picture.name)
         with shared.TURNS:
-            seen = look(photo, shared.model())
-            distance = distance_to(identity, seen, shared.database(), shared.model())
-    words = WELCOME if distance < shared.threshold() else AWAY
-    shared.decided("verify", identity, distance, words, took())
-    probability = float(confidence(distance, shared.model()))
-    return Answer(distance, probability, seen.count, took(), tuple(figures(identity, picture, seen)))
+            seen = look_at_each(photo, shared.model(), shared.one_line(picture.name), MOST)
+    photo = seen[0].photo  # upright
+    small = smaller(photo, SIDE)
+    scale = small.shape[1] / photo.shape[1]
+    boxes = [tuple(round(n * scale) for n in each.detection["box"]) for each in seen]
+    encodings, flaws = [each.encoding for each in seen], [each.flaws for each in seen]
+    return Door(digest, small, boxes, [each.face for each in seen], encodings, flaws, seen[0].count, took())
 
 
-def figures(identity: str, picture: choose.Chosen, seen: Look) -> Iterator[str]:
-    """The face at the door and, if a photo is kept, the known one, each in its box."""
-    name = shared.one_line(picture.name)
-    door = jpeg(boxed(seen.photo, seen.detection["box"]))
-    yield show.figure(door, f"At the door: {name}", "The picture, with a box around the face")
-    known = portrait_of(identity, shared.database())
-    if known is not None:
-        box = known_box(known)
-        known = jpeg(known if box is None else boxed(known, box))
-        yield show.figure(known, f"{identity} in the database", f"The photo of {identity}, with a box around the face")
+def distances(identity: str, at: Door) -> list[float]:
+    """How far each face is from the claimed person, as ``fr_utils.verify`` measures it."""
+    gallery = open_gallery(shared.database(), shared.model())
+    return [distance_from(gallery, identity, encoding) for encoding in at.encodings]
 
 
-@st.cache_data(max_entries=1000, show_spinner=False)
-def known_box(photo: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Where the face of a kept photo is; searched once, since the same people come again and again."""
-    return face_box(photo)
+def note_decision(identity: str, at: Door, face: int, distance: float, welcome: bool) -> None:
+    """Note the decision about a face, once: moving the threshold or drawing the page again is not another one."""
+    known = hashlib.sha256(shared.database()[identity].tobytes()).hexdigest()
+    question = (identity, known, at.digest, face)
+    if st.session_state.get("verify_noted", (None,))[0] != question:
+        number = shared.decided("verify", identity, distance, "", at.seconds)
+        st.session_state["verify_noted"] = (question, number)
+    number = st.session_state["verify_noted"][1]
+    shared.decisions().revise(number, shared.threshold(), WELCOME if welcome else AWAY, welcome)
 
 
 def comfort(over: float) -> str:
@@ -84,22 +90,75 @@ def comfort(over: float) -> str:
     return "No offence: to the network, this is someone else’s face."
 
 
-def tell(identity: str, found: Answer) -> None:
-    """The verdict, the scale and the two faces."""
-    distance, threshold = found.distance, shared.threshold()
-    welcome = distance < threshold
-    side = "below" if welcome else "not below"
-    detail = f"The distance from {identity} is {distance:.2f}, {side} the threshold of {threshold:.2f}."
-    if not welcome:
-        detail += f" {comfort(distance - threshold)}"
-    show.verdict(WELCOME if welcome else AWAY, detail, welcome)
-    show.scale(distance, threshold)
-    show.figures(*found.figures)
-    if found.probability == found.probability:
-        sure = show.per_cent(found.probability)
-        show.note(f"Starting from fifty-fifty, the probability that this is {identity} is now {sure}.")
-    several = f"The picture shows {found.count} faces; the largest one was compared. " if found.count > 1 else ""
-    show.note(f"{several}It took {found.seconds * 1000:.0f} ms.")
+def tell(identity: str, at: Door, name: str) -> None:
+    """The verdict, what it means, the faces to choose from, and the pictures."""
+    far, threshold = distances(identity, at), shared.threshold()
+    face, nearest = pressed(at), int(np.argmin(far))
+    near = far[face] < threshold
+    probability, nearer = sure_of(identity, far[face], at.encodings[face], shared.database(), shared.model())
+    sure = Certainty(near, probability)
+    rival = nearer if near and sure.is_against else None
+    welcome, other = near and rival is None, not near and far[nearest] < threshold
+    note_decision(identity, at, face, far[face], welcome)
+    side = "below" if near else "not below"
+    detail = f"The distance from {identity} is {far[face]:.2f}, {side} the threshold of {threshold:.2f}."
+    if rival:
+        detail += f" But the face is much nearer to {rival[0]} ({rival[1]:.2f})."
+    elif not near and not other:
+        detail += f" {comfort(far[face] - threshold)}"
+    words = CLOSE if sure.is_close else WELCOME if welcome else AWAY
+    show.verdict(words, detail, None if sure.is_close else welcome)
+    for flaw in at.flaws[face]:
+        show.notice(f"A better picture helps: {flaw}.", "warn")
+    if other:
+        show.notice(f"Another face in this picture matches {identity}: face {nearest + 1}. Press it to compare it.")
+    show.scale(far[face], threshold)
+    if sure.words:
+        show.note(
+            f"Starting from fifty-fifty, and compared with everyone in the database, the probability that this is "
+            f"{identity} is now {sure.per_cent}."
+        )
+    show.note(f"It took {at.seconds * 1000:.0f} ms.")
+    if len(at.faces) > 1:
+        choose_face(at, far)
+    figures(identity, at, face, name)
+
+
+def key_of(at: Door, face: int) -> str:
+    """A face's key among those that can be pressed; another picture has others."""
+    return f"{at.digest[:16]} {face}"
+
+
+def pressed(at: Door) -> int:
+    """The number of the face that is compared, from 0: the largest one until another is pressed."""
+    keys = [key_of(at, face) for face in range(len(at.faces))]
+    kept = st.session_state.get("verify_face_kept")
+    return keys.index(kept) if kept in keys else 0
+
+
+def choose_face(at: Door, far: list[float]) -> None:
+    """The faces of a picture of several people, to press the one that is meant."""
+    more = f" The {len(at.faces)} largest can be compared." if at.count > len(at.faces) else ""
+    show.note(f"The picture shows {at.count} faces. The largest is compared until you press another.{more}")
+    entries = tuple(
+        {
+            "id": key_of(at, face),
+            "label": f"Face {face + 1}",
+            "src": data_url(jpeg(at.faces[face], 112)),
+            "note": f"distance {distance:.2f}",
+        }
+        for face, distance in enumerate(far)
+    )
+    choose.gallery("verify_face", "The faces in the picture", entries, first=entries[0]["id"])
+
+
+def figures(identity: str, at: Door, face: int, name: str) -> None:
+    """The picture with a box around the face that was compared and, if one is kept, the known photo."""
+    at_the_door = jpeg(boxed(at.photo, at.boxes[face]))
+    pictures = [show.figure(at_the_door, f"At the door: {name}", "The picture, with a box around the compared face")]
+    if (known := portrait_of(identity, shared.database())) is not None:
+        pictures.append(show.figure(jpeg(known), f"{identity} in the database", f"The photo of {identity}"))
+    show.figures(*pictures)
 
 
 show.title("Verify", "Someone is at the door and gives a name. Is it really them?")
@@ -109,7 +168,7 @@ with left:
 with right:
     given = choose.picture("verify", "Their picture")
 if claimed and given:
-    tell(claimed, asked(claimed, given))
+    tell(claimed, door(given), shared.one_line(given.name))
 else:
     missing = " and ".join(what for what, there in (("a name", claimed), ("a picture", given)) if not there)
     show.notice(f"Choose {missing} to see the answer.")

@@ -304,44 +304,17 @@ def test_detect_shows_the_largest_face(visitor, photos, detections):
     assert seen["count"] == len(detections["video_call"]) and tuple(seen["box"]) == largest["box"]
     assert "The largest one is compared" in seen["says"]
     face = load_image(base64.b64decode(seen["face"].split(",")[1]))
-    assert face.shape == (faces.FACE_SIDE, faces.FACE_SIDE, 3)
+    assert face.shape[0] == face.shape[1] <= faces.FACE_SIDE and face.shape[0] > largest["box"][2]
     preview = load_image(base64.b64decode(seen["preview"].split(",")[1]))
     assert max(preview.shape) == faces.PREVIEW_SIDE
     assert seen["size"] == list(photos["video_call"].shape[1::-1])
 
 
-@pytest.mark.parametrize(
-    ("probability", "is_same", "words"),
-    [
-        (0.999, True, "almost certain"), (0.001, False, "almost certain"), (0.97, True, "very sure"),
-        (0.1, False, "fairly sure"), (0.7, True, "not sure"), (0.5, True, "not sure at all"), (float("nan"), True, ""),
-    ],
-)  # fmt: skip
-def test_sureness_in_words(probability, is_same, words):
-    said = type("Said", (), {"probability": probability, "is_same": is_same})
-    assert faces.Answer(said, ()).sure == words
-
-
-@pytest.mark.parametrize(
-    ("probability", "is_same", "twins_object", "words"),
-    [
-        (0.85, True, False, "The same person"), (0.15, False, False, "Two different people"),
-        (0.75, True, False, "Probably the same person"), (0.25, False, False, "Probably two different people"),
-        (0.99, True, True, "Probably the same person"), (float("nan"), False, True, "Probably two different people"),
-        (0.55, True, False, "Too close to call"), (0.45, False, True, "Too close to call"),
-        (float("nan"), True, False, "The same person"),
-    ],
-)  # fmt: skip
-def test_headline_is_no_surer_than_the_networks(probability, is_same, twins_object, words):
-    said = type("Said", (), {"probability": probability, "is_same": is_same, "twins_object": twins_object})
-    assert faces.Answer(said, ()).headline == words
-
-
-@pytest.mark.parametrize(
-    ("probability", "words"), [(0.004, "less than 1 %"), (0.412, "41 %"), (0.99, "99 %"), (0.9951, "more than 99 %")]
-)
-def test_probabilities_are_rounded_and_never_certain(probability, words):
-    assert faces.Answer(type("Said", (), {"probability": probability}), ()).per_cent == words
+def test_small_picture_gets_a_warning_beside_the_answer(visitor):
+    small = cv2.imencode(".png", cv2.resize(cv2.imread(str(ROOT / "images" / "lena.jpg")), (40, 40)))[1].tobytes()
+    page = visitor.compare(small, LENA, path="/compare").text
+    warning = re.search(r"The first picture: the face is small \(\d+ pixels between the eyes\): come closer", page)
+    assert warning and warning.start() < page.index("<details") and "The second picture: " not in page
 
 
 def test_close_answer_names_its_side(network, comparer):

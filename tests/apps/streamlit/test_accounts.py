@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tomllib
+from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -177,33 +178,76 @@ def test_hashes_are_salted_and_short_passwords_refused():
             hashed(password)
 
 
-@pytest.mark.parametrize("name", ["lena", 'le"na\\ 李'])
-def test_command_prints_lines_for_the_secrets_file(name, monkeypatch, capsys):
+@pytest.fixture
+def secrets(tmp_path) -> Path:
+    return tmp_path / ".streamlit" / "secrets.toml"
+
+
+@pytest.mark.parametrize("name", ["lena", 'le"na\\ 李', "a.b"])
+def test_command_writes_an_account_into_the_secrets_file(name, secrets, monkeypatch, capsys):
     monkeypatch.setattr("getpass.getpass", lambda prompt: "correct horse battery")
-    accounts.main([name])
-    printed = capsys.readouterr()
-    Accounts(tomllib.loads(printed.out)["accounts"]).check(name, "correct horse battery")
-    assert ".streamlit/secrets.toml" in printed.err
+    accounts.main([name, "--file", str(secrets)])
+    Accounts(tomllib.loads(secrets.read_text(encoding="utf-8"))["accounts"]).check(name, "correct horse battery")
+    assert secrets.stat().st_mode & 0o077 == 0, "only its owner may read it"
+    assert f"{name} can log in now" in capsys.readouterr().out
+    accounts.main([name, "--file", str(secrets)])
+    assert f"{name} has a new password" in capsys.readouterr().out
 
 
-def test_command_refuses_a_short_password_and_ends_at_ctrl_d(monkeypatch, capsys):
+def test_writing_an_account_leaves_the_rest_of_the_file_as_it_was(secrets):
+    secrets.parent.mkdir()
+    rest = '# ours\nreading = "login"  # closed\n\n[accounts]\notto = "a hash" # Otto\n\n[mail]\nport = 25\n'
+    secrets.write_text(rest)
+    assert accounts.write("lena", "correct horse battery", secrets)
+    lines = secrets.read_text().splitlines()
+    assert [line for line in lines if not line.startswith("lena = ")] == rest.splitlines()
+    assert lines.index("[mail]") > next(place for place, line in enumerate(lines) if line.startswith("lena = "))
+    assert not accounts.write("lena", "battery horse correct", secrets)
+    found = tomllib.loads(secrets.read_text())["accounts"]
+    Accounts({"lena": found["lena"]}).check("lena", "battery horse correct")
+
+
+@pytest.mark.parametrize("content", ["[accounts\n", 'accounts = "none"\n', b"\xff\xfe"])
+def test_secrets_file_that_is_not_understood_is_left_alone(content, secrets):
+    secrets.parent.mkdir()
+    given = content if isinstance(content, bytes) else content.encode()
+    secrets.write_bytes(given)
+    with pytest.raises(BadArgument, match="secrets.toml"):
+        accounts.write("lena", "correct horse battery", secrets)
+    assert secrets.read_bytes() == given and len(list(secrets.parent.iterdir())) == 1
+
+
+def test_secrets_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadArgument, match=r"secrets\.toml can't be written \("):
+        accounts.write("lena", "correct horse battery", tmp_path / "file" / "secrets.toml")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\tb", "a\nb", "x" * 201])
+def test_account_needs_a_name_of_one_line(name, secrets):
+    with pytest.raises(BadArgument, match="needs a name"):
+        accounts.write(name, "correct horse battery", secrets)
+    assert not secrets.exists()
+
+
+def test_command_refuses_a_short_password_and_ends_at_ctrl_d(secrets, monkeypatch):
     prompts = []
     monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "short")
     with pytest.raises(BadArgument, match="at least 10 characters"):
-        accounts.main(["lena"])
+        accounts.main(["lena", "--file", str(secrets)])
     assert len(prompts) == 1 and "at least 10 characters" in prompts[0]
     monkeypatch.setattr("getpass.getpass", lambda prompt: (_ for _ in ()).throw(EOFError))
     with pytest.raises(SystemExit, match="^stopped"):
-        accounts.main(["lena"])
-    assert capsys.readouterr().out == ""
+        accounts.main(["lena", "--file", str(secrets)])
+    assert not secrets.exists()
 
 
-def test_command_refuses_two_different_passwords(monkeypatch, capsys):
+def test_command_refuses_two_different_passwords(secrets, monkeypatch):
     given = iter(["correct horse battery", "correct horse batter"])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(given))
     with pytest.raises(BadArgument, match="differ"):
-        accounts.main(["lena"])
-    assert capsys.readouterr().out == ""
+        accounts.main(["lena", "--file", str(secrets)])
+    assert not secrets.exists()
 
 
 def test_real_hashes_are_costly():

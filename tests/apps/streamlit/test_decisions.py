@@ -1,4 +1,4 @@
-"""Decisions: what is kept, the accuracy of the marked ones, and nothing about forgotten people."""
+"""Decisions: what is kept, how the marked ones turned out, and nothing about forgotten people."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps.streamlit.counts import Counts
 from apps.streamlit.decisions import Decisions, spreadsheet_csv
 from facerec.errors import BadArgument
 
@@ -43,29 +44,54 @@ def test_only_the_last_decisions_are_kept_newest_first():
         log.mark(3, True)
 
 
-def test_accuracy_counts_marks_that_can_be_removed():
-    log = filled(20)
-    assert log.accuracy() is None
-    for number in range(1, 11):
-        log.mark(number, number != 4)
-    assert log.accuracy().value == 0.9
+def test_marks_are_counted_apart_and_can_be_removed():
+    log = filled(20)  # the first 14 are let in
+    assert log.counts.decisions == 20 and log.counts.rate_of_false_accepts is None
+    for number in range(1, 21):
+        log.mark(number, number not in (4, 16, 17))
+    assert (log.counts.right_in, log.counts.false_accepts) == (13, 1)
+    assert (log.counts.right_out, log.counts.false_rejects) == (4, 2)
+    assert log.counts.rate_of_false_accepts.value == 1 / 5 and log.counts.rate_of_false_rejects.value == 2 / 15
     log.mark(4, None)
-    assert log.accuracy().value == 1.0
-    log.mark(4, True)
-    assert sum(each.right is True for each in log.recent()) == 10
+    log.mark(16, True)
+    assert (log.counts.false_accepts, log.counts.false_rejects, log.counts.right_out) == (0, 1, 5)
+    assert log.counts.marked == 19
 
 
-@pytest.mark.parametrize(("right", "of"), [(0, 1), (1, 1), (0, 50), (7, 9), (98, 100)])
-def test_accuracy_has_wilsons_interval(right, of):
-    log = filled(of)
-    for number in range(1, of + 1):
-        log.mark(number, number <= right)
+def test_decision_shown_at_another_threshold_stays_one_decision_and_loses_a_mark_that_no_longer_fits():
+    log = Decisions()
+    number = log.add("verify", "lena", 0.5, 0.7, "Welcome in", 0.1)
+    log.mark(number, True)
+    log.revise(number, 0.6, "Welcome in", accepted=True)
+    assert log.recent()[0].right is True and log.recent()[0].threshold == 0.6 and log.counts.right_in == 1
+    log.revise(number, 0.4, "Go away", accepted=False)
+    assert (len(log), log.counts.decisions, log.counts.marked) == (1, 1, 0)
+    assert (log.recent()[0].decision, log.recent()[0].accepted, log.recent()[0].right) == ("Go away", False, None)
+    log.revise(99, 0.4, "Go away", accepted=False)  # no longer kept
+    assert len(log) == 1
+
+
+def test_counts_alone_outlive_the_process(tmp_path):
+    path = tmp_path / "people.db.counts.json"
+    log = Decisions(path=path)
+    for distance in (0.4, 0.9):
+        log.mark(log.add("verify", "lena", distance, 0.7, "…", 0.1), right=distance == 0.9)
+    again = Decisions(path=path)
+    assert again.counts == log.counts and again.counts.decisions == 2 and len(again) == 0
+    assert "lena" not in path.read_text()
+    path.write_text('{"decisions": "many"}')
+    assert Decisions(path=path).counts == Counts()
+
+
+@pytest.mark.parametrize(("wrong", "of"), [(0, 1), (1, 1), (0, 50), (7, 9), (98, 100)])
+def test_rates_have_wilsons_interval(wrong, of):
     z = NormalDist().inv_cdf(0.975)
-    share, spread = right / of, z**2 / of  # Wilson, 1927
+    share, spread = wrong / of, z**2 / of  # Wilson, 1927
     reach = z * sqrt(share * (1 - share) / of + spread / (4 * of))
     low, high = ((share + spread / 2 + sign * reach) / (1 + spread) for sign in (-1, 1))
-    found = log.accuracy()
+    found = Counts(false_accepts=wrong, right_out=of - wrong).rate_of_false_accepts
     assert (found.value, found.low, found.high) == pytest.approx((share, low, high), abs=1e-9)
+    assert Counts(false_rejects=wrong, right_in=of - wrong).rate_of_false_rejects == found
 
 
 def test_seconds_are_percentiles():
@@ -99,7 +125,7 @@ def test_threads_lose_no_decision_and_share_no_number():
     for thread in threads:
         thread.join()
     assert sorted(each.number for each in log.recent()) == list(range(1, 4001))
-    assert log.accuracy().value == 1.0
+    assert log.counts.right_in == log.counts.decisions == 4000
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True, None])

@@ -74,6 +74,18 @@ def test_every_nth_frame_is_searched_and_one_more_when_a_face_is_lost(photos, re
     assert seen == [2] * 8 + [0] * 6
 
 
+def test_another_threshold_counts_at_once_for_the_faces_in_view(photos, recogniser, monkeypatch):
+    frames = film_of(photos, "camera_0", "camera_10", 3)
+    assert labels(recogniser.see(frames[0])) == ["lena", "marco"]
+    monkeypatch.setattr(recognise, "detect_faces", None)  # no further search is needed
+    recogniser.use_threshold(0.1)
+    assert labels(recogniser.see(frames[1])) == ["unknown", "unknown"]
+    recogniser.use_threshold(0.7)
+    assert labels(recogniser.see(frames[2])) == ["lena", "marco"]
+    with pytest.raises(BadArgument, match="threshold=-1"):
+        recogniser.use_threshold(-1)
+
+
 def test_stranger_stays_unknown(photos, recogniser, answers):
     assert answers["camera_5.jpg"] is None and answers["camera_12.jpg"] == "kofi"
     seen = [recogniser.see(frame) for frame in film_of(photos, "camera_5", "camera_12", 40)]
