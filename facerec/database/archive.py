@@ -98,7 +98,7 @@ def _private(path: Path) -> Iterator[BinaryIO]:
 
 
 def unfinished_exports(folder: Path) -> Iterator[Path]:
-    """The files of exports in a folder that were killed, or are being written: everyone may be in them."""
+    """The files of exports in a folder that were killed, or are being written: everyone is in them, or will be."""
     for path in folder.glob(".unfinished_*"):
         with suppress(OSError), path.open("rb") as stream:
             start = stream.read(43)
@@ -116,7 +116,6 @@ def _write_encodings(engine: Engine, archive: zipfile.ZipFile) -> tuple[list[dic
     people = []
     with archive.open("encodings.npy", "w", force_zip64=True) as stream:
         stream.write(header.getvalue())
-        archive.fp.flush()  # from here on forget() sees what it is
         for identity, encodings, added, changed in engine.entries():
             data = encodings.astype("<f4").tobytes()
             stream.write(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -64,13 +65,10 @@ class Checked(SQLiteFile):
         """
         rows = self.read(f"SELECT checksum, {CHECKED[table]}, {more} FROM {table} WHERE {where}", values)
         end = CHECKED[table].count(",") + 2
-        try:
-            good = [row for row in rows if checksum_of(*row[1:end]) == row[0] or row[0] is None]
-        except TypeError:  # one does not even hold bytes any more
-            good = [row for row in rows if _is_whole(*row[:end])]
-        if len(good) < len(rows):
-            self.leave_out([name(row) for row in rows if not _is_whole(*row[:end])])
-        return good
+        if _are_whole(list(zip(*rows, strict=True))[:end]):
+            return rows
+        self.leave_out([name(row) for row in rows if not _is_whole(*row[:end])])
+        return [row for row in rows if _is_whole(*row[:end])]
 
     def rescued(
         self, read: Callable[[Sequence[int]], Rows], numbers: Sequence[int], name: Callable[[int], str]
@@ -147,14 +145,12 @@ class Checked(SQLiteFile):
         return f"{what} of person number {person}"
 
     # -------------------------------------------------------------------------------------- encodings and photos
-    def encodings_where(self, where: str, values: Sequence) -> list[tuple[int, bytes]]:
-        """The number of the person and the encoding of some rows: by person, the oldest first."""
-        found = self.whole(
-            "encodings", f"{where} ORDER BY person, id", values, lambda row: self._of("an encoding", row[1])
-        )
-        return [(person, encoding) for _, person, encoding, _ in found]
+    def encodings_where(self, where: str, values: Sequence) -> Rows:
+        """Rows of encodings (checksum, person, encoding, id): by person, the oldest first."""
+        order = f"{where} ORDER BY person, id"
+        return self.whole("encodings", order, values, lambda row: self._of("an encoding", row[1]))
 
-    def encodings_of(self, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
+    def encodings_of(self, numbers: Sequence[int]) -> Rows:
         """The same of these people, as far as it can be read; ``numbers`` is a range, or at most 500 of them."""
         return self.rescued(lambda some: self.encodings_where(*_which("person", some)), numbers, self.all_of)
 
@@ -200,6 +196,19 @@ class Checked(SQLiteFile):
             said = self.read(f"PRAGMA {check}")[0][0]
             if said != "ok":
                 raise self.damaged(" ".join(said.split()))
+
+
+def _are_whole(columns: list[tuple]) -> bool:
+    """Whether all rows are: their checksums, the numbers of people, and the data, quickly."""
+    if not columns:
+        return True
+    checksums, found, *data = columns
+    for each in data:
+        found = map(zlib.crc32, each, found)
+    try:
+        return checksums == tuple(found)
+    except TypeError:  # one does not even hold bytes any more
+        return False
 
 
 def _is_whole(checksum: int | None, *data: object) -> bool:

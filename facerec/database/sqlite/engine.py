@@ -129,7 +129,11 @@ class SQLite(Searched, Engine):
             found = [] if person is None else self.encodings_of([person])
         if person is not None and not found:
             raise self.damaged(f"every encoding of {identity!r}")
-        return np.stack([np.frombuffer(encoding, "<f4") for _, encoding in found]).astype(np.float32) if found else None
+        return (
+            np.stack([np.frombuffer(encoding, "<f4") for _, _, encoding, _ in found]).astype(np.float32)
+            if found
+            else None
+        )
 
     def pictures(self, identity: str) -> list[Picture]:
         """As they were packed, to the last byte."""

@@ -148,10 +148,10 @@ class Searched(Checked):
             self.leave_out([f"{left} encodings that its own index does not list"])
         return rows
 
-    def _arrays(self, found: Sequence[tuple[int, bytes]]) -> tuple[np.ndarray, np.ndarray]:
+    def _arrays(self, found: Sequence[tuple]) -> tuple[np.ndarray, np.ndarray]:
         """The number of each encoding's person (n,), ascending, and the encodings (n, D)."""
-        people = np.fromiter((row[0] for row in found), np.int64, len(found))
-        joined, dimension = b"".join([row[1] for row in found]), self.dimension or 0
+        people = np.fromiter((row[1] for row in found), np.int64, len(found))
+        joined, dimension = b"".join([row[2] for row in found]), self.dimension or 0
         if len(joined) != 4 * len(found) * dimension:
             raise self.damaged(f"its encodings have other lengths than {dimension}")
         return people, np.frombuffer(joined, "<f4").reshape(len(found), dimension)
