@@ -73,7 +73,7 @@ def test_forget_reports_unfinished_while_another_process_reads(tmp_path, path, m
         (PermissionError(errno.EACCES, "Permission denied"), "they can't be written"),
     ],
 )
-@pytest.mark.parametrize("step", ["_vacuum", "_truncate", "_remove_index_files"])
+@pytest.mark.parametrize("step", ["_vacuum", "_truncate", "_remove_copies"])
 def test_forgetting_says_why_a_trace_is_left(path, monkeypatch, error, why, step):
     with FaceDatabase(path) as database:
         database.update({"lena": unit(1)[0], "omar": unit(1, 2)[0]})

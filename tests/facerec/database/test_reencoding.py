@@ -62,11 +62,11 @@ def test_people_without_a_network_are_rejected_until_labelled(database):
 
 
 def damage(database: FaceDatabase, identity: str, number: int = 0) -> None:
-    """Cut off the ends of a kept photo and of its thumbnail."""
+    """Cut off the ends of a kept photo and of its thumbnail, as in a file from the time before the checksums."""
     engine = database._engine
     ids = engine.read("SELECT photos.id FROM photos JOIN people ON person = people.id WHERE identity = ?", (identity,))
     cut = ", ".join(f"{column} = substr({column}, 1, length({column}) - 99)" for column in ("jpeg", "thumbnail"))
-    engine.db.execute(f"UPDATE photos SET {cut} WHERE id = ?", ids[number])
+    engine.db.execute(f"UPDATE photos SET {cut}, checksum = NULL WHERE id = ?", ids[number])
 
 
 def test_damaged_photo_is_named_and_left_out_and_the_rest_serves(path):
