@@ -131,7 +131,7 @@ test-slow: .venv/.dev ## the tests that take long: killed processes, thousands o
 test-browser: .venv/.dev .venv/.book ## the camera and the website in a real Chromium, and a window (needs Chromium, Xvfb)
 	@$(PYTEST) -m browser tests $(ARGS)
 
-test-apps: .venv/.dev ## both web apps in a real Chromium, under load, with hostile uploads (12 minutes)
+test-apps: .venv/.dev ## both web apps in a real Chromium, under load and siege, with hostile uploads (20 minutes)
 	@$(PYTEST) -m apps tests $(ARGS)
 
 need-dir:

@@ -1,4 +1,4 @@
-"""Where the people, the keys and the network are: the environment says so, or they are in the project's folder."""
+"""Where the people, the keys and the network are, and the server's names: from the environment, or as usual."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def network_path() -> str:
     from facerec.networks import DEFAULT_NETWORK  # imported here: keys need no Keras
 
     return os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK
+
+
+def hosts() -> list[str] | None:
+    """The names that a server answers to: those in FACES_HOSTS, separated by commas, and this computer's own.
+
+    Without FACES_HOSTS, any name (None). Pages elsewhere can then let a name of theirs lead to this server.
+    """
+    given = [name.strip() for name in os.environ.get("FACES_HOSTS", "").split(",") if name.strip()]
+    return [*given, "localhost", "127.0.0.1", "[::1]"] if given else None

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from facerec._files import as_path
 from facerec._quiet import quietly
-from facerec.database import FaceDatabase, mean_encoding
+from facerec.database import FaceDatabase, mean_encoding, names_alike, told_apart
 from facerec.detection import upright
 from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
@@ -283,14 +283,11 @@ def enrol_pictures(
 
 
 def _warn_of_names_alike(names: set[str], database: Mapping[str, np.ndarray]) -> None:
-    """Warn of new people whose names differ from others only in capital letters: they may be one person."""
-    alike: dict[str, set[str]] = {}
-    for name in (*names, *(known for known in database if isinstance(known, str))):
-        alike.setdefault(name.casefold(), set()).add(name)
-    for group in alike.values():
-        if len(group) > 1 and any(name in names and name not in database for name in group):
-            text = f"{' and '.join(sorted(group))} are different people here; if they are one, give them one name"
-            warnings.warn(text, PoorPortrait, stacklevel=3)
+    """Warn of new people whose names are ``names_alike`` to others: they may be one person."""
+    new = [name for name in names if name not in database]
+    for group in names_alike(new, (name for name in (*names, *database) if isinstance(name, str)) if new else ()):
+        text = f"{' and '.join(told_apart(group))} are different people here; if they are one, give them one name"
+        warnings.warn(text, PoorPortrait, stacklevel=3)
 
 
 class Encoded(NamedTuple):

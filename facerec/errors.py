@@ -25,6 +25,10 @@ class UnreadableImage(FaceError):
     """The input is not a picture that can be opened: it is missing, damaged, empty or too large."""
 
 
+class TooLargeImage(UnreadableImage):
+    """The picture is too large, or made so that opening it would take too long or too much memory."""
+
+
 class NoFaceFound(FaceError):
     """The picture could be opened, but no face was found in it."""
 

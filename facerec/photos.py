@@ -10,18 +10,20 @@ import binascii
 import io
 import os
 import re
-import struct
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
-from facerec.errors import BadArgument, UnreadableImage
+from facerec import budget
+from facerec._bare import DAMAGED_NOTES, ORIENTATION, bare, kind_of_picture
+from facerec.errors import BadArgument, TooLargeImage, UnreadableImage
 
 #: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
@@ -32,7 +34,11 @@ LONGEST_PATH = 1024
 #: Larger pictures are refused before they are decoded (a 4 kB file can claim a billion pixels).
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 32_000  # OpenCV can't resample longer ones
+LIMIT = f"more than {MAX_PIXELS // 10**6} million, or {MAX_SIDE:,} in a row, are refused"
 MAX_BYTES = 200_000_000
+LONGEST_NOTES = 65_536  # bytes of EXIF that are read; JPEGs can't hold more
+LARGEST_PROFILE = 4_000_000  # bytes; those of printers have two million
+STRIP = 50_000  # pixels that are converted at once: whole copies take four times as long, and 256 MB or more
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # JPEG opens MPO too
 PICTURE_ENDINGS = (
@@ -112,7 +118,9 @@ def load_image(source: Source) -> np.ndarray:
         The photo, (H, W, 3) uint8.
 
     Raises:
-        UnreadableImage: If it can't be opened: missing, empty, damaged, not a picture, or over 64 megapixels.
+        UnreadableImage: If it can't be opened: missing, empty, damaged, or not a picture.
+        TooLargeImage: If it has over 64 megapixels, or opening it would take more than two seconds or half a gigabyte
+            (``facerec.budget``).
 
     Example:
         >>> load_image("images/lena.jpg").shape
@@ -125,6 +133,22 @@ def load_image(source: Source) -> np.ndarray:
         return _decode(source, name)
     if hasattr(source, "__array__"):  # a tensor of TensorFlow, PyTorch or JAX
         return _array_to_rgb(np.asarray(source), name)
+    return _decode(open_file(source), name)
+
+
+def open_file(source: Source) -> Image.Image:
+    """Open the picture in a file, as a PIL image whose pixels are not decoded yet: its size is known.
+
+    Args:
+        source: Anything that ``load_image`` takes, but an image or an array.
+
+    Returns:
+        The picture, without what a file holds beside it.
+
+    Raises:
+        UnreadableImage: As ``load_image``, but for damaged pixels.
+    """
+    name = describe(source)
     try:
         data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else _read(source)
     except (OSError, ValueError, TypeError, AttributeError, *BAD_ARCHIVE) as error:
@@ -133,14 +157,31 @@ def load_image(source: Source) -> np.ndarray:
     if not data:
         raise UnreadableImage(f"{name} is empty")
     if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"{name} is larger than {MAX_BYTES // 10**6} MB")
+        raise TooLargeImage(f"{name} is larger than {MAX_BYTES // 10**6} MB")
     try:
-        image = _open(data)
+        return _open(data, name)
+    except budget.TooCostly as error:
+        raise TooLargeImage(f"{name} {error}") from error
+    except Image.DecompressionBombError as error:
+        raise TooLargeImage(f"{name} has far too many pixels; {LIMIT}") from error
+    except UnreadableImage:
+        raise
     except Exception as error:  # damaged headers make Pillow raise nearly anything
-        film = data[4:8] == b"ftyp" and data[8:12] not in HEIC_BRANDS
+        film = data[4:8] == b"ftyp" and kind_of_picture(data) is None
         hint = "; it is a film: take its frames" if film else ""
         raise UnreadableImage(f"{name} is not a picture that can be opened{hint} ({reason_of(error)})") from error
-    return _decode(image, name)
+
+
+def named(data: bytes, name: str) -> io.BytesIO:
+    """The bytes of a file for ``load_image``, whose errors call it by this name.
+
+    Example:
+        >>> describe(named(b"...", "the photo of lena"))
+        'the photo of lena'
+    """
+    file = io.BytesIO(data)
+    file.name = name
+    return file
 
 
 def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
@@ -215,21 +256,23 @@ def _from_base64(text: str) -> bytes:
         raise ValueError(f"its Base64 is damaged: {error}") from error
 
 
-#: What the eighth to eleventh byte of a HEIC file are.
-HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-
-
-def _open(data: bytes) -> Image.Image:
-    """Open a picture of one of :data:`FORMATS`, or HEIC; its pixels are not decoded yet."""
+def _open(data: bytes, name: str) -> Image.Image:
+    """Open a picture of one of :data:`FORMATS`, or HEIC, that is not too large and not too costly to decode."""
     formats = FORMATS
-    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+    if kind_of_picture(data) == "HEIC":
         from pillow_heif import register_heif_opener  # the first of them loads the decoder
 
         register_heif_opener()
         formats = ("HEIF", "AVIF")
-    with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged metadata
+    with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged notes
         warnings.simplefilter("ignore")
-        return Image.open(io.BytesIO(data), formats=formats)
+        weight = budget.weigh(data)
+        image = Image.open(io.BytesIO(bare(data)), formats=formats)
+    _check_size(image.size, name)
+    if weight is not None:
+        profile = image.info["icc_profile"] if _other_colours(image) else b""
+        budget.check(weight, image.size, len(data), profile)
+    return image
 
 
 def reason_of(error: Exception) -> str:
@@ -240,60 +283,106 @@ def reason_of(error: Exception) -> str:
     return (reason.splitlines() or [""])[0][:120] or type(error).__name__
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
-    """Decode a PIL image and convert it to RGB."""
-    width, height = image.size
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
     if width * height == 0:
         raise UnreadableImage(f"{name} has no pixels ({width}×{height})")
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-        limit = f"more than {MAX_PIXELS // 10**6} million, or {MAX_SIDE:,} in a row, are refused"
-        raise UnreadableImage(f"{name} has {width}×{height} pixels; {limit}")
+        raise TooLargeImage(f"{name} has {width}×{height} pixels; {LIMIT}")
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    """Decode a PIL image, convert it to RGB, and turn it upright."""
+    _check_size(image.size, name)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata does not spoil good pixels
+            warnings.simplefilter("ignore")  # damaged notes do not spoil good pixels
             image.load()
-            return _to_rgb(_upright(image), name)
+            photo, turn = _to_rgb(image, name), _turn_of(image)
     except UnreadableImage:
         raise
     except Exception as error:  # damaged pixels make the decoders raise nearly anything
         raise UnreadableImage(f"{name} is damaged ({reason_of(error)})") from error
+    del image  # its memory is needed for the copy
+    return np.ascontiguousarray(UPRIGHT[turn](photo)) if turn in UPRIGHT else photo
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn a photo the way its camera was held."""
+#: How the camera was held → what turns its pixels (H, W, 3) upright. Source: EXIF 2.32, tag 0x0112.
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+def _turn_of(image: Image.Image) -> int:
+    """How the camera was held, as a picture's notes say, 1 to 8."""
+    notes = image.info.get("exif")
+    if notes and len(notes) > LONGEST_NOTES:
+        image.info["exif"] = notes[:LONGEST_NOTES]
     try:
-        return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, TypeError, KeyError, SyntaxError, ZeroDivisionError, struct.error):
-        return image  # the orientation tag is damaged: take the pixels as they are
+        return image.getexif().get(ORIENTATION, 1)
+    except (*DAMAGED_NOTES, AssertionError):
+        return 1  # take the pixels as they are
 
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """The pixels of a decoded image, (H, W, 3) uint8, strip by strip."""
+    deep = image.mode != "I" or image.getextrema()[1] > 255  # mode I holds 8-bit pixels as well
+    to_srgb = _to_srgb(image)
+    photo, rows = np.empty((image.height, image.width, 3), np.uint8), max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        photo[top : top + rows] = _strip_to_rgb(to_srgb(strip), deep, name)
+    return photo
+
+
+def _strip_to_rgb(image: Image.Image, deep: bool, name: str) -> np.ndarray:
+    """Some rows of an image; ``deep`` ones of whole numbers have 16 bits."""
     if image.mode.startswith("I"):  # 16 bits per pixel, kept by Pillow in modes I and I;16
-        pixels = np.asarray(image)
-        deep = image.mode != "I" or pixels.max(initial=0) > 255  # mode I holds 8-bit pixels as well
-        return _array_to_rgb(pixels.clip(0, 65535).astype(np.uint16 if deep else np.uint8), name)
+        pixels = np.asarray(image).clip(0, 65535)
+        return _array_to_rgb(pixels.astype(np.uint16 if deep else np.uint8), name)
     if image.mode == "F":
         return _array_to_rgb(np.asarray(image), name)
-    image = _to_srgb(image)
     if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Bring colours that a camera or editor described by a profile, such as Display P3, to sRGB."""
+def _other_colours(image: Image.Image) -> ImageCms.ImageCmsProfile | None:
+    """The profile by which a camera or editor described colours, such as Display P3; None for sRGB.
+
+    Profiles of megabytes, and programs in a profile (mpet), are not read.
+    """
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
+    if not profile or len(profile) > LARGEST_PROFILE or b"mpet" in profile:
+        return None
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image  # the profile is damaged, or one of other colours: take the pixels as they are
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = "sRGB" in ImageCms.getProfileDescription(opened)
+    except BAD_PROFILE:
+        return None  # it is damaged: take the pixels as they are
+    return opened if not srgb and image.mode in ("RGB", "RGBA", "CMYK", "L") else None
+
+
+BAD_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+
+
+def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What brings an image's colours to sRGB, strip by strip."""
+    profile, mode = _other_colours(image), "RGBA" if image.mode == "RGBA" else "RGB"
+    if profile is None:
+        return lambda strip: strip
+    try:
+        change = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), image.mode, mode)
+    except BAD_PROFILE:
+        return lambda strip: strip  # it is of other colours than the pixels
+    return lambda strip: ImageCms.applyTransform(strip, change)
 
 
 def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
@@ -304,7 +393,7 @@ def _array_to_rgb(array: np.ndarray, name: str) -> np.ndarray:
         hint = "; its channels must come last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
         raise UnreadableImage(f"{name} is not a picture: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4){hint}")
     if array.shape[0] * array.shape[1] > MAX_PIXELS or max(array.shape) > MAX_SIDE:
-        raise UnreadableImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, or {MAX_SIDE:,} in a row")
+        raise TooLargeImage(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, or {MAX_SIDE:,} in a row")
     array = _to_uint8(array, name)
     if array.shape[2] == 4:
         alpha = array[..., 3:].astype(np.uint16)

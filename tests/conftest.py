@@ -91,7 +91,7 @@ def kill_in_training():
     return kill
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eagerly() -> Iterator[None]:
     """TensorFlow draws up no graphs: in a toy training they take longer than all its steps."""
     tensorflow.config.run_functions_eagerly(True)

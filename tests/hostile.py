@@ -62,7 +62,7 @@ Made = tuple[str, bytes, str]  # the name of the file, its bytes, its type
 
 # --------------------------------------------------------------------------------------------------- pieces
 @functools.cache
-def _portrait() -> bytes:
+def portrait() -> bytes:
     return (ROOT / "images" / "lena.jpg").read_bytes()
 
 
@@ -70,23 +70,23 @@ def _portrait() -> bytes:
 def _portrait_as(kind: str) -> bytes:
     """The portrait in another format."""
     stream = io.BytesIO()
-    Image.open(io.BytesIO(_portrait())).convert("RGB").save(stream, kind)
+    Image.open(io.BytesIO(portrait())).convert("RGB").save(stream, kind)
     return stream.getvalue()
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
     """One chunk of a PNG."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _png(width: int, height: int, packed: bytes, depth: int = 8, colour: int = 2, extra: bytes = b"") -> bytes:
+def png(width: int, height: int, packed: bytes, depth: int = 8, colour: int = 2, extra: bytes = b"") -> bytes:
     """A PNG that claims a size, whatever its data."""
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 @functools.cache
-def _zeros(millions: int) -> bytes:
+def zeros(millions: int) -> bytes:
     """So many million zeros, compressed to a thousandth of that."""
     packer = zlib.compressobj(9)
     return b"".join([*(packer.compress(bytes(10**6)) for _ in range(millions)), packer.flush()])
@@ -102,7 +102,7 @@ def _tiff(width: int, height: int) -> bytes:
 
 def _jpeg_saying(width: int, height: int) -> bytes:
     """The portrait with a header that claims another size."""
-    data = bytearray(_portrait())
+    data = bytearray(portrait())
     at = next(data.find(marker) for marker in (b"\xff\xc0", b"\xff\xc2") if marker in data)
     data[at + 5 : at + 9] = struct.pack(">HH", height, width)
     return bytes(data)
@@ -110,7 +110,7 @@ def _jpeg_saying(width: int, height: int) -> bytes:
 
 def _with_comment(text: bytes) -> bytes:
     """The portrait with a comment right after its first two bytes."""
-    return _portrait()[:2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + _portrait()[2:]
+    return portrait()[:2] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + portrait()[2:]
 
 
 def _zip(name: str, data: bytes) -> bytes:
@@ -127,7 +127,7 @@ def _bomb(rng: np.random.Generator) -> Made:
     frame = b"," + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\x02\x02L\x01\x00;"
     bmp = b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
     made = [
-        ("bomb.png", lambda: _png(side, side, zlib.compress(b"\0" * 99)), "image/png"),
+        ("bomb.png", lambda: png(side, side, zlib.compress(b"\0" * 99)), "image/png"),
         ("bomb.gif", lambda: gif + frame, "image/gif"),
         ("bomb.tif", lambda: _tiff(side, side), "image/tiff"),
         ("bomb.bmp", lambda: bmp + bytes(99), "image/bmp"),
@@ -141,11 +141,11 @@ def _bomb(rng: np.random.Generator) -> Made:
 def _packed_bomb(rng: np.random.Generator) -> Made:
     """A few kilobytes that decompress to over a hundred million: as pixels, or behind a small picture."""
     made = [
-        lambda: _png(HUGE, HUGE, _zeros(113), depth=1, colour=0),  # one bit a pixel, and all of them are there
-        lambda: _png(7_900, 7_900, _zeros(188)),
-        lambda: _png(16, 16, _zeros(150)),  # far more data than pixels
-        lambda: _png(16, 16, zlib.compress(bytes(16 * 49)), extra=_chunk(b"zTXt", b"Comment\0\0" + _zeros(150))),
-        lambda: _png(16, 16, zlib.compress(bytes(16 * 49)), extra=_chunk(b"iCCP", b"icc\0\0" + _zeros(150))),
+        lambda: png(HUGE, HUGE, zeros(113), depth=1, colour=0),  # one bit a pixel, and all of them are there
+        lambda: png(7_900, 7_900, zeros(188)),
+        lambda: png(16, 16, zeros(150)),  # far more data than pixels
+        lambda: png(16, 16, zlib.compress(bytes(16 * 49)), extra=chunk(b"zTXt", b"Comment\0\0" + zeros(150))),
+        lambda: png(16, 16, zlib.compress(bytes(16 * 49)), extra=chunk(b"iCCP", b"icc\0\0" + zeros(150))),
     ]
     return "bomb.png", made[rng.integers(len(made))](), "image/png"
 
@@ -154,8 +154,8 @@ def _strip(rng: np.random.Generator) -> Made:
     """Dimensions that no camera has."""
     shapes = [(2**31 - 1, 1), (1, 2**31 - 1), (0, 0), (0, 100), (60_000, 1), (1, 60_000), (31_999, 700)]
     width, height = shapes[rng.integers(len(shapes))]
-    pixels = _zeros(70) if max(width, height) < 70_000 else zlib.compress(b"\0" * 99)
-    return "strip.png", _png(width, height, pixels), "image/png"
+    pixels = zeros(70) if max(width, height) < 70_000 else zlib.compress(b"\0" * 99)
+    return "strip.png", png(width, height, pixels), "image/png"
 
 
 def _jpeg_dimensions(rng: np.random.Generator) -> Made:
@@ -168,11 +168,11 @@ def _polyglot(rng: np.random.Generator) -> Made:
         ("p.gif", b"GIF89a/*" + bytes(40) + f"*/=1;document.title='{SIGN}';".encode(), "image/gif"),
         ("p.js", _portrait_as("GIF") + f"*/=1;document.title='{SIGN}';".encode(), "text/javascript"),
         ("p.html", _with_comment(f"<html><body>{SCRIPT}".encode()), "text/html"),
-        ("p.jpg", _portrait() + f"<html>{SCRIPT}</html>".encode(), "image/jpeg"),
-        ("p.pdf", b"%PDF-1.4\n1 0 obj<</Length 9>>stream\n" + _portrait() + b"\nendstream endobj %%EOF", "image/jpeg"),
-        ("p.jpg", _portrait() + _zip(f"../{SIGN}.py", b"import os"), "image/jpeg"),
+        ("p.jpg", portrait() + f"<html>{SCRIPT}</html>".encode(), "image/jpeg"),
+        ("p.pdf", b"%PDF-1.4\n1 0 obj<</Length 9>>stream\n" + portrait() + b"\nendstream endobj %%EOF", "image/jpeg"),
+        ("p.jpg", portrait() + _zip(f"../{SIGN}.py", b"import os"), "image/jpeg"),
         ("p.php", _with_comment(f"<?php touch('{SIGN}'); ?>".encode()), "image/jpeg"),
-        ("p.png", _png(4, 4, zlib.compress(bytes(52)), extra=_chunk(b"tEXt", f"x\0{SCRIPT}".encode())), "image/png"),
+        ("p.png", png(4, 4, zlib.compress(bytes(52)), extra=chunk(b"tEXt", f"x\0{SCRIPT}".encode())), "image/png"),
     ]
     return made[rng.integers(len(made))]
 
@@ -229,7 +229,16 @@ def _damaged(rng: np.random.Generator) -> Made:
 
 def _whole(rng: np.random.Generator) -> Made:
     """A good picture; only its name may be hostile."""
-    return "portrait.jpg", _portrait(), "image/jpeg"
+    return "portrait.jpg", portrait(), "image/jpeg"
+
+
+def _attack(rng: np.random.Generator) -> Made:
+    """Takes long to open, or much memory."""
+    from tests.attacks import ATTACKS  # which is made of the pieces above
+
+    label = list(ATTACKS)[rng.integers(len(ATTACKS))]
+    kind = label.split()[0].strip(",").lower()
+    return f"attack.{kind}", ATTACKS[label](rng, int(rng.integers(10**5, 2 * 10**6))), f"image/{kind}"
 
 
 KINDS: dict[str, Callable[[np.random.Generator], Made]] = {
@@ -242,6 +251,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Made]] = {
     "no picture": _no_picture,
     "truncated": _truncated,
     "damaged": _damaged,
+    "attack": _attack,
     "whole": _whole,
 }
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import uvicorn
-
 from apps.api.app import create_app
+from apps.api.server import make_server
+from apps.crowd import Door
 from apps.places import database_path, keys_path, network_path
 from facerec.errors import run
 
@@ -21,14 +21,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", default="600 per minute", help="how often each key may ask")
     parser.add_argument("--database", default=database_path())
     parser.add_argument("--network", default=network_path())
+    parser.add_argument(
+        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto are believed"
+    )
     options = parser.parse_args(argv)
-    app = create_app(options.database, options.network, keys_path(), options.rate)
+    door = Door(trusted=filter(None, [options.trusted_proxy]))
+    app = create_app(options.database, options.network, keys_path(), options.rate, door)
     if not app.state.keys.all():
         print("there is no key yet: python -m apps.api.keys new NAME --write", file=sys.stderr)
     print(f"the people at http://{options.host}:{options.port}, to try at /docs (Ctrl-C stops)", flush=True)
-    uvicorn.run(
-        app, host=options.host, port=options.port, log_level="warning", server_header=False, limit_concurrency=200
-    )
+    make_server(app, options.host, options.port, options.trusted_proxy, door).run()
 
 
 if __name__ == "__main__":

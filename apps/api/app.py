@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from apps.api import faces, guard, people, problems
 from apps.api.keys import Keys
 from apps.api.service import Service
+from apps.crowd import Door
 
 DESCRIPTION = """
 Verify, recognise and manage the people of a database of faces.
@@ -21,7 +22,11 @@ Every request but `/healthz` needs a key: `Authorization: Bearer …`. Keys are 
 
 
 def create_app(
-    database: str | os.PathLike, network: str, keys: str | os.PathLike, rate: str = "600 per minute"
+    database: str | os.PathLike,
+    network: str,
+    keys: str | os.PathLike,
+    rate: str = "600 per minute",
+    door: Door | None = None,
 ) -> FastAPI:
     """Make the app; its networks are loaded when the server starts.
 
@@ -30,6 +35,7 @@ def create_app(
         network: A folder that ``load_facenet`` takes.
         keys: The file of the keys.
         rate: How often each key may ask, such as ``"600 per minute"``.
+        door: Counts the bytes of all bodies that are in memory. None makes one with the usual limits.
 
     Returns:
         An ASGI app, for uvicorn.
@@ -45,10 +51,11 @@ def create_app(
         openapi_url="/api/openapi.json",
         redoc_url=None,
         lifespan=service.running,
+        redirect_slashes=False,  # such a redirect goes to any Host that the client names
         responses=problems.RESPONSES,
     )
     app.state.service, app.state.keys = service, Keys(Path(keys))
-    guard.register(app, rate)
+    guard.register(app, rate, door or Door())
     problems.register(app)
     for router in (people.router, faces.router, guard.router):
         app.include_router(router)

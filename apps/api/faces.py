@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, Field
 
 from apps.api.guard import reader
 from apps.api.service import Service
-from facerec.detection import extract_faces, reading_order
+from facerec.detection import Detection, extract_faces, reading_order
 from facerec.encoding import faces_to_encodings
 from facerec.networks import confidence, info_of, threshold_for
 from facerec.photos import load_image
@@ -90,8 +91,7 @@ def verify(
 ) -> Verification:
     """Check a claim: does the largest face of the photo show this person?"""
     threshold = threshold_for(service.model)
-    with service.turn():
-        distance = distance_to(photo.file, identity, service.people, service.model)
+    distance = service.turns.run(distance_to, photo.file, identity, service.people, service.model)
     sure = _known(confidence(distance, service.model))
     return Verification(
         identity=identity, is_same=distance < threshold, distance=distance, threshold=threshold, confidence=sure
@@ -102,8 +102,7 @@ def verify(
 def recognise(service: Served, photo: Photo) -> Recognition:
     """Name every face of the photo; a photo without a face gives an empty list."""
     people = len(service.people)
-    with service.turn():
-        table = identify(photo.file, service.people, service.model)
+    table = service.turns.run(identify, photo.file, service.people, service.model)
     faces = [
         RecognisedFace(
             box=tuple(map(int, row.box)),
@@ -117,13 +116,17 @@ def recognise(service: Served, photo: Photo) -> Recognition:
     return Recognition(faces=faces, people=people, threshold=threshold_for(service.model, people=people))
 
 
+def _encoded(photo: Photo, service: Service) -> tuple[list[Detection], np.ndarray]:
+    """The faces of a photo, and their encodings (m, 128)."""
+    info = info_of(service.model)
+    faces, found = extract_faces(load_image(photo.file), info.side, info.template)
+    return found, faces_to_encodings(faces, service.model)
+
+
 @router.post("/encode")
 def encode(service: Served, photo: Photo) -> Encodings:
     """Encode every face of the photo, and keep nothing."""
-    info = info_of(service.model)
-    with service.turn():
-        faces, found = extract_faces(load_image(photo.file), info.side, info.template)
-        encodings = faces_to_encodings(faces, service.model)
+    found, encodings = service.turns.run(_encoded, photo, service)
     order = reading_order([face["box"] for face in found])
     rows = [
         EncodedFace(

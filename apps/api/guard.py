@@ -15,10 +15,13 @@ from limits.strategies import MovingWindowRateLimiter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apps.api.keys import Key
-from apps.api.problems import Problem, answer
+from apps.api.keys import Key, Keys
+from apps.api.problems import Problem, of_http
+from apps.crowd import MANY_BYTES, Door, Load
+from apps.places import hosts
 from facerec.errors import BadArgument
 
 #: The largest request: one picture and the form around it.
@@ -35,15 +38,25 @@ def reader(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None
     Raises:
         Problem: 401 without a valid key, 429 if it is used too often.
     """
-    key = request.app.state.keys.find(sent.credentials) if sent else None
-    if key is None or key.has_expired:
-        why = "this one is unknown or was revoked" if key is None else "this one has expired"
-        detail = f"Send a key as 'Authorization: Bearer …': {why if sent else 'none was sent'}."
-        raise Problem(401, detail, "no-key", {"WWW-Authenticate": "Bearer"})
+    key = _valid(request.app.state.keys, sent.credentials if sent else "")
     limit, limiter = request.app.state.rate, request.app.state.limiter
     if not limiter.hit(limit, key.digest):
         wait = max(1, round(limiter.get_window_stats(limit, key.digest).reset_time - time.time()))
         raise Problem(429, f"This key may ask {limit}. Please wait.", "too-often", {"Retry-After": str(wait)})
+    return key
+
+
+def _valid(keys: Keys, secret: str) -> Key:
+    """The key with this secret.
+
+    Raises:
+        Problem: 401 if there is none, or it has expired.
+    """
+    key = keys.find(secret) if secret else None
+    if key is None or key.has_expired:
+        why = "this one is unknown or was revoked" if key is None else "this one has expired"
+        detail = f"Send a key as 'Authorization: Bearer …': {why if secret else 'none was sent'}."
+        raise Problem(401, detail, "no-key", {"WWW-Authenticate": "Bearer"})
     return key
 
 
@@ -60,15 +73,17 @@ def writer(key: Annotated[Key, Depends(reader)]) -> Key:
 
 # ------------------------------------------------------------------------------------------- sizes and numbers
 class Guard:
-    """Middleware: numbers each request, refuses large bodies, counts and times the answers.
+    """Middleware: numbers each request, refuses bodies that are too large or have no key, counts and times the answers.
 
     Args:
         app: The app behind it.
         metrics: The app's metrics.
+        keys: The app's keys.
+        door: Counts the bytes of all bodies that are in memory.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics):
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys, door: Door):
+        self.app, self.metrics, self.keys, self.door = app, metrics, keys, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -78,13 +93,17 @@ class Guard:
         sent = Headers(scope=scope)
         number = scope.setdefault("state", {})["number"] = _number(sent.get("x-request-id", ""))
         began, status, seen = time.perf_counter(), 500, 0
+        load = Load(self.door, (scope.get("client") or ("a socket",))[0])
 
         async def limited() -> Message:
             nonlocal seen
             message = await receive()
-            seen += len(message.get("body", b""))
+            count = len(message.get("body", b""))
+            seen += count
             if seen > MAX_BODY:
-                raise Problem(413, f"A request may have {MAX_BODY:,} bytes.", "too-large")
+                raise _too_large()
+            if not load.add(count):
+                raise Problem(503, MANY_BYTES, "busy", {"Retry-After": "5"})
             return message
 
         async def marked(message: Message) -> None:
@@ -96,16 +115,37 @@ class Guard:
                     (b"cache-control", b"no-store"),
                     (b"x-content-type-options", b"nosniff"),
                 ]
+                if scope["scheme"] == "https":
+                    message["headers"].append((b"strict-transport-security", b"max-age=31536000"))
             await send(message)
 
-        length = sent.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            refused = answer(Request(scope), 413, f"A request may have {MAX_BODY:,} bytes.", "too-large")
-            await refused(scope, receive, marked)
+        try:
+            self._check(sent)
+        except Problem as problem:
+            await of_http(Request(scope), problem)(scope, receive, marked)
         else:
             await self.app(scope, limited, marked)
+        finally:
+            load.drop()
         route = scope.get("route")
         self.metrics.note(getattr(route, "path", "unknown"), scope["method"], status, time.perf_counter() - began)
+
+    def _check(self, sent: Headers) -> None:
+        """Refuse a body that is too large, or comes without a key: it would be read before the key is looked at.
+
+        Raises:
+            Problem: 413 or 401.
+        """
+        length = sent.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            raise _too_large()
+        if int(length) or "transfer-encoding" in sent:
+            scheme, _, secret = sent.get("authorization", "").partition(" ")
+            _valid(self.keys, secret if scheme.lower() == "bearer" else "")
+
+
+def _too_large() -> Problem:
+    return Problem(413, f"A request may have {MAX_BODY:,} bytes.", "too-large")
 
 
 def _number(sent: str) -> str:
@@ -153,12 +193,13 @@ def metrics(request: Request) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def register(app: FastAPI, rate: str) -> None:
-    """Add the guard to an app.
+def register(app: FastAPI, rate: str, door: Door) -> None:
+    """Add the guard to an app, whose ``state.keys`` are its keys.
 
     Args:
         app: The app.
         rate: How often each key may ask, such as ``"600 per minute"``.
+        door: Counts the bytes of all bodies that are in memory.
 
     Raises:
         BadArgument: If the rate makes no sense.
@@ -169,5 +210,6 @@ def register(app: FastAPI, rate: str) -> None:
         raise BadArgument(f"rate={rate!r}: must be a rate, such as '600 per minute'") from error
     app.state.limiter = MovingWindowRateLimiter(MemoryStorage())
     app.state.metrics = Metrics()
-    app.add_middleware(Guard, metrics=app.state.metrics)
+    app.add_middleware(Guard, metrics=app.state.metrics, keys=app.state.keys, door=door)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts(), www_redirect=False)
     MultiPartParser.spool_max_size = MAX_BODY  # uploads stay in memory; beyond its size they would go to the disk

@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field
 from apps.api.faces import Photo, Served
 from apps.api.guard import reader, writer
 from apps.api.problems import Problem
+from apps.api.service import Service
+from facerec.database import known_like
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument
 from facerec.networks import threshold_for
@@ -45,6 +47,7 @@ class Added(BaseModel):
     identity: str
     encodings: int
     looks_like: str | None = Field(description="Another person who is this near, if there is one: the same person?")
+    named_like: list[str] = Field(description="Others whose names are easily taken for this one")
 
 
 class NewName(BaseModel):
@@ -85,16 +88,23 @@ def one_person(service: Served, identity: str) -> Person:
 def add_picture(service: Served, response: Response, identity: str, photo: Photo) -> Added:
     """Add a person, or one more picture of a known one; the photo's largest face counts, and the photo is kept."""
     people, was_known = service.people, identity in service.people
-    with service.turn():
-        picture = load_image(photo.file)
-        encoding = img_to_encoding(picture, service.model)
-        like = _nearest_other(service, encoding, identity)
-        people.add(identity, encoding, picture)
+    named = [] if was_known else known_like(identity.strip(), people)
+    like = service.turns.run(_add, service, identity, photo)
     response.status_code = status.HTTP_200_OK if was_known else status.HTTP_201_CREATED
-    return Added(identity=identity.strip(), encodings=len(people.encodings(identity)), looks_like=like)
+    count = len(people.encodings(identity))
+    return Added(identity=identity.strip(), encodings=count, looks_like=like, named_like=named)
 
 
-def _nearest_other(service: Served, encoding, identity: str) -> str | None:
+def _add(service: Service, identity: str, photo: Photo) -> str | None:
+    """Add a picture; returns another person who looks like it, or None."""
+    picture = load_image(photo.file)
+    encoding = img_to_encoding(picture, service.model)
+    like = _nearest_other(service, encoding, identity)
+    service.people.add(identity, encoding, picture)
+    return like
+
+
+def _nearest_other(service: Service, encoding, identity: str) -> str | None:
     """Another person whose encoding is nearer than the threshold, or None."""
     names, distances = service.people.nearest(encoding, k=2)
     for name, distance in zip(names[0], distances[0], strict=True):

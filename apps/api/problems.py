@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from apps.crowd import Busy
 from facerec.errors import EmptyDatabase, FaceError, NoFaceFound, UnknownIdentity, UnreadableImage
 
 TITLES = {
@@ -18,6 +19,7 @@ TITLES = {
     403: "This key may only read",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "In conflict with the people",
     413: "Too large",
     422: "This can't be used",
@@ -66,13 +68,14 @@ KINDS: tuple[tuple[type[FaceError], int, str], ...] = (
     (UnreadableImage, 422, "unreadable"),
     (UnknownIdentity, 404, "unknown-person"),
     (EmptyDatabase, 409, "no-people"),
+    (Busy, 503, "busy"),
     (FaceError, 422, "not-understood"),
 )
 
 
 def register(app: FastAPI) -> None:
     """Answer every error with a problem instead of a traceback."""
-    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(FaceError, _of_face)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(Exception, _of_fault)
@@ -87,7 +90,8 @@ def answer(request: Request, status: int, detail: str, reason: str, headers=None
     return JSONResponse(body.model_dump(), status, headers, "application/problem+json")
 
 
-def _of_http(request: Request, error: HTTPException) -> JSONResponse:
+def of_http(request: Request, error: HTTPException) -> JSONResponse:
+    """An error of HTTP, or a ``Problem``, as a response."""
     reasons = {404: "nowhere", 405: "other-way", 400: "not-understood"}
     reason = getattr(error, "reason", reasons.get(error.status_code, "refused"))
     return answer(request, error.status_code, str(error.detail), reason, error.headers)

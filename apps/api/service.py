@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import anyio
 from fastapi import FastAPI
 
-from apps.api.problems import Problem
+from apps.crowd import Turns
 from facerec._files import in_project
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase
@@ -19,12 +18,14 @@ from facerec.networks import load_facenet
 with quietly():
     import keras
 
-#: How many requests work on pictures at once, how many more may wait, and for how long, in seconds.
-AT_ONCE, IN_LINE, PATIENCE = 2, 64, 30.0
+
+#: How many requests may wait for a turn: fewer than anyio's threads for all requests (40), so that the others are still
+#: answered.
+IN_LINE = 32
 
 
 class Service:
-    """The network and the people of one app.
+    """The network and the people of one app; pictures are worked on in its ``turns``.
 
     Args:
         database: As for ``FaceDatabase``.
@@ -35,8 +36,7 @@ class Service:
         self._where, self._network = database, network
         self._model: keras.Model | None = None
         self._people: FaceDatabase | None = None
-        self._places = threading.BoundedSemaphore(AT_ONCE + IN_LINE)
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self.turns = Turns(in_line=IN_LINE)
 
     @property
     def is_ready(self) -> bool:
@@ -71,22 +71,3 @@ class Service:
     def people(self) -> FaceDatabase:
         """The people."""
         return self._people
-
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one of the few turns in which pictures are opened.
-
-        Raises:
-            Problem: If too many wait, or the wait takes too long (503).
-        """
-        if not self._places.acquire(blocking=False):
-            raise Problem(503, "Many pictures are being looked at. Please try again in a few seconds.", "busy")
-        try:
-            if not self._turns.acquire(timeout=PATIENCE):
-                raise Problem(503, "Many pictures are being looked at. Please try again in a few seconds.", "busy")
-            try:
-                yield
-            finally:
-                self._turns.release()
-        finally:
-            self._places.release()

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from apps.flask import create_app
+from apps.flask.app import create_app
 from apps.flask.server import THREADS, make_server
 from facerec.errors import BadArgument, run
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
-import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 
 from apps.comparison import NAMES, Comparer, Comparison
+from apps.crowd import Turns
 from apps.flask.problems import Problem
 from apps.pictures import around, boxed, data_url, jpeg
 from facerec._files import in_project
 from facerec.detection import Detection, detect_faces, no_face_in, pick_face
-from facerec.errors import FaceError
-from facerec.photos import FORMATS, load_image
+from facerec.errors import FaceError, TooLargeImage
+from facerec.photos import load_image, open_file
 from facerec.quality import face_quality
 
 #: The limits of a picture: a photo of 25 megapixels takes 75 MB of memory once it is decoded.
@@ -35,25 +31,15 @@ PREVIEW_SIDE = 480
 
 # -------------------------------------------------------------------------------------------------- networks
 class Networks:
-    """The networks, loaded once, and the few threads that work on pictures.
-
-    Only these threads hold decoded pictures. That bounds the memory, however many requests wait.
+    """The networks, loaded once, and the few threads that work with them.
 
     Args:
         comparer: Compares two pictures. With None, ``load`` makes one.
-        at_once: How many requests are worked on at the same time.
-        patience: Seconds that a request waits for its turn and its answer.
-        in_line: How many requests may be worked on or wait. Further ones are told to come back later, so that a crowd
-            can't take all of the server's threads away from the pages.
+        turns: The threads that hold decoded pictures.
     """
 
-    def __init__(
-        self, comparer: Comparer | None = None, at_once: int = 2, patience: float = 60, in_line: int = 64
-    ) -> None:
-        self.comparer = comparer
-        self.patience = patience
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="pictures")
-        self._places = threading.BoundedSemaphore(in_line)
+    def __init__(self, comparer: Comparer | None = None, turns: Turns | None = None) -> None:
+        self.comparer, self.turns = comparer, turns or Turns()
         self._loaded = threading.Event()
         if comparer:
             self._loaded.set()
@@ -78,29 +64,18 @@ class Networks:
         self._loaded.set()
 
     def run(self, work: Callable, *args):
-        """Run ``work(*args)`` as soon as a thread is free, and return or raise what it does.
+        """Run ``work(*args)`` as soon as the networks are loaded and it is its turn; return or raise what it does.
 
         Raises:
-            Problem: If it takes too long, or too many requests are waiting already (503).
+            Problem: If the networks are not loaded in time (503).
+            Busy: If it takes too long, or too many requests are waiting already.
         """
-        if not self._places.acquire(blocking=False):
-            raise Problem(503, "busy", retry_after=5)
-        try:
-            return self._in_turn(work, *args)
-        finally:
-            self._places.release()
+        return self.turns.run(self._once_loaded, work, *args)
 
-    def _in_turn(self, work: Callable, *args):
-        if not self._loaded.wait(self.patience):
+    def _once_loaded(self, work: Callable, *args):
+        if not self._loaded.wait(self.turns.patience / 2):
             raise Problem(503, "loading", "The networks are still loading. Please try again soon.", retry_after=5)
-        future: Future = self._pool.submit(work, *args)
-        try:
-            return future.result(self.patience)
-        except TooLate:
-            future.cancel()
-            raise Problem(503, "busy", retry_after=5) from None
-        finally:
-            del future  # it may hold an error, whose frames hold the pictures: they would stay in memory for a while
+        return work(*args)
 
 
 # -------------------------------------------------------------------------------------------------- pictures
@@ -126,20 +101,13 @@ def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarr
         Problem: If it is too large or can't be opened (422).
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            size = Image.open(io.BytesIO(data), formats=FORMATS).size
-    except Image.DecompressionBombError:
-        size = (MAX_PIXELS, 2)
-    except Exception:  # damaged headers make Pillow raise nearly anything; load_image says it better
-        size = (0, 0)
-    if math.prod(size) > MAX_PIXELS:
-        limit = f"{MAX_PIXELS // 10**6} million pixels"
-        raise Problem(
-            422, "too-many-pixels", f"{_start(name)} has more than {limit}. Please choose a smaller one.", picture
-        )
-    try:
+        if math.prod(open_file(data).size) > MAX_PIXELS:
+            raise TooLargeImage
         return load_image(data)
+    except TooLargeImage:
+        text = f"has more than {MAX_PIXELS // 10**6} million pixels, or takes too long to open"
+        text = f"{_start(name)} {text}. Please choose a smaller one, or save it anew as JPEG."
+        raise Problem(422, "too-many-pixels", text, picture) from None
     except FaceError:
         text = f"{_start(name)} can't be opened. Is it a complete photo?"
         raise Problem(422, "unreadable", text, picture) from None
@@ -237,6 +205,7 @@ def compare(comparer: Comparer, first: bytes, second: bytes) -> Answer:
     try:
         said = comparer(*photos)
     except FaceError as error:
-        raise Problem.of(error) from None
+        which = next((i for i, name in enumerate(NAMES) if name in str(error)), None)
+        raise Problem.of(error, which) from None
     first_seen, second_seen = map(show, said.photos, said.detections, said.counts)
     return Answer(said, (first_seen, second_seen))

@@ -30,7 +30,9 @@ def camera_script() -> Response:
 @blueprint.get("/")
 def start() -> str:
     """The first page: what happens to the pictures, and consent."""
-    return render_template("start.html", error="", has_ended="ended" in request.args and not safety.has_agreed())
+    sent_by = {"ended": "Your session has ended. Please agree again to continue.", "agree": "Please agree first."}
+    said = "" if safety.has_agreed() else next((sent_by[why] for why in sent_by if why in request.args), "")
+    return render_template("start.html", error="", said=said)
 
 
 @blueprint.post("/consent")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask, Response, json, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, SecurityError
 
-from apps.comparison import NAMES
+from apps.crowd import MANY_PICTURES, TOO_SLOW, Busy
 from facerec.errors import FaceError, NoFaceFound
 
 #: Status → the title of its page, and a sentence.
@@ -15,13 +15,16 @@ TEXTS = {
     403: ("Consent first", "Nothing is compared without your consent. Please start at the first page."),
     404: ("Page not found", "There is no page at this address."),
     405: ("Method not allowed", "This address exists, but it does not answer this kind of request."),
+    408: ("Too slow", TOO_SLOW),
     413: ("Too large", "Each picture may have up to 10 MB, and nothing but the two pictures may be sent."),
     415: ("Wrong format", "Please send pictures as a form (multipart/form-data) and consent as JSON."),
     422: ("This picture can't be compared", "The picture can't be used."),
     429: ("Too many requests", "Please wait a moment, then try again."),
     500: ("Something went wrong", "This is our fault, not yours. Nothing was kept. Please try again."),
-    503: ("Busy", "Many pictures are being compared. Please try again in a few seconds."),
+    503: ("Busy", MANY_PICTURES),
 }
+
+UNKNOWN_HOST = "This server does not go by that name. The setting FACES_HOSTS lists its names."
 
 
 class Problem(HTTPException):
@@ -51,8 +54,6 @@ class Problem(HTTPException):
     def of(cls, error: FaceError, picture: int | None = None) -> Problem:
         """The problem of a picture that can't be used."""
         text = str(error)
-        if picture is None:
-            picture = next((i for i, name in enumerate(NAMES) if name in text), None)
         reason = "no-face" if isinstance(error, NoFaceFound) else "unreadable"
         return cls(422, reason, text[:1].upper() + text[1:], picture)
 
@@ -65,9 +66,12 @@ def wants_json() -> bool:
 def register(app: Flask) -> None:
     """Answer every error with a sentence instead of a traceback."""
     app.register_error_handler(HTTPException, _answer)
+    app.register_error_handler(Busy, lambda error: _answer(Problem(503, "busy", str(error), retry_after=5)))
 
 
 def _answer(error: HTTPException) -> Response:
+    if isinstance(error, SecurityError):  # nothing can be drawn for a name that is not ours
+        return Response(f"{UNKNOWN_HOST}\n", 400, mimetype="text/plain")
     problem = _as_problem(error)
     title = TEXTS[problem.code][0]
     if wants_json():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import ipaddress
 import os
 import secrets
 import threading
@@ -19,6 +18,7 @@ from flask_limiter.util import get_remote_address
 from flask_wtf import CSRFProtect
 from limits import parse_many
 
+from apps.crowd import network_of
 from apps.flask.problems import Problem, wants_json
 from facerec.errors import BadArgument
 
@@ -44,6 +44,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+#: Over https, browsers are told to use nothing else for a year.
+HTTPS_ONLY = "max-age=31536000"
 
 
 # ------------------------------------------------------------------------------------------- nothing is kept
@@ -132,7 +135,7 @@ def _only_after_consent() -> Response | None:
         raise Problem(403, "no-consent")
     if had_agreed or request.method == "POST":  # a visitor who sends pictures had agreed before
         return redirect(url_for("pages.start", ended=1), 303)
-    return redirect(url_for("pages.start"), 303)
+    return redirect(url_for("pages.start", agree=1), 303)
 
 
 # ------------------------------------------------------------------------------------------------ everything
@@ -153,11 +156,7 @@ def asker(address: str, key: bytes) -> str:
         address: An IP address; any other text counts as it is.
         key: Random bytes that only this process has.
     """
-    try:
-        network = str(ipaddress.ip_network((address, 64 if ":" in address else 32), strict=False))
-    except ValueError:
-        network = address
-    return hashlib.blake2b(network.encode(), key=key, digest_size=16).hexdigest()
+    return hashlib.blake2b(network_of(address).encode(), key=key, digest_size=16).hexdigest()
 
 
 def limit(app: Flask, limiter: Limiter) -> None:
@@ -179,6 +178,8 @@ def check_limit(name: str, value: str) -> None:
 
 def _with_headers(response: Response) -> Response:
     response.headers.update(HEADERS)
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = HTTPS_ONLY
     if request.endpoint != "static":
         response.headers["Cache-Control"] = "no-store"
     return response

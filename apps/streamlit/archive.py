@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from apps.streamlit import login, shared, show
+from apps.streamlit import gate, login, shared, show
 from apps.streamlit.saying import say
 from facerec.errors import BadArgument, FaceError
 
@@ -24,6 +24,7 @@ def export() -> None:
             st.session_state["people_archive"] = (shared.changes().count, path.read_bytes())
     count, data = st.session_state.get("people_archive", (-1, b""))
     if count == shared.changes().count:  # people who were forgotten since, in any browser, are not exported
+        gate.let_fetch(st.context.cookies)
         st.download_button(
             f"Download people.zip ({len(data) / 1e6:.1f} MB)",
             data,

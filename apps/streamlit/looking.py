@@ -14,8 +14,7 @@ import numpy as np
 
 from apps.certainty import probability_among
 from facerec._quiet import quietly
-from facerec.database import FaceDatabase
-from facerec.database.names import plain
+from facerec.database import FaceDatabase, known_like, told_apart
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, upright
 from facerec.encoding import faces_to_encodings
 from facerec.errors import UnknownIdentity
@@ -155,13 +154,10 @@ def is_kept(seen: Look, identity: str, database: FaceDatabase) -> bool:
     return bool((np.linalg.norm(database.encodings(identity) - seen.encoding, axis=1) < SAME_PICTURE).any())
 
 
-def namesakes(name: str, database: FaceDatabase) -> list[str]:
-    """The known people whose names differ from a new one by case, accents or blanks alone: "LENA" and "lena"."""
-    wanted = plain(" ".join(name.split()))
-    if not wanted or name.strip() in database:
-        return []
-    first = wanted.split()[0]
-    return [other for other in database.find(first, limit=1000) if plain(" ".join(other.split())) == wanted]
+def namesakes(name: str, database: FaceDatabase) -> dict[str, str]:
+    """The known people whose names are easily taken for a name, as "LENA" for "lena", each with a question."""
+    told = {other: told_apart([name, other]) for other in known_like(name, database)}
+    return {other: f"{known} is already known. Is {ours} the same person?" for other, (ours, known) in told.items()}
 
 
 def far_apart(encodings: Sequence[np.ndarray], threshold: float) -> list[tuple[int, int, float]]:

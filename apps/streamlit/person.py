@@ -9,6 +9,7 @@ import streamlit as st
 
 from apps.pictures import data_url, jpeg
 from apps.streamlit import choose, login, shared, show
+from apps.streamlit.looking import namesakes
 from apps.streamlit.saying import say
 from facerec.database import NotForgottenYet, check_name
 from facerec.database.one_person import arrange, merge, put_back, take_out
@@ -111,7 +112,8 @@ def rename(name: str, new: str) -> None:
         shared.decisions().forget(name)
         login.changed()
         st.session_state["people_gallery_kept"] = called
-        say(f"{name} is now called {called}.", "person", "The name has changed.")
+        alike = "".join(f" {question}" for question in namesakes(called, database).values())
+        say(f"{name} is now called {called}.{alike}", "person", "The name has changed.", "warn" if alike else "good")
 
 
 def given_name(text: str) -> str:

@@ -6,7 +6,6 @@ The environment chooses both: FACES_DATABASE is the file of the people, FACES_NE
 from __future__ import annotations
 
 import gc
-import io
 import threading
 import time
 import warnings
@@ -28,7 +27,7 @@ from facerec._quiet import quietly
 from facerec.database import FaceDatabase
 from facerec.enrol import PoorPortrait, build_database
 from facerec.networks import load_facenet, threshold_for
-from facerec.photos import load_image
+from facerec.photos import load_image, named
 
 with quietly():
     import keras
@@ -158,10 +157,8 @@ def opened(data: bytes, name: str) -> np.ndarray:
     Raises:
         UnreadableImage: If it is not a picture that can be opened, or is too large.
     """
-    stream = io.BytesIO(data)
-    stream.name = one_line(name)
     with TURNS:
-        return smaller(load_image(stream), LONGEST_SIDE)
+        return smaller(load_image(named(data, one_line(name))), LONGEST_SIDE)
 
 
 def one_line(name: str) -> str:

@@ -200,19 +200,20 @@ def _count(number: int, one: str, many: str = "") -> str:
 def _crops(table: pd.DataFrame) -> list[str]:
     """The crop of each row; a photo is opened once."""
     crops: dict[int, str] = {}
-    for photo, boxes in table.reset_index(drop=True).groupby(table.photo.astype(str).to_numpy()).box:
+    for photo, faces in table.reset_index(drop=True).groupby(table.photo.astype(str).to_numpy()):
         picture = load_image(photo)
-        crops |= {row: crop_of(picture, box) for row, box in boxes.items()}
+        crops |= {face.Index: crop_of(picture, face.box, face.turn) for face in faces.itertuples()}
     return [crops[row] for row in range(len(table))]
 
 
-def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], side: int = SIDE) -> str:
-    """The square around a face of a photo (H, W, 3), as a data URL of a JPEG with so many pixels a side."""
+def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], turn: int = 0, side: int = SIDE) -> str:
+    """The square around a face of a photo (H, W, 3), turned upright: a data URL of a JPEG of ``side`` pixels a side."""
     x, y, width, height = box
     limits = np.array(photo.shape[1::-1])
     size = min(MARGIN * max(width, height), *limits)  # no wider than the photo, and inside of it
     middle = np.clip([x + width / 2, y + height / 2], size / 2, limits - size / 2)
     scale = side / size
     matrix = np.column_stack([np.eye(2) * scale, side / 2 - scale * middle])
-    data = cv2.imencode(".jpg", warp(photo, matrix, side)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
+    crop = np.rot90(warp(photo, matrix, side), -turn // 90)[..., ::-1]
+    data = cv2.imencode(".jpg", np.ascontiguousarray(crop), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

@@ -25,7 +25,7 @@ with quietly():
     import keras
 
 #: The columns of the table.
-COLUMNS = ("photo", "face", "box", "cluster", "distance", "identity")
+COLUMNS = ("photo", "face", "box", "turn", "cluster", "distance", "identity")
 
 
 def cluster_photos(
@@ -47,8 +47,9 @@ def cluster_photos(
 
     Returns:
         table: A row per face, sorted by ``cluster`` (0 is the largest) and ``distance`` to its centre; also ``photo``
-            (the path), ``face`` (its number in the photo, in reading order), ``box`` (x, y, width, height in pixels)
-            and ``identity`` (None for a face without a name).
+            (the path), ``face`` (its number in the photo, in reading order), ``box`` (x, y, width, height in pixels),
+            ``turn`` (by how many degrees the photo must be turned clockwise for the face to be upright) and
+            ``identity`` (None for a face without a name).
         problems: A table with a row (``file``, ``reason``) for every photo that could not be opened or shows no face.
 
     Raises:
@@ -65,7 +66,7 @@ def cluster_photos(
     names = np.full(len(cluster), None, object)
     if gallery is not None:
         cluster, names = _name(encodings, cluster, gallery, threshold)
-    table = pd.DataFrame(faces, columns=["photo", "face", "box"])
+    table = pd.DataFrame(faces, columns=list(COLUMNS[:4]))
     table["cluster"], table["identity"] = cluster, pd.Series(names, dtype=object)
     table["distance"] = distances_to_centres(encodings, cluster).round(5)  # rounding does not decide the order
     table = table.sort_values(["cluster", "distance"], kind="stable", ignore_index=True)
@@ -98,7 +99,7 @@ def _name_below(file: Path, folder: Path | None) -> str:
 
 
 def _encode_all(files: Sequence[Path], model: keras.Model, progress: bool) -> tuple[list, np.ndarray, list]:
-    """Every face as (photo, number, box), their encodings (m, D), and (photo, error) for each that has none."""
+    """Every face as (photo, number, box, turn), their encodings (m, D), and (photo, error) for each that has none."""
     info, faces, problems = info_of(model), [], []
     encodings = [np.empty((0, model.output_shape[-1]), np.float32)]
     with tqdm(total=len(files), desc="finding faces", unit="photo", disable=not progress) as bar:
@@ -108,7 +109,9 @@ def _encode_all(files: Sequence[Path], model: keras.Model, progress: bool) -> tu
                 if isinstance(found, FaceError):
                     problems.append((file, found))
                     continue
-                faces += [(file, number, face.detection["box"]) for number, face in enumerate(found)]
+                faces += [
+                    (file, number, face.detection["box"], face.detection["turn"]) for number, face in enumerate(found)
+                ]
                 crops += [_aligned(face, info) for face in found]
             if crops:
                 encodings.append(faces_to_encodings(np.stack(crops), model))

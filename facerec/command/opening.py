@@ -142,14 +142,15 @@ def lasting(database: str, model: keras.Model | None = None, make: bool = False)
     if not make and not is_address(database) and not path.exists():
         raise BadArgument(f"--database {database} does not exist; facerec enrol makes it")
     new = not is_address(database) and not path.exists()
-    opened = _open(database, model)
-    try:
-        yield opened
-    finally:
-        unused = new and not opened
-        opened.close()
-        if unused:
-            path.unlink(missing_ok=True)
+    with warnings_as_notes():
+        opened = _open(database, model)
+        try:
+            yield opened
+        finally:
+            unused = new and not opened
+            opened.close()
+            if unused:
+                path.unlink(missing_ok=True)
 
 
 def _open(database: str, model: keras.Model | None) -> FaceDatabase:

@@ -17,6 +17,8 @@ Nothing here imports Keras, so a database opens in half a second.
 
 from facerec.database.entries import (
     BadDatabase,
+    DamagedDatabase,
+    DamageFound,
     NotForgottenYet,
     OtherNetwork,
     UnknownPerson,
@@ -24,15 +26,20 @@ from facerec.database.entries import (
     mean_encoding,
 )
 from facerec.database.face_database import FaceDatabase
-from facerec.database.names import check_name
+from facerec.database.names import check_name, known_like, names_alike, told_apart
 
 __all__ = [
     "BadDatabase",
+    "DamageFound",
+    "DamagedDatabase",
     "FaceDatabase",
     "NotForgottenYet",
     "OtherNetwork",
     "UnknownPerson",
     "check_name",
     "fingerprint_of",
+    "known_like",
     "mean_encoding",
+    "names_alike",
+    "told_apart",
 ]

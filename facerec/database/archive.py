@@ -16,6 +16,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -30,13 +31,13 @@ import numpy as np
 from facerec._files import whole
 from facerec.database.engine import Engine
 from facerec.database.entries import OtherNetwork, check_encodings, is_fingerprint, other_network, short
-from facerec.database.names import check_name
-from facerec.database.pictures import Picture, pack
+from facerec.database.names import as_looked_up, spelled_out
+from facerec.database.pictures import Picture, pack, unpack
 from facerec.errors import BadArgument, UnreadableImage
 
 FORMAT, VERSION = "face-database", 1
 MAX_PEOPLE = 5_000_000
-MAX_MANIFEST = 200_000_000  # bytes, or half the file where that is more: a million people need as much
+MANIFEST = (100_000, 1_200, 200)  # bytes at most: in all, and for each encoding and photo (a name may have 800)
 MAX_ARRAY = 20_000_000_000  # bytes
 MAX_HEADER = 1000  # bytes before the numbers of the array
 MAX_RATIO = 30  # how far a member may be compressed; JSON of names and digests comes nowhere near
@@ -51,6 +52,7 @@ ENTRIES = {
     "changed": float | int,
     "photos": list,
 }
+LONG = 9e9  # seconds before or after 1970: from the year 1684 to 2255
 DAMAGED = (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError, UnicodeError)
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
@@ -66,11 +68,13 @@ def write_archive(engine: Engine, path: Path) -> None:
         OSError: If it can't be written.
     """
     with engine.at_rest(), _private(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        if (count := engine.count()) > MAX_PEOPLE:
+            raise BadArgument(f"path={str(path)!r}: an export holds {MAX_PEOPLE:,} people at most, not {count:,}")
         people, rows = _write_encodings(engine, archive)
         numbers = itertools.count(1)
         for person in people:
             pictures = engine.pictures(person["identity"])
-            person["photos"] = [_write_photo(archive, next(numbers), jpeg) for jpeg, _ in pictures]
+            person["photos"] = [_write_photo(archive, next(numbers), _small(jpeg)) for jpeg, _ in pictures]
         head = {"format": FORMAT, "version": VERSION, "network": engine.network, "dimension": engine.dimension}
         text = json.dumps({**head, "encodings": rows, "people": people}, ensure_ascii=False, indent=0)
         archive.writestr("manifest.json", text.encode(), zipfile.ZIP_DEFLATED)
@@ -80,13 +84,27 @@ def write_archive(engine: Engine, path: Path) -> None:
 def _private(path: Path) -> Iterator[BinaryIO]:
     """A file to write, whole or not at all, that only its owner may read; one that was there keeps its mode."""
     before = path.stat().st_mode & 0o777 if path.exists() else None
-    with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
-        if os.name == "posix":
-            os.fchmod(stream.fileno(), 0o600)  # umask may take the owner's rights, too
-        yield stream
+    try:
+        with whole(path) as unfinished, open(unfinished, "xb", opener=partial(os.open, mode=0o600)) as stream:
+            if os.name == "posix":
+                os.fchmod(stream.fileno(), 0o600)  # umask may take the owner's rights, too
+            yield stream
+    except FileNotFoundError as error:
+        why = "a person was forgotten before it was finished, so it was removed; export again"
+        raise OSError(error.errno, why) from error
     if before is not None:
         with suppress(OSError):  # some file systems have no modes
             path.chmod(before)
+
+
+def unfinished_exports(folder: Path) -> Iterator[Path]:
+    """The files of exports in a folder that were killed, or are being written: everyone is in them, or will be."""
+    for path in folder.glob(".unfinished_*"):
+        with suppress(OSError), path.open("rb") as stream:
+            start = stream.read(43)
+            begun = start[:4] == b"PK\3\4" and start[30:] == b"encodings.npy"  # its first member
+            if begun or (not start and path.suffix == ".zip"):
+                yield path
 
 
 def _write_encodings(engine: Engine, archive: zipfile.ZipFile) -> tuple[list[dict], int]:
@@ -112,6 +130,11 @@ def _write_photo(archive: zipfile.ZipFile, number: int, jpeg: bytes) -> dict[str
     return {"file": name, "sha256": hashlib.sha256(jpeg).hexdigest()}
 
 
+def _small(jpeg: bytes) -> bytes:
+    """A photo as it is read again: an earlier version kept larger ones."""
+    return jpeg if len(jpeg) <= MAX_JPEG else pack(unpack(jpeg))[0]
+
+
 def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
     """Take in the people of an archive, all at once.
 
@@ -134,11 +157,15 @@ def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
         with zipfile.ZipFile(path) as file, tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
             archive = _Archive(path, file, spool)
             archive.check()
-            return _take_in(engine, archive, on_conflict)
+            count = _take_in(engine, archive, on_conflict)
     except MemoryError as error:
         raise BadArgument(f"{path} needs more memory than there is; nothing was taken in") from error
     except DAMAGED as error:
         raise BadArgument(f"{path} is damaged, not a ZIP file, or can't be read: {error}") from error
+    if archive.left_out:
+        shown = "; ".join(archive.left_out[:5])
+        warnings.warn(f"{path}: photos left out, {len(archive.left_out)} in all: {shown}", stacklevel=3)
+    return count
 
 
 def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
@@ -151,7 +178,7 @@ def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
                     raise archive.error(f"{person.identity!r} is in the database already, so no one was imported")
                 if on_conflict == "skip":
                     continue
-            pictures = [archive.picture(photo) for photo in person.photos]
+            pictures = [archive.picture(photo) for photo in person.photos if photo["file"] in archive.packed]
             change.put(person.identity, archive.encodings_of(person), pictures, True, (person.added, person.changed))
             count += 1
         if count:
@@ -177,14 +204,17 @@ class _Archive:
 
     Members are read by number, never written anywhere; sizes are checked before anything is unpacked, and again by what
     comes out; arrays are read as plain numbers. Pictures are packed while they are checked, before the database is
-    locked: their thumbnails, and photos that were not packed yet, wait in ``spool``.
+    locked: their thumbnails, and photos that were not packed yet, wait in ``spool``. A photo that has the right
+    checksum, but can't be opened, was damaged before: it goes to ``left_out``, and its person is taken in.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile, spool: BinaryIO) -> None:
         self.path, self.file, self.spool = path, file, spool
         self.packed: dict[str, tuple[int, int, int]] = {}
         self.people: list[_Person] = []
+        self.left_out: list[str] = []
         self.network: str | None = None
+        self.shape, self.header = (0, 0), 0  # of the array: (n, D), and how many bytes come before its numbers
         self.members: dict[str, zipfile.ZipInfo] = {}
 
     def error(self, what: str) -> BadArgument:
@@ -194,6 +224,7 @@ class _Archive:
     def check(self) -> None:
         """Check all of it; raises ``BadArgument``."""
         self._check_members()
+        self._check_sizes()
         manifest = self._manifest()
         self._read_people(manifest["people"])
         self._read_encodings(manifest)
@@ -203,7 +234,7 @@ class _Archive:
         for person in self.people:
             self.encodings_of(person)
             for photo in person.photos:
-                self._pack(photo)
+                self._pack(photo, person.identity)
 
     def check_network(self, engine: Engine) -> None:
         """Refuse encodings of another network, or of another size."""
@@ -248,11 +279,31 @@ class _Archive:
             raise self.error(
                 f"{member.filename} claims {member.file_size:,} bytes packed into {member.compress_size:,}"
             )
-        limit = {"manifest.json": max(MAX_MANIFEST, size // 2), "encodings.npy": MAX_ARRAY}.get(
-            member.filename, MAX_JPEG
-        )
+        if member.filename != "manifest.json":
+            self._check_size(member, MAX_ARRAY if member.filename == "encodings.npy" else MAX_JPEG)
+
+    def _check_size(self, member: zipfile.ZipInfo, limit: int) -> None:
         if member.file_size > limit:
             raise self.error(f"{member.filename} has {member.file_size:,} bytes; {limit:,} at most")
+
+    def _check_sizes(self) -> None:
+        """The array by its own header, and the manifest by the array, before either is read."""
+        array = self.members["encodings.npy"]
+        with self.file.open(array) as file:
+            stream = io.BytesIO(file.read(10 + MAX_HEADER))
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("another version of the format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
+        except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+            raise self.error(f"encodings.npy is not a NumPy array: {error}") from error
+        if dtype.str != "<f4" or fortran or len(shape) != 2:
+            raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
+        self.header, self.shape = stream.tell(), shape
+        if self.header + shape[0] * shape[1] * 4 != array.file_size or (shape[0] and not shape[1]):
+            raise self.error(f"encodings.npy has the shape {shape}, but {array.file_size:,} bytes")
+        in_all, encoding, photo = MANIFEST
+        self._check_size(self.members["manifest.json"], in_all + encoding * shape[0] + photo * (len(self.members) - 2))
 
     def read(self, name: str) -> bytes:
         """A member, no longer than it says, with the right checksum."""
@@ -270,13 +321,13 @@ class _Archive:
             raise self.error(f"manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise self.error(f"manifest.json does not say that its format is {FORMAT!r}")
-        if manifest.get("version") != VERSION:
+        if not _is(manifest.get("version"), VERSION):
             raise self.error(f"it is of version {manifest.get('version')!r:.20}; this project reads {VERSION}")
         network, people = manifest.get("network"), manifest.get("people")
         if not (network is None or is_fingerprint(network)):
             raise self.error(f"manifest.json: network={network!r:.80} is not a fingerprint")
-        if not isinstance(people, list) or len(people) > MAX_PEOPLE:
-            raise self.error(f"manifest.json: people must be a list of at most {MAX_PEOPLE:,}")
+        if not isinstance(people, list) or len(people) > min(self.shape[0], MAX_PEOPLE):
+            raise self.error(f"manifest.json: people must be a list of at most {min(self.shape[0], MAX_PEOPLE):,}")
         self.network = network
         return manifest
 
@@ -299,7 +350,7 @@ class _Archive:
                 raise self.error(f"{where}: {key} is missing, or not {KINDS[kind]}")
         if not 1 <= entry["encodings"] <= MAX_PEOPLE:
             raise self.error(f"{where}: encodings={entry['encodings']!r:.40}, how many there are, must be 1 or more")
-        if not all(0 <= entry[key] < 1e11 for key in ("added", "changed")):  # seconds, until the year 5138
+        if not all(abs(entry[key]) < LONG for key in ("added", "changed")):
             raise self.error(f"{where}: added or changed is not a time")
         for photo in entry["photos"]:
             if not isinstance(photo, dict) or not all(isinstance(photo.get(key), str) for key in ("file", "sha256")):
@@ -307,7 +358,7 @@ class _Archive:
             if photo["file"] not in self.members or not PHOTO_NAME.fullmatch(photo["file"]):
                 raise self.error(f"{where}: {photo['file']!r:.80} is missing")
         try:
-            name = check_name(entry["identity"])
+            name = as_looked_up(spelled_out(entry["identity"]))  # an earlier version allowed more names
         except BadArgument as error:
             raise self.error(f"{where}: {error}") from error
         stop = start + entry["encodings"]
@@ -316,29 +367,11 @@ class _Archive:
 
     # ---------------------------------------------------------------------------------------------- content
     def _read_encodings(self, manifest: Mapping) -> None:
-        """The array, from a header that is checked before any memory is given to it."""
+        """The array, if it is the one of which the manifest speaks."""
         rows, dimension = self.people[-1].stop if self.people else 0, manifest.get("dimension") or 0
-        expected = rows * dimension * 4 if isinstance(dimension, int) else 0
-        if self.members["encodings.npy"].file_size > expected + 10 + MAX_HEADER:
-            raise self.error(
-                f"encodings.npy has {self.members['encodings.npy'].file_size:,} bytes; the manifest says ({rows}, "
-                f"{dimension!r:.20})"
-            )
-        stream = io.BytesIO(self.read("encodings.npy"))
-        try:
-            if np.lib.format.read_magic(stream) != (1, 0):
-                raise ValueError("another version of the format")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
-        except (ValueError, TypeError, SyntaxError, RecursionError) as error:
-            raise self.error(f"encodings.npy is not a NumPy array: {error}") from error
-        if dtype.str != "<f4" or fortran or len(shape) != 2:
-            raise self.error(f"encodings.npy is {dtype} {shape}; (n, D) of '<f4' is expected")
-        if shape[0] != rows or manifest.get("encodings") != rows or shape[1] != dimension:
-            raise self.error(f"encodings.npy has the shape {shape}; the manifest says ({rows}, {dimension!r:.20})")
-        data = stream.getbuffer()[stream.tell() :]
-        if len(data) != shape[0] * shape[1] * 4 or (rows and not shape[1]):
-            raise self.error(f"encodings.npy has {len(data):,} bytes for the shape {shape}")
-        self.array = np.frombuffer(data, "<f4").reshape(shape)
+        if self.shape[0] != rows or not _is(manifest.get("encodings"), rows) or not _is(dimension, self.shape[1]):
+            raise self.error(f"encodings.npy has the shape {self.shape}; the manifest says ({rows}, {dimension!r:.20})")
+        self.array = np.frombuffer(self.read("encodings.npy"), "<f4", offset=self.header).reshape(self.shape)
 
     def encodings_of(self, person: _Person) -> np.ndarray:
         """A person's encodings (n, D), checked against their SHA-256, and brought to unit length if need be."""
@@ -362,16 +395,22 @@ class _Archive:
             raise self.error(f"{photo['file']} is damaged (wrong SHA-256)")
         return data
 
-    def _pack(self, photo: Mapping[str, str]) -> None:
+    def _pack(self, photo: Mapping[str, str], identity: str) -> None:
         """Make sure that it is a photo, and keep in ``spool`` what the archive does not hold as it will be kept."""
         data = self._photo(photo)
         try:
-            jpeg, thumbnail = pack(data, name=photo["file"])
+            jpeg, thumbnail = pack(data, name=f"{photo['file']} of {identity!r}")
         except UnreadableImage as error:
-            raise self.error(str(error)) from error
+            self.left_out.append(str(error))
+            return
         other = b"" if jpeg == data else jpeg
         self.packed[photo["file"]] = (self.spool.seek(0, io.SEEK_END), len(other), len(thumbnail))
         self.spool.write(other + thumbnail)
+
+
+def _is(value: Any, number: int) -> bool:
+    """Whether a value of JSON is that whole number; ``true`` is not 1."""
+    return type(value) is int and value == number
 
 
 def _no_constant(text: str) -> None:

@@ -17,13 +17,21 @@ import numpy as np
 
 from facerec.errors import BadArgument, BadNetwork, FaceError, UnknownIdentity
 
-SCHEMA = 1  # the version of what the engines write
+SCHEMA = 1  # the version of what Milvus keeps; SQLite's files have their own
 UNIT_WITHIN = 1e-3  # encodings whose length is off by more are refused; less is corrected
 FINGERPRINT = re.compile(r".*\S.*:[0-9a-f]+")  # what fingerprint_of gives: no path looks like it
 
 
 class BadDatabase(FaceError):
     """A database that can't be opened or used: damaged, of a newer version, busy, or not a database at all."""
+
+
+class DamagedDatabase(BadDatabase):
+    """A file that the disk has damaged: what is whole can be read and exported, but nothing can be changed."""
+
+
+class DamageFound(UserWarning):
+    """Something in a database is damaged and left out; the message names it."""
 
 
 class OtherNetwork(BadNetwork):

@@ -33,7 +33,7 @@ from facerec.database.entries import (
 )
 from facerec.database.names import MAX_NAME, as_looked_up, check_name, plain, similar_names
 from facerec.database.opening import is_open_here, open_engine, place_of
-from facerec.database.pictures import Picture, pack, unpack
+from facerec.database.pictures import Picture, pack, whole_ones
 from facerec.database.reencoding import encode_anew
 from facerec.database.updates import check_like, check_some, gather, numbered_pairs
 from facerec.errors import BadArgument
@@ -41,12 +41,15 @@ from facerec.errors import BadArgument
 if TYPE_CHECKING:
     import pandas as pd
 
+PADDED = 1000  # people to name: so many places are answered even where fewer people are known
+
 
 class FaceDatabase(MutableMapping):
     """Identities and encodings that last: used as a dict, and safe from kills, other processes and other networks.
 
     Every change is on the disk when the call returns. Threads and processes may use one database at once. Blanks at the
     ends of a name do not count. If the file is removed or replaced while it is open, every further call is an error.
+    What the disk has damaged is left out, with a ``DamageFound`` warning that names it, and nothing can be changed.
 
     Args:
         where: A path (one SQLite file, made with its folder if it is missing; on a local disk, where this user may
@@ -216,8 +219,8 @@ class FaceDatabase(MutableMapping):
 
         Raises:
             UnknownPerson: If no one has that name; the error suggests similar ones.
-            NotForgottenYet: If another process is reading, so that a trace must stay for the moment: the person is
-                removed, and ``tidy()``, or opening the database again, removes the trace.
+            NotForgottenYet: If another process is reading, or the disk is full, so that a trace must stay for the
+                moment: the person is removed, and ``tidy()``, or opening the database again, removes the trace.
         """
         if not self._engine.forget(_as_kept(identity)):
             raise self._unknown(identity)
@@ -228,6 +231,7 @@ class FaceDatabase(MutableMapping):
         Raises:
             UnknownPerson: If no one has that name; the error suggests similar ones. (It is an UnknownIdentity, and a
                 KeyError too, as with a dict.)
+            DamagedDatabase: If none of them is whole.
         """
         found = self._find(identity)
         if found is None:
@@ -235,12 +239,12 @@ class FaceDatabase(MutableMapping):
         return found
 
     def photos(self, identity: str) -> list[np.ndarray]:
-        """The kept photos of a person, each (H, W, 3) uint8.
+        """The kept photos of a person, each (H, W, 3) uint8; damaged ones are left out, with a warning.
 
         Raises:
             UnknownPerson: If no one has that name; the error suggests similar ones.
         """
-        return [unpack(jpeg) for jpeg, _ in self._pictures(identity)]
+        return [photo for _, photo in whole_ones(self._pictures(identity), self._photo_of(identity))]
 
     def thumbnail(self, identity: str) -> np.ndarray | None:
         """A person's newest photo, at most 112 pixels a side, (H, W, 3) uint8; None if none is kept.
@@ -248,8 +252,8 @@ class FaceDatabase(MutableMapping):
         Raises:
             UnknownPerson: If no one has that name; the error suggests similar ones.
         """
-        pictures = self._pictures(identity)
-        return unpack(pictures[-1][1]) if pictures else None
+        newest = whole_ones(reversed(self._pictures(identity)), self._photo_of(identity), thumbnails=True)
+        return next((small for _, small in newest), None)
 
     # ---------------------------------------------------------------------------------------------- everyone
     def nearest(self, encodings: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +261,7 @@ class FaceDatabase(MutableMapping):
 
         Args:
             encodings: Of the faces in question, (m, D) or (D,), of unit length.
-            k: How many people to name for each.
+            k: How many people to name for each; above 1,000, at most as many as are known.
 
         Returns:
             identities: (m, k) names, the nearest first, each person once; None where fewer are known.
@@ -269,7 +273,7 @@ class FaceDatabase(MutableMapping):
         if not _is_count(k, 1):
             raise BadArgument(f"k={k!r}: how many people to name, at least 1")
         probes = check_like(encodings, self._engine.dimension, "encodings")
-        return self._engine.nearest(probes, int(k))
+        return self._engine.nearest(probes, int(k) if k <= PADDED else max(PADDED, min(int(k), len(self))))
 
     def people(self) -> pd.DataFrame:
         """A row per person: ``identity``, how many ``encodings`` and ``photos``, and when ``added`` and ``changed``."""
@@ -277,7 +281,9 @@ class FaceDatabase(MutableMapping):
 
         columns = ["identity", "encodings", "photos", "added", "changed"]
         table = pd.DataFrame(self._engine.table(), columns=columns)
-        times = {when: pd.to_datetime(table[when].astype(float), unit="s", utc=True) for when in columns[3:]}
+        times = {
+            when: pd.to_datetime(table[when].astype(float), unit="s", utc=True, errors="coerce") for when in columns[3:]
+        }
         return table.astype({"encodings": int, "photos": int}).assign(**times)
 
     def find(self, text: str, limit: int = 50) -> list[str]:
@@ -392,7 +398,8 @@ class FaceDatabase(MutableMapping):
             How many people were taken in.
 
         Raises:
-            BadArgument: If the file is damaged, or not such an archive; the error says what is wrong, and where.
+            BadArgument: If the file is damaged, or not such an archive; the error says what is wrong, and where. (A
+                photo in it that can't be opened is left out, with a warning: it was damaged before the export.)
             OtherNetwork: If its encodings are another network's.
         """
         if on_conflict not in ("refuse", "skip", "replace"):
@@ -407,7 +414,7 @@ class FaceDatabase(MutableMapping):
         """Give back unused space, and remove the last traces of people who were removed. Others should not be reading.
 
         Raises:
-            NotForgottenYet: If another process is reading.
+            NotForgottenYet: If another process is reading, or the disk is full.
         """
         self._engine.tidy()
 
@@ -450,6 +457,9 @@ class FaceDatabase(MutableMapping):
         if identity not in self:
             raise self._unknown(identity)
         return self._engine.pictures(_as_kept(identity))
+
+    def _photo_of(self, identity: str) -> str:
+        return f"a photo of {identity!r} in {self.where}"
 
     def _unknown(self, identity: Any) -> UnknownPerson:
         count = len(self)

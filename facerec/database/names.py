@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from facerec.database.entries import kind_of
 from facerec.errors import BadArgument
 
 MAX_NAME = 200  # characters
-JOINERS = "\u200c\u200d"  # within Persian words, Indian letters and emoji of several
-TAGS = range(0xE0020, 0xE0080)  # which the flags of Scotland, Wales and England are made of
+
+#: What shows as nothing, or as a blank, whatever the font, as a set of ICU.
+UNSEEN = r"[[:Default_Ignorable_Code_Point:][:Cf:]\u2800]"
+#: Where writing needs it nevertheless, as a regular expression of ICU. (UAX #31, section 2.3.1; UTS #51)
+NEEDED = "|".join(
+    (
+        r"(?<=[\p{jt=D}\p{jt=L}]\p{jt=T}{0,3})\u200c(?=\p{jt=T}{0,3}[\p{jt=D}\p{jt=R}])",  # Persian: no ligature here
+        r"(?<=\p{ccc=9}\p{Mn}{0,3})[\u200c\u200d]",  # Indic scripts: after a virama,
+        r"(?<=\p{L}\p{Mn}{0,3})\u200d(?=\p{ccc=9})",  # and before one
+        r"(?<=\p{Extended_Pictographic}[\ufe0f\p{EMod}]{0,2})\u200d(?=\p{Extended_Pictographic})",  # emoji of several
+        r"(?<=[\p{Emoji}-[0-9#*]])[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)",  # emoji in colour, or in black
+        r"(?<=\U0001f3f4)[\U000e0020-\U000e007e]{1,9}\U000e007f",  # flags of Scotland, Wales and England
+        r"(?<=\p{Ideographic})[\ufe00-\ufe02\U000e0100-\U000e01ef]",  # a form of a Chinese or Japanese letter
+        r"(?<=\p{Script=Mongolian})[\u180b-\u180d\u180f]",  # or of a Mongolian one
+    )
+)
 
 
 def check_name(identity: Any) -> str:
@@ -26,7 +41,8 @@ def check_name(identity: Any) -> str:
 
     Raises:
         BadArgument: If it is not text, blank, longer than 200 characters, or holds control characters or invisible
-            ones (such as those that turn the direction of writing), which could make two names look alike.
+            ones, which could make two names look alike. (Joiners within Persian words, Indic letters and emoji are
+            part of them.)
 
     Example:
         >>> check_name("Robert'); DROP TABLE people;--")
@@ -35,15 +51,41 @@ def check_name(identity: Any) -> str:
         'Lena  M.'
     """
     name = as_looked_up(identity)
-    hidden = next((letter for letter in identity if _is_hidden(letter)), None) if not identity.isprintable() else None
-    if hidden:
-        sign = f"U+{ord(hidden):04X} {unicodedata.name(hidden, '')}".strip()
-        raise BadArgument(f"identity={identity!r:.80}: {sign} is invisible and can't be part of a name; leave it out")
+    if hidden := _unseen_in(name):
+        sign = f"U+{ord(hidden[0]):04X} {unicodedata.name(hidden[0], '')}".strip()
+        raise BadArgument(
+            f"identity={identity!r:.80}: {sign} is invisible there and can't be part of a name; leave it out"
+        )
     return name
 
 
-def _is_hidden(letter: str) -> bool:
-    return unicodedata.category(letter) == "Cf" and letter not in JOINERS and ord(letter) not in TAGS
+def spelled_out(name: str) -> str:
+    """A name with code points in place of the invisible characters that ``check_name`` refuses.
+
+    Example:
+        >>> spelled_out("le\N{ZERO WIDTH JOINER}na"), spelled_out("lena")
+        ('le<U+200D>na', 'lena')
+    """
+    hidden = set(_unseen_in(name))
+    spelled = "".join(f"<U+{ord(letter):04X}>" if letter in hidden else letter for letter in name)
+    return spelled[:MAX_NAME] if hidden else name
+
+
+def _unseen_in(name: str) -> str:
+    """The invisible characters of a name that its writing does not need."""
+    if name.isascii():
+        return ""
+    unseen, needed = _icu_signs()
+    if unseen.containsNone(name):
+        return ""
+    return "".join(letter for letter in needed.matcher(name).replaceAll("") if unseen.contains(letter))
+
+
+@functools.cache
+def _icu_signs() -> tuple[Any, Any]:
+    import icu
+
+    return icu.UnicodeSet(UNSEEN), icu.RegexPattern.compile(NEEDED)
 
 
 def as_looked_up(identity: Any) -> str:
@@ -90,3 +132,71 @@ def similar_names(asked: str, names: Iterable[str]) -> list[str]:
         called.setdefault(plain(name), []).append(name)
     close = difflib.get_close_matches(plain(asked.strip()), called, n=3)
     return [name for found in close for name in called[found]][:3]
+
+
+def names_alike(new: Iterable[str], known: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that look the same, or differ only in capitals, accents and blanks: are they one person?
+
+    Args:
+        new: Names of people who are to be known; one is in every group.
+        known: The names of the others.
+
+    Source:
+        UTS #39, section 4: names whose skeletons are equal are confusable.
+
+    Example:
+        >>> names_alike(["Lena", "Carneron"], ["lena", "omar", "Cameron"])
+        [('Cameron', 'Carneron'), ('Lena', 'lena')]
+    """
+    groups: dict[str, set[str]] = {}
+    for name in new:
+        for look in _looks(name):
+            groups.setdefault(look, set()).add(name)
+    for name in known:
+        for look in groups.keys() & _looks(name):
+            groups[look].add(name)
+    return sorted({tuple(sorted(group)) for group in groups.values() if len(group) > 1})
+
+
+def known_like(name: str, known: Iterable[str]) -> list[str]:
+    """The others of ``names_alike`` for one name that is to be known."""
+    return sorted({other for group in names_alike([name], known) for other in group} - {name})
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names for a sentence: if they look the same, with the code points in which they differ.
+
+    Example:
+        >>> told_apart(["admin", "\N{CYRILLIC SMALL LETTER A}dmin"])[1].partition(" ")[2]
+        '(with U+0430)'
+    """
+    if len(set(map(_skeleton, names))) > 1:
+        return list(names)
+    common = set.intersection(*map(set, names))
+    own = [[f"U+{ord(c):04X}" for c in dict.fromkeys(name) if c not in common and not c.isascii()] for name in names]
+    return [name + (f" (with {', '.join(signs)})" if signs else "") for name, signs in zip(names, own, strict=True)]
+
+
+def _looks(name: str) -> set[str]:
+    return {_skeleton(name), _skeleton(plain("".join(name.split())))}
+
+
+def _skeleton(name: str) -> str:
+    if not name.isascii():
+        return str(_spoof_checker().getSkeleton(0, name))
+    for letter, look in _ascii_looks():  # the same, and quicker for a million names
+        name = name.replace(letter, look)
+    return name
+
+
+@functools.cache
+def _ascii_looks() -> list[tuple[str, str]]:
+    looks = [(chr(i), str(_spoof_checker().getSkeleton(0, chr(i)))) for i in range(128)]
+    return [(letter, look) for letter, look in looks if letter != look]
+
+
+@functools.cache
+def _spoof_checker() -> Any:
+    import icu
+
+    return icu.SpoofChecker()

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import io
-import re
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from facerec._bare import bare_jpeg, kind_of_picture
 from facerec.database.entries import kind_of
 from facerec.errors import BadArgument, UnreadableImage
+from facerec.photos import load_image, named
 
 Picture = tuple[bytes, bytes]  # JPEG of the photo, JPEG of its thumbnail
 
 PHOTO_SIDE = 1024  # pixels of the longer side, at most
 THUMBNAIL_SIDE = 112
-MAX_PIXELS = 64_000_000
-OTHER_KINDS = {  # how files begin that are often taken for JPEGs
-    "PNG": rb"\x89PNG\r\n\x1a\n",
-    "GIF": rb"GIF8[79]a",
-    "TIFF": rb"II\*\0|MM\0\*",
-    "WebP": rb"RIFF....WEBP",
-    "HEIC": rb"....ftyp(heic|heix|mif1)",
-}
+LARGEST_KEPT = 3 * PHOTO_SIDE**2  # bytes of a JPEG that is kept as it is
 
 
 def pack(photo: np.ndarray | bytes, limit: int | None = None, name: str = "photo") -> Picture:
-    """A photo as it is kept: upright, without what cameras note (place, time), and its thumbnail.
+    """A photo as it is kept: upright, in the colours of sRGB, without what cameras note, and its thumbnail.
 
     Args:
-        photo: (H, W, 3) uint8 RGB, or the bytes of a JPEG, which stay as they are where nothing is to be changed.
+        photo: (H, W, 3) uint8 RGB, or the bytes of a JPEG. Its pixels stay as they are where nothing is to be changed;
+            only the picture is kept of the file (``facerec._bare``).
         limit: The largest JPEG, in bytes; None for any.
         name: What to call it in an error.
 
@@ -41,57 +38,65 @@ def pack(photo: np.ndarray | bytes, limit: int | None = None, name: str = "photo
         UnreadableImage: If the bytes are not a JPEG that can be opened, or have too many pixels.
         BadArgument: If it is neither such an array nor bytes.
     """
-    image = _open_photo(photo, name)
-    keep = isinstance(photo, bytes) and not _tells_more(image) and max(image.size) <= PHOTO_SIDE
-    try:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{name} is a damaged picture: {error}") from error
-    upright.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-    jpeg = photo if keep else _jpeg(upright)
+    image, jpeg = _opened(photo, name)
+    image.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+    jpeg = jpeg or _jpeg(image)
     while limit and len(jpeg) > limit:
-        upright = upright.resize((max(upright.width * 4 // 5, 1), max(upright.height * 4 // 5, 1)))
-        jpeg = _jpeg(upright, 85)
+        image = image.resize((max(image.width * 4 // 5, 1), max(image.height * 4 // 5, 1)))
+        jpeg = _jpeg(image, 85)
     small = Image.open(io.BytesIO(jpeg))
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     return jpeg, _jpeg(small, 85)
 
 
-def unpack(jpeg: bytes) -> np.ndarray:
-    """A kept JPEG as a photo, (H, W, 3) uint8 RGB."""
-    return np.asarray(Image.open(io.BytesIO(jpeg), formats=("JPEG",)).convert("RGB"))
+def unpack(jpeg: bytes, name: str = "photo") -> np.ndarray:
+    """A kept JPEG as a photo, (H, W, 3) uint8 RGB.
+
+    Raises:
+        UnreadableImage: If it is damaged.
+    """
+    return load_image(named(jpeg, name))
 
 
-def _open_photo(photo: Any, name: str) -> Image.Image:
+def whole_ones(
+    pictures: Iterable[Picture], name: str, thumbnails: bool = False
+) -> Iterator[tuple[Picture, np.ndarray]]:
+    """The photos that can be opened, each with its pixels; a warning names those that are damaged.
+
+    Args:
+        pictures: Photos with their thumbnails.
+        name: What to call one of them in a warning.
+        thumbnails: Whether to open the thumbnails instead.
+
+    Yields:
+        The photo with its thumbnail, and the pixels (H, W, 3) uint8.
+    """
+    for picture in pictures:
+        try:
+            pixels = unpack(picture[thumbnails], name)
+        except UnreadableImage as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=4)  # the call of photos()
+        else:
+            yield picture, pixels
+
+
+def _opened(photo: Any, name: str) -> tuple[Image.Image, bytes | None]:
+    """A photo upright, and its JPEG if that may be kept as it is."""
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise BadArgument(f"{name} is {photo.dtype} {photo.shape}; (H, W, 3) uint8 is what load_image gives")
-        return Image.fromarray(photo)
+        return Image.fromarray(photo), None
     if not isinstance(photo, bytes):
         raise BadArgument(f"{name} must be an array (H, W, 3) uint8 or the bytes of a JPEG, not {kind_of(photo)}")
-    try:
-        image = Image.open(io.BytesIO(photo), formats=("JPEG",))
-    except UnidentifiedImageError as error:  # its text shows the stream, not what is wrong
-        raise _not_a_jpeg(photo, name) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{name} is not a JPEG that can be opened ({len(photo)} bytes): {error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(f"{name} has {image.width}×{image.height} pixels; {MAX_PIXELS:,} at most")
-    return image
-
-
-def _not_a_jpeg(photo: bytes, name: str) -> UnreadableImage:
-    """The error that says what bytes are instead of a JPEG, if that can be told."""
-    size = f"({len(photo)} bytes)"
-    kind = next((kind for kind, beginning in OTHER_KINDS.items() if re.match(beginning, photo, re.DOTALL)), None)
-    if kind:
-        return UnreadableImage(f"{name} is a {kind} {size}; give an array (H, W, 3), or a JPEG's bytes")
-    return UnreadableImage(f"{name} is not a JPEG that can be opened {size}")
-
-
-def _tells_more(image: Image.Image) -> bool:
-    """Whether a JPEG holds more than a picture."""
-    return image.mode != "RGB" or bool(set(image.info) & {"exif", "comment", "xmp", "photoshop", "mp"})
+    kind = kind_of_picture(photo)
+    if kind not in ("JPEG", None):
+        raise UnreadableImage(f"{name} is a {kind} ({len(photo)} bytes); give an array (H, W, 3), or a JPEG's bytes")
+    if kind is None:
+        raise UnreadableImage(f"{name} is not a JPEG that can be opened ({len(photo)} bytes)")
+    image = Image.fromarray(load_image(named(photo, name)))
+    alone = bare_jpeg(photo, notes=False)
+    as_it_is = alone == bare_jpeg(photo) and Image.open(io.BytesIO(alone)).mode == "RGB"
+    return image, alone if as_it_is and max(image.size) <= PHOTO_SIDE and len(alone) <= LARGEST_KEPT else None
 
 
 def _jpeg(image: Image.Image, quality: int = 92) -> bytes:

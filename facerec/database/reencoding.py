@@ -75,7 +75,7 @@ def _encode_all(
 def _encoded(encode: Encode, jpeg: bytes, dimension: int | None, name: str) -> np.ndarray | FaceError:
     """The encoding of a photo, (1, D), or why there is none."""
     try:
-        encoding = encode(unpack(jpeg))
+        encoding = encode(unpack(jpeg, f"a kept photo of {name!r}"))
     except FaceError as error:
         return error
     return check_encodings(encoding, dimension, f"the new encoding of {name}")

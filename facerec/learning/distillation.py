@@ -27,7 +27,16 @@ from tqdm.auto import tqdm
 from facerec._quiet import quietly
 from facerec.errors import BadArgument
 from facerec.learning.augmentation import degrade
-from facerec.learning.checkpoints import Log, load_checkpoint, precision, save_checkpoint
+from facerec.learning.checkpoints import (
+    Log,
+    alone_in,
+    check_config,
+    fingerprint,
+    load_checkpoint,
+    precision,
+    read_config,
+    save_checkpoint,
+)
 from facerec.learning.crops import (
     Prepared,
     Teacher,
@@ -115,6 +124,9 @@ class Batches:
         config: The seed, the sizes and the degradation.
         stage: The number of the stage.
 
+    Attributes:
+        fingerprint: Of the pictures and of what the teacher makes of them.
+
     Raises:
         BadArgument: If no picture is left to learn from.
     """
@@ -130,6 +142,7 @@ class Batches:
         people = people_of(data.names[self.learned], config.labelled)
         self.targets = self.encodings.astype(np.float32)
         self.targets[self.learned] = share_targets(self.encodings[self.learned], people, config.share)
+        self.fingerprint = fingerprint(data.names, data.matrices, data.raw, teacher.kernel, teacher.bias)
 
     def numbers(self, step: int) -> np.ndarray:
         """The pictures of a step, (B,): each is shown once before any is shown again."""
@@ -353,7 +366,7 @@ def train(
         source: The folder of the prepared pictures.
         teacher: Gives the encodings to learn.
         config: Everything that the result depends on.
-        folder: The folder of the checkpoint and ``log.csv``.
+        folder: The folder of the checkpoint and ``log.csv``; for one training at a time.
         every: Steps between two checkpoints.
         stop_after: Stop at this step, with a checkpoint; None trains to the end.
         network: The function that builds the student from ``input_shape``.
@@ -362,17 +375,20 @@ def train(
         The student as it learns; :func:`finished` makes it ready to use.
 
     Raises:
-        BadArgument: If the folder holds a training with another configuration, or pictures are not prepared.
+        BadArgument: If the folder holds a training with another configuration or other pictures, one that can't go on
+            or one that is running; or if pictures are not prepared.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / "log.csv", CURVE)
     last = min(config.steps, stop_after or config.steps)
-    for number in range(stage_at(config, last) + 1):
-        model = build_student(config, config.stages[number].side, network)  # the checkpoint carries the weights along
-        done, end = load_checkpoint(model, folder, asdict(config)), min(last, config.begin_of(number + 1))
-        if done < end:
-            batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
-            train_stage(model, batches, done, end, folder, log, every)
+    with alone_in(folder):
+        for number in range(stage_at(config, last) + 1):
+            model = build_student(config, config.stages[number].side, network)  # the checkpoint carries the weights
+            done, end = load_checkpoint(model, folder, asdict(config), log=log), min(last, config.begin_of(number + 1))
+            if done < end:
+                batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
+                if done > batches.first:
+                    check_config(folder, read_config(folder), {"people": batches.fingerprint})
+                train_stage(model, batches, done, end, folder, log, every)
     return model
 
 
@@ -385,7 +401,6 @@ def train_stage(
     model: keras.Model, batches: Batches, first: int, last: int, folder: Path, log: Log, every: int
 ) -> None:
     """Train steps ``first`` + 1 … ``last`` of one stage, with a row of the log and a checkpoint every so many steps."""
-    log.cut_after(first)
     config, validation = batches.config, batches.validation()
     losses: list[float] = []
     with tqdm(total=config.steps, initial=first, desc="distilling", unit="step", mininterval=2) as bar:
@@ -398,6 +413,6 @@ def train_stage(
                 row = {"loss": round(float(np.mean(losses)), 6), "cosine": round(cosine, 5)}
                 rate = f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.4g}"
                 log.add(step=step, crops=step * config.batch, side=batches.side, rate=rate, **row)
-                save_checkpoint(model, folder, step, asdict(config))
+                save_checkpoint(model, folder, step, {**asdict(config), "people": batches.fingerprint}, log)
                 bar.set_postfix(row)
                 losses.clear()

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from facerec._quiet import quietly
 from facerec.encoding import in_batches
 from facerec.errors import BadArgument
-from facerec.learning.checkpoints import Epochs, one_epoch, precision
+from facerec.learning.checkpoints import Epochs, alone_in, fingerprint, one_epoch, precision
 from facerec.learning.pairs import PairFaces, PersonFaces
 from facerec.learning.siamese import embedding_of, make_siamese, score_differences
 
@@ -122,7 +122,7 @@ def train_siamese(
         validation: Pairs of other people: they decide when to stop and which epoch is the best.
         plan: Everything else.
         folder: The folder of the rolling checkpoint (every epoch), ``history.csv``, ``best.keras`` and named networks
-            (``epoch_010.keras``).
+            (``epoch_010.keras``); for one training at a time.
         progress: True for a progress bar.
         every: Epochs between two named networks.
         start: Twins to train further, in their own precision. None starts from the plan's variant with random weights.
@@ -132,8 +132,8 @@ def train_siamese(
         history: A row per epoch; ``waiting`` is the share of its time in which the network waited for the next batch.
 
     Raises:
-        BadArgument: If the folder holds a training with another plan, the faces have another side, or the data do not
-            fill a batch.
+        BadArgument: If the folder holds a training with another plan or other people, one that can't go on or one that
+            is running; if the faces have another side, or the data do not fill a batch.
         TrainingFailed: If the loss becomes NaN or infinite.
     """
     for what, faces in (("learned", learned.faces), ("validation", validation.faces)):
@@ -148,18 +148,27 @@ def train_siamese(
     kept = start or make_siamese(plan.variant, plan.side)  # in float32
     learner = compile_siamese(with_all_pairs(model, plan.batch) if in_batch else model, plan, steps)
     config = {**asdict(plan), "learns from": type(learned).__name__, "sizes": [len(learned), len(validation)]}
-    epochs = Epochs(learner, folder, config, SIAMESE_HISTORY, may_differ=["epochs", "patience"])
-    batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, epochs.done, plan.moved))
-    with tqdm(total=plan.epochs, initial=epochs.done, desc=plan.variant, unit="epoch", disable=not progress) as bar:
-        for _ in epochs.left(plan.epochs, plan.patience):
-            row = one_epoch(learner, batches, steps, bar)
-            kept.set_weights(model.get_weights())
-            row |= _validate(kept, validation)
-            row["rate"] = learner.optimizer.learning_rate
-            epochs.finish(row, kept, every)
-            bar.update()
-            bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row['validation_accuracy']:.1%}")
-    return epochs.best(), epochs.history
+    config |= {"people": _fingerprint_of(learned), "validation": _fingerprint_of(validation)}
+    with alone_in(folder):
+        epochs = Epochs(learner, folder, config, SIAMESE_HISTORY, may_differ=["epochs", "patience"])
+        batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, epochs.done, plan.moved))
+        bar = tqdm(total=plan.epochs, initial=epochs.done, desc=plan.variant, unit="epoch", disable=not progress)
+        with bar:
+            for _ in epochs.left(plan.epochs, plan.patience):
+                row = one_epoch(learner, batches, steps, bar)
+                kept.set_weights(model.get_weights())
+                row |= _validate(kept, validation)
+                row["rate"] = learner.optimizer.learning_rate
+                epochs.finish(row, kept, every)
+                bar.update()
+                bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row['validation_accuracy']:.1%}")
+        return epochs.best(), epochs.history
+
+
+def _fingerprint_of(data: PairFaces | PersonFaces) -> str:
+    """A fingerprint of faces (or features), and of who is on them or which of them make pairs."""
+    labels = [data.who] if isinstance(data, PersonFaces) else [data.rows, data.same]
+    return fingerprint(data.faces, *labels)
 
 
 def _validate(model: keras.Model, pairs: PairFaces) -> dict:

@@ -8,7 +8,6 @@ the number of the person in each face, (m,).
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from tqdm.auto import tqdm
 from facerec._quiet import quietly
 from facerec.errors import BadArgument, TrainingFailed
 from facerec.evaluation import accuracy, area_under_roc, best_threshold
-from facerec.learning.checkpoints import Epochs, one_epoch, precision
+from facerec.learning.checkpoints import Epochs, alone_in, digest_of, fingerprint, one_epoch, precision
 from facerec.learning.mining import (
     MINING,
     NamesWithMargin,
@@ -226,7 +225,7 @@ def train_triplets(
         validation: Pairs of other people: they decide when to stop and which epoch is the best.
         plan: Everything else.
         folder: The folder of the rolling checkpoint (every epoch), ``history.csv``, ``best.keras`` and named networks
-            (``epoch_010.keras``).
+            (``epoch_010.keras``); for one training at a time.
         start: A network to start from, for example the first phase's; it does not change. None for random weights.
         progress: True for a progress bar.
         every: Epochs between two named networks.
@@ -240,7 +239,8 @@ def train_triplets(
             of them spent ``waiting`` for faces.
 
     Raises:
-        BadArgument: If the plan has an impossible entry, or the folder holds a training with other settings.
+        BadArgument: If the plan has an impossible entry, or the folder holds a training with other settings or other
+            people, one that can't go on, or one that is running.
         TrainingFailed: If the loss becomes NaN or infinite, or all encodings become the same.
     """
     check_plan(plan)
@@ -254,20 +254,26 @@ def train_triplets(
         "start": digest_of(start) if start else "random weights",
         "per_person": learned.per_person,
     }
-    config |= {"people": _digest(learned.faces, learned.who), "validation": _digest(validation.faces, validation.rows)}
-    epochs = Epochs(learner, folder, config, TRIPLET_HISTORY, "validation_error", may_differ=["patience"])
-    batches = _batches(learned, plan, epochs.done)
+    config |= {
+        "people": fingerprint(learned.faces, learned.who),
+        "validation": fingerprint(validation.faces, validation.rows),
+    }
     alarm = CollapseAlarm(plan.alpha, min(10, steps))
-    with tqdm(total=plan.epochs, initial=epochs.done, desc=plan.mining, unit="epoch", disable=not progress) as bar:
-        for _ in epochs.left(plan.epochs, plan.patience):
-            row = one_epoch(learner, batches, steps, bar, alarm)
-            kept.set_weights(encoder.get_weights())
-            row |= _validate(kept, validation)
-            row["rate"] = learner.optimizer.learning_rate
-            epochs.finish(row, kept, every)
-            bar.update()
-            bar.set_postfix(loss=f"{row['loss']:.3f}", active=f"{row['active']:.1%}", area=1 - row["validation_error"])
-    return epochs.best(), epochs.history
+    with alone_in(folder):
+        epochs = Epochs(learner, folder, config, TRIPLET_HISTORY, "validation_error", may_differ=["patience"])
+        batches = _batches(learned, plan, epochs.done)
+        bar = tqdm(total=plan.epochs, initial=epochs.done, desc=plan.mining, unit="epoch", disable=not progress)
+        with bar:
+            for _ in epochs.left(plan.epochs, plan.patience):
+                row = one_epoch(learner, batches, steps, bar, alarm)
+                kept.set_weights(encoder.get_weights())
+                row |= _validate(kept, validation)
+                row["rate"] = learner.optimizer.learning_rate
+                epochs.finish(row, kept, every)
+                bar.update()
+                area = 1 - row["validation_error"]
+                bar.set_postfix(loss=f"{row['loss']:.3f}", active=f"{row['active']:.1%}", area=area)
+        return epochs.best(), epochs.history
 
 
 def _batches(learned: PersonFaces, plan: TripletPlan, first_epoch: int):
@@ -307,16 +313,6 @@ def _validate(model: keras.Model, pairs: PairFaces) -> dict:
     distances = pairs.distances(model)
     right = accuracy(distances, pairs.same, best_threshold(distances, pairs.same))
     return {"validation_error": 1 - area_under_roc(distances, pairs.same), "validation_accuracy": right}
-
-
-def digest_of(model: keras.Model) -> str:
-    """SHA-256 of a network's weights, equal for equal weights."""
-    return _digest(*model.get_weights())
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of the bytes of arrays."""
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
 
 
 def _check_sides(plan: TripletPlan, learned: PersonFaces, validation: PairFaces, start: keras.Model | None) -> None:

@@ -12,17 +12,17 @@ from facerec.plotting.style import ACCENT, DIFFERENT, NEUTRAL, SAME
 
 
 def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylabel: str = "") -> Axes:
-    """Numbers of a training against the pictures seen.
+    """Numbers of a training against the crops seen.
 
     Args:
         ax: Where to draw.
-        log: A table with a column ``pictures`` and the columns named below.
+        log: A table with a column ``crops`` and the columns named below.
         columns: Column → its name in the legend.
         ylabel: The quantity, with its unit.
     """
     styles = zip((SAME, DIFFERENT, ACCENT), ("-", "--", ":"), strict=True)
     for (column, label), (colour, style) in zip(columns.items(), styles, strict=False):
-        ax.plot(log.pictures / 1000, log[column], style, color=colour, label=label, marker="o", markersize=3)
+        ax.plot(log.crops / 1000, log[column], style, color=colour, label=label, marker="o", markersize=3)
     ax.set(xlabel="crops seen, in thousands", ylabel=ylabel, xlim=(0, None))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax

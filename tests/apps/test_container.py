@@ -112,7 +112,7 @@ def test_image_leaves_out_private_and_large_files(image):
 def test_image_holds_what_the_apps_need(image):
     code = (
         "import os, facerec\nassert facerec.__file__.startswith(os.getcwd())\n"
-        "from apps.comparison import Comparer\nfrom apps.flask import create_app\n"
+        "from apps.comparison import Comparer\nfrom apps.flask.app import create_app\n"
         "create_app({'COMPARER': Comparer()})\n"
         "from streamlit.testing.v1 import AppTest\n"
         "app = AppTest.from_file('apps/streamlit/main.py', default_timeout=120).run()\n"

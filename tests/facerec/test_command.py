@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -317,6 +318,17 @@ def test_commands_for_people_make_no_database(command, images, here):
     assert error_of(*command.split()).startswith("--database people.db does not exist; facerec enrol makes it")
     assert "is a folder" in error_of(*command.split(), "--database", images)
     assert list(here.iterdir()) == []
+
+
+def test_damage_is_told_in_a_note(people, here):
+    shutil.copy(people, "people.db")
+    with sqlite3.connect("people.db") as db:
+        db.execute("UPDATE people SET identity = 'Otto' WHERE identity = 'otto'")
+    db.close()
+    told = call("people")
+    assert "lena" in told.stdout and "Otto" not in told.stdout
+    assert "people.db is damaged, and this is left out: the name of person" in told.stderr
+    assert "DamageFound" not in told.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- cluster

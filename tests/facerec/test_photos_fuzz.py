@@ -190,8 +190,8 @@ def check(opened: Record, recognised: Record, count: int, recognise: int) -> Non
     print(f"load_image: {opened}\nwho_is_it: {recognised}")
     assert not opened.failures and not recognised.failures, "\n".join(opened.failures + recognised.failures)
     assert sum(opened.outcomes.values()) == count and sum(recognised.outcomes.values()) == recognise
-    assert set(opened.outcomes) <= {"ok", "UnreadableImage"}
-    assert set(recognised.outcomes) <= {"ok", "UnreadableImage", "NoFaceFound"}
+    assert set(opened.outcomes) <= {"ok", "UnreadableImage", "TooLargeImage"}
+    assert set(recognised.outcomes) <= {"ok", "UnreadableImage", "TooLargeImage", "NoFaceFound"}
     for outcome in ("ok", "UnreadableImage"):  # damage that always, or never, shows would test little
         assert opened.outcomes[outcome] >= count / 10
 

@@ -132,7 +132,7 @@ def test_network_diagram_scales_with_its_shapes_and_names_them(ax):
 
 
 def test_training_curve_equals_the_log(ax):
-    log = pd.DataFrame({"pictures": [1000, 3000], "cosine": [0.5, 0.75]})
+    log = pd.DataFrame({"crops": [1000, 3000], "cosine": [0.5, 0.75]})
     plotting.training_curve(ax, log, {"cosine": "agreement"})
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 0.5], [3, 0.75]])
     assert ax.get_legend().get_texts()[0].get_text() == "agreement"

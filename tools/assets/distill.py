@@ -30,12 +30,11 @@ from pathlib import Path
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import cv2
-import numpy as np
 
 from facerec._files import ROOT
 from facerec.detection import KEYPOINTS
 from facerec.errors import BadArgument, run
-from facerec.learning.checkpoints import FILE, load_checkpoint, read_config
+from facerec.learning.checkpoints import FILE, load_checkpoint, read_state
 from facerec.learning.crops import Prepared, Teacher, parts_of, prepare
 from facerec.learning.distillation import Batches, Config, Stage, build_student, finished, stage_at, train
 from facerec.learning.folding import fold_batch_norm
@@ -91,13 +90,13 @@ def write(source: Path, teacher: Teacher, checkpoints: Path, to: Path, name: str
     Raises:
         BadArgument: If there is no checkpoint, or its pictures are not prepared.
     """
-    made_with = read_config(checkpoints)
-    if made_with is None:
+    state = read_state(checkpoints)
+    if state is None:
         raise BadArgument(f"{checkpoints} holds no {FILE}: nothing has been trained there yet")
+    made_with = {key: value for key, value in state.config.items() if key != "people"}
     stages = tuple(Stage(stage["side"], stage["steps"], tuple(stage["parts"])) for stage in made_with["stages"])
     config = Config(**{**made_with, "stages": stages, "labelled": tuple(made_with["labelled"])})
-    with np.load(checkpoints / FILE) as saved:
-        number = stage_at(config, int(saved["step"]))
+    number = stage_at(config, state.step)
     model = build_student(config, config.stages[number].side, faceRecoModel)
     step = load_checkpoint(model, checkpoints, made_with)
     batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)

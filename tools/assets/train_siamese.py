@@ -44,14 +44,13 @@ from facerec.evaluation import (
     threshold_at,
 )
 from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
-from facerec.learning.checkpoints import read_config
+from facerec.learning.checkpoints import digest_of, read_config
 from facerec.learning.datasets import check_disjoint, drop_copies, find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, one_person_pairs, open_faces
 from facerec.learning.prepare import number_of, preprocess
 from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese, save_siamese, score_all
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese
 from facerec.learning.transfer_training import verifier_for
-from facerec.learning.triplet_training import digest_of
 from facerec.networks import load_facenet
 
 with quietly():

@@ -42,11 +42,11 @@ from facerec.evaluation import (
     threshold_at,
     true_accepts_at,
 )
+from facerec.learning.checkpoints import digest_of
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import open_faces
 from facerec.learning.siamese import COMPACT, SHIPPED, embedding_of, load_siamese, save_siamese, score_differences
 from facerec.learning.transfer_training import TransferPlan, people_of, train_transfer
-from facerec.learning.triplet_training import digest_of
 from facerec.networks import info_of, load_facenet
 from facerec.photos import load_image
 from tools.assets.train_siamese import FACENETS, FAR, PICTURES, RESULTS, STUDIES, preprocess_photos, read_list, split

@@ -38,11 +38,11 @@ from facerec.evaluation import (
     true_accepts_at,
 )
 from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
-from facerec.learning.checkpoints import read_config
+from facerec.learning.checkpoints import digest_of, read_config
 from facerec.learning.datasets import split_within_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
 from facerec.learning.prepare import read_report
-from facerec.learning.triplet_training import TripletPlan, digest_of, fine_tune, train_triplets
+from facerec.learning.triplet_training import TripletPlan, fine_tune, train_triplets
 from facerec.networks import load_facenet, save_network
 from tools.assets.train_siamese import (
     FACENETS,

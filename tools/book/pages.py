@@ -25,7 +25,7 @@ CHAPTERS = {
     ],
     "Behind it": [
         "docs/results.md", "docs/architecture.md", "*/*/MODEL_CARD.md", "*/MODEL_CARD.md", "datasets/README.md",
-        "tests/README.md", "docs/CONTRIBUTING.md", "docs/third-party.md",
+        "images/README.md", "tests/README.md", "docs/CONTRIBUTING.md", "docs/third-party.md",
     ],
 }  # fmt: skip
 

@@ -106,14 +106,19 @@ def server(log: Path) -> Iterator[tuple[subprocess.Popen, int]]:
             command, cwd=ROOT, env=os.environ | {"COMPARE_LIMIT": ""}, stdout=stream, stderr=stream
         )
     try:
-        _wait(process, port, log)
+        wait_until_ready(process, port, log)
         yield process, port
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait(process: subprocess.Popen, port: int, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen, port: int, log: Path) -> None:
+    """Wait until an app has loaded its networks.
+
+    Raises:
+        BadArgument: If it does not.
+    """
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:

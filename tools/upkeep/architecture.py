@@ -13,6 +13,7 @@ import ast
 import html
 import json
 from collections.abc import Container, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -47,6 +48,7 @@ Graph = dict[str, set[str]]
 
 
 # ------------------------------------------------------------------------------------------------ what imports what
+@cache
 def modules() -> dict[str, Path]:
     """The dotted name of every module of the project, and its file."""
     found = {}
@@ -86,12 +88,20 @@ def imports(source: str, package: str = "", ours: Container[str] = ()) -> set[st
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     """Every node below one, without the blocks ``if TYPE_CHECKING:``."""
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield child
-            yield from _nodes(child)
+    waiting = [node]
+    while waiting:
+        for child in ast.iter_child_nodes(waiting.pop()):
+            if not (isinstance(child, ast.If) and _last_name(child.test) == "TYPE_CHECKING"):
+                yield child
+                waiting.append(child)
 
 
+def _last_name(node: ast.AST) -> str:
+    """``name`` of the expressions ``name`` and ``module.name``; else nothing."""
+    return getattr(node, "id", getattr(node, "attr", ""))
+
+
+@cache
 def imports_of_modules() -> Graph:
     """Module → the modules that it imports, ours and others."""
     ours, graph = modules(), {}

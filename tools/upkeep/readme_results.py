@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,6 +209,17 @@ def flask_app(apps: dict) -> str:
         f"{load['requests']:,} comparisons, {load['errors']} errors, {load['wrong']} wrong answers; p50 "
         f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; one client alone: {apps['flask_first_answer_s']:.2f} s; "
         f"memory grows by {memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
+    )
+
+
+def attack_files(found: dict) -> str:
+    """What the worst files cost that were built to cost much."""
+    kinds, limits = found["kinds"], found["limits"]
+    slowest, largest = (max(kinds, key=itemgetter(f"worst_{what}")) for what in ("seconds", "megabytes"))
+    return (
+        f"{found['files']:,} files of {len(kinds)} kinds: at most {slowest['worst_seconds']:.1f} s ({slowest['kind']}) "
+        f"and {largest['worst_megabytes']:.0f} MB ({largest['kind']}); {found['over_a_limit']} over "
+        f"{limits['seconds']} s or {limits['megabytes']} MB"
     )
 
 
@@ -474,6 +486,12 @@ TABLES = {
             "apps.json",
             flask_app,
             "python tools/measure/load_flask.py",
+        ),
+        Row(
+            "Pictures built to take long to open, refused or opened",
+            "attack_files.json",
+            attack_files,
+            "python tools/measure/attack_files.py",
         ),
         Row("`make app`: a person is verified", "apps.json", streamlit_app, "APPS_RESULTS=1 make test-apps"),
     ),

@@ -61,7 +61,7 @@ def tell(found: Comparison, seconds: float) -> None:
     show.note(f"It took {seconds * 1000:.0f} ms.")
 
 
-show.title("Compare", "Do two pictures show the same person? Two networks answer, also about people who are not known.")
+show.title("Compare", "Do two pictures show the same person? Two networks answer, even about people who are not known.")
 columns = st.columns(2, gap="medium")
 with columns[0]:
     first = choose.picture("compare_1", "The first picture")

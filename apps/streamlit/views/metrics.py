@@ -104,7 +104,7 @@ if problem := st.session_state.pop("metrics_problem", ""):
 recent = shared.decisions().recent()
 if recent:
     show.note(
-        "Mark decisions as right or wrong, and the shares above follow. You see and mark the decisions that you asked "
+        "Mark decisions as right or wrong to update the shares above. You see and mark the decisions that you asked "
         "for in this window, or all of them once you have logged in. Times are those of the app’s computer. "
         "This list is gone when the app stops; the counts above are kept."
     )

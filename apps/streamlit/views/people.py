@@ -13,6 +13,7 @@ from apps.streamlit.bulk import add_many
 from apps.streamlit.looking import Look, distance_to, enrol, far_apart, is_kept, look, looks_like, namesakes
 from apps.streamlit.person import given_name, leave, offer_undo, one_person
 from apps.streamlit.saying import said, say
+from facerec.database import DamagedDatabase
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
 
 PER_PAGE = 24
@@ -37,10 +38,10 @@ def page_of(text: str) -> tuple[list[str], int]:
 
 
 def entry(name: str) -> dict[str, str] | None:
-    """A person as an entry of the gallery; None if they were removed meanwhile."""
+    """A person as an entry of the gallery; None if they were removed meanwhile, or are damaged."""
     try:
         small, count = shared.database().thumbnail(name), len(shared.database().encodings(name))
-    except UnknownIdentity:
+    except (UnknownIdentity, DamagedDatabase):
         return None
     note = f"{count} pictures" if count > 1 else ""
     return {
@@ -129,10 +130,9 @@ def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, 
 def doubts(name: str, seen: list[tuple[str, Look]]) -> list[Doubt]:
     """The reasons to doubt that these pictures show one person, and no one else who is known."""
     database, model, threshold = shared.database(), shared.model(), shared.threshold()
-    said = [
-        Doubt(f"{other} is already known. Is {name.strip()} the same person?", other)
-        for other in namesakes(name, database)[:PAIRS]
-    ]
+    called = name.strip()
+    alike = {} if not called or called in database else namesakes(called, database)
+    said = [Doubt(text, other) for other, text in list(alike.items())[:PAIRS]]
     for file, each in seen:
         if other := looks_like(each, database, model, threshold, but=name):
             text = f"{file}: this looks like {other[0]}, who is already known (distance {other[1]:.2f})."

@@ -30,7 +30,7 @@ from facerec.database.entries import (
 from facerec.database.milvus.change import MilvusChange
 from facerec.database.milvus.collections import Collections
 from facerec.database.milvus.rows import FIELDS, PHOTO_LIMIT, TEXTS, fitting, pictures_of, rows_of, who
-from facerec.database.pictures import Picture
+from facerec.database.pictures import Picture, whole_ones
 from facerec.errors import BadArgument
 
 NOT_CONNECTED = 2  # the code of pymilvus' error
@@ -208,7 +208,8 @@ class Milvus(Engine):
     def _encoded_anew(self, identity: str, encodings: np.ndarray) -> list[dict]:
         """The rows of a person who gets other encodings."""
         added = min((row["added"] for row in self.rows_of(identity, ["added"])), default=time.time())
-        pictures = fitting(identity, self.pictures(identity), encodings)
+        whole = [picture for picture, _ in whole_ones(self.pictures(identity), f"a photo of {identity!r}")]
+        pictures = fitting(identity, whole[-len(encodings) :], encodings)  # a photo without a face has no place
         return rows_of(identity, encodings, pictures, 0, added, time.time())
 
     @contextmanager

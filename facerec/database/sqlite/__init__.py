@@ -4,6 +4,8 @@ SQLite       engine.py   what ``FaceDatabase`` asks: changes, reading, forgettin
   ▲
 Searched     memory.py   the encodings in memory, searching among them, the index in the background
   ▲
+Checked      checked.py  damage: found by checksums, named, left out
+  ▲
 SQLiteFile   file.py     the file: opening it safely, reading from it, saying what is wrong with it
 
 SQLiteChange change.py   what can be done within a transaction

@@ -12,6 +12,7 @@ import numpy as np
 
 from facerec.database.engine import Change, check_fits
 from facerec.database.pictures import Picture
+from facerec.database.sqlite.file import checksum_of
 
 if TYPE_CHECKING:
     from facerec.database.sqlite.engine import SQLite
@@ -73,16 +74,16 @@ class SQLiteChange(Change):
             self.note(None, encodings.shape[1])
         added, changed = times or (time.time(),) * 2
         person = self.db.execute(
-            "INSERT INTO people (identity, added, changed, change) VALUES (?, ?, ?, ?) ON CONFLICT (identity)"
-            " DO UPDATE SET changed = excluded.changed, change = excluded.change RETURNING id",
-            (identity, added, changed, self.number),
+            "INSERT INTO people (identity, added, changed, change, checksum) VALUES (?, ?, ?, ?, ?) ON CONFLICT"
+            " (identity) DO UPDATE SET changed = excluded.changed, change = excluded.change RETURNING id",
+            (identity, added, changed, self.number, checksum_of(0, identity.encode())),
         ).fetchall()[0][0]
         if replace:
             self.db.execute("DELETE FROM encodings WHERE person = ?", (person,))
             self.db.execute("DELETE FROM photos WHERE person = ?", (person,))
         self._insert(person, encodings)
-        rows = [(person, *both) for both in pictures]
-        self.db.executemany("INSERT INTO photos (person, jpeg, thumbnail) VALUES (?, ?, ?)", rows)
+        rows = [(person, *both, checksum_of(person, *both)) for both in pictures]
+        self.db.executemany("INSERT INTO photos (person, jpeg, thumbnail, checksum) VALUES (?, ?, ?, ?)", rows)
 
     def encode(self, identity: str, encodings: np.ndarray) -> None:
         """Give a person other encodings, (n, D); the photos stay."""
@@ -92,8 +93,9 @@ class SQLiteChange(Change):
         self._insert(person, encodings)
 
     def _insert(self, person: int, encodings: np.ndarray) -> None:
-        rows = [(person, encoding.astype("<f4").tobytes()) for encoding in encodings]
-        self.db.executemany("INSERT INTO encodings (person, encoding) VALUES (?, ?)", rows)
+        kept = (encoding.astype("<f4").tobytes() for encoding in encodings)
+        rows = [(person, encoding, checksum_of(person, encoding)) for encoding in kept]
+        self.db.executemany("INSERT INTO encodings (person, encoding, checksum) VALUES (?, ?, ?)", rows)
 
     def drop(self, identity: str) -> bool:
         """Notes the person's number in ``gone``, so that other processes drop the rows that they hold."""
@@ -105,8 +107,8 @@ class SQLiteChange(Change):
 
     def rename(self, old: str, new: str) -> None:
         """Changes one row; the number of the person stays."""
-        values = (new, time.time(), old)
-        self.db.execute("UPDATE people SET identity = ?, changed = ? WHERE identity = ?", values)
+        values = (new, time.time(), checksum_of(0, new.encode()), old)
+        self.db.execute("UPDATE people SET identity = ?, changed = ?, checksum = ? WHERE identity = ?", values)
 
     # --------------------------------------------------------------------------------------------- forgetting
     def begin_forgetting(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from facerec.database.archive import unfinished_exports
 from facerec.database.engine import Engine
 from facerec.database.entries import BadDatabase, NotForgottenYet, unlabelled
 from facerec.database.pictures import Picture
@@ -65,6 +68,7 @@ class SQLite(Searched, Engine):
         with self.lock:
             with self._explained():
                 db = self._connection()
+                self.refuse_damage()
                 db.execute("BEGIN IMMEDIATE")
             try:
                 with self._explained():
@@ -115,45 +119,48 @@ class SQLite(Searched, Engine):
 
     def names(self) -> Iterator[str]:
         """Reads a thousand at a time, so a million take no memory."""
-        last = 0
-        while piece := self.read("SELECT id, identity FROM people WHERE id > ? ORDER BY id LIMIT 1000", (last,)):
-            yield from (identity for _, identity in piece)
-            last = piece[-1][0]
+        for people in self.people(1000):
+            yield from (identity for _, identity, *_ in people)
 
     def encodings(self, identity: str) -> np.ndarray | None:
         """Reads the file, not the memory: several encodings of a person may be one mean there."""
-        rows = self.read(
-            "SELECT encoding FROM encodings JOIN people ON person = people.id WHERE identity = ? ORDER BY encodings.id",
-            (identity,),
+        with self.at_rest():
+            person = self.number_of(identity)
+            found = [] if person is None else self.encodings_of([person])
+        if person is not None and not found:
+            raise self.damaged(f"every encoding of {identity!r}")
+        return (
+            np.stack([np.frombuffer(encoding, "<f4") for _, _, encoding, _ in found]).astype(np.float32)
+            if found
+            else None
         )
-        return np.stack([np.frombuffer(row[0], "<f4") for row in rows]).astype(np.float32) if rows else None
 
     def pictures(self, identity: str) -> list[Picture]:
         """As they were packed, to the last byte."""
-        return self.read(
-            "SELECT jpeg, thumbnail FROM photos JOIN people ON person = people.id"
-            " WHERE identity = ? ORDER BY photos.id",
-            (identity,),
-        )
+        with self.at_rest():
+            person = self.number_of(identity)
+            return [] if person is None else self.photos_of(person)
 
     def table(self) -> list[tuple[str, int, int, float, float]]:
-        """One query, ordered by the numbers of people."""
-        return self.read(
-            "SELECT identity, (SELECT count(*) FROM encodings WHERE person = people.id),"
-            " (SELECT count(*) FROM photos WHERE person = people.id), added, changed FROM people ORDER BY id"
-        )
+        """Ordered by the numbers of people; damaged encodings and photos count, too."""
+        with self.at_rest():
+            everyone = [person for people in self.people(1000) for person in people]
+            encodings, photos = (
+                Counter(dict(self.read(f"SELECT person, count(*) FROM {table} GROUP BY person")))
+                for table in ("encodings", "photos")
+            )
+        return [(name, encodings[number], photos[number], *times) for number, name, *times in everyone]
 
     def entries(self) -> Iterator[tuple[str, np.ndarray, float, float]]:
-        """Reads 500 people at a time."""
-        last = 0
-        while people := self.read(
-            "SELECT id, identity, added, changed FROM people WHERE id > ? ORDER BY id LIMIT 500", (last,)
-        ):
-            ids, encodings = self._encodings_of("person BETWEEN ? AND ?", (people[0][0], people[-1][0]))
+        """Reads 500 people at a time; who has no encoding that is whole is left out."""
+        for people in self.people(500):
+            if not people:
+                continue
+            ids, encodings = self._arrays(self.encodings_of(range(people[0][0], people[-1][0] + 1)))
             for number, identity, added, changed in people:
                 start, stop = np.searchsorted(ids, [number, number + 1])
-                yield identity, encodings[start:stop], added, changed
-            last = people[-1][0]
+                if start < stop:
+                    yield identity, encodings[start:stop], added, changed
 
     # ---------------------------------------------------------------------------------------------- forgetting
     def forget(self, identity: str) -> bool:
@@ -199,25 +206,28 @@ class SQLite(Searched, Engine):
             self._vacuum()
             return
         try:
-            self._remove_index_files()
+            self._remove_copies()
             self._truncate(within)
             if traces is None or self._holds_any(traces):
                 self._vacuum()
                 self._truncate(within)
-        except (OSError, sqlite3.OperationalError) as error:
+            with self.change() as change:
+                change.finish_forgetting(number)
+        except (OSError, sqlite3.OperationalError, BadDatabase) as error:
             raise NotForgottenYet(
-                f"{self.where}: removed, but a trace may be left in its files, because another process is using them "
-                f"({error}); tidy(), or opening it again, removes it"
+                f"{self.where}: removed, but a trace may be left in its files, because {_reason(error)} ({error}); "
+                f"tidy(), or opening it again, removes it"
             ) from error
-        with self.change() as change:
-            change.finish_forgetting(number)
         with suppress(OSError, sqlite3.OperationalError):
             self._truncate(0.1)
 
-    def _remove_index_files(self) -> None:
+    def _remove_copies(self) -> None:
+        """Remove the index files, and exports beside the database that were not finished: they hold everyone."""
         for path in self._index_paths():
             for file in (path, *path.parent.glob(f".unfinished_*_{glob.escape(path.name)}")):
                 file.unlink(missing_ok=True)
+        for file in unfinished_exports(self.path.parent):
+            file.unlink(missing_ok=True)
         if self.rows is not None:
             self.rows.saved = False
 
@@ -244,6 +254,14 @@ class SQLite(Searched, Engine):
                 return True
             before = content[-longest:]
         return False
+
+
+def _reason(error: OSError | sqlite3.Error) -> str:
+    """What keeps a file from being emptied, or written anew."""
+    if "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
+        return "the disk is full: make as much room as the database takes"
+    used = any(word in str(error) for word in ("locked", "busy", "being read"))
+    return "another process is using them" if used else "they can't be written"
 
 
 def _piece(data: bytes, quarter: int = 2) -> bytes:

@@ -12,15 +12,17 @@ import threading
 import time
 import uuid
 import weakref
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from facerec.database.entries import SCHEMA, BadDatabase, make_folder_of, other_network
+from facerec.database.entries import BadDatabase, DamagedDatabase, make_folder_of, other_network
 from facerec.errors import BadArgument
 
 APPLICATION = 0x46414345  # marks SQLite files of this project
+FORMAT = 2  # 1 had no checksums
 SETTINGS = (
     "synchronous = FULL",  # a change is on the disk before it is acknowledged
     "foreign_keys = ON",
@@ -32,25 +34,40 @@ TABLES = """
 CREATE TABLE state (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE people (
     id INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE,
-    added REAL NOT NULL, changed REAL NOT NULL, change INTEGER NOT NULL);
+    added REAL NOT NULL, changed REAL NOT NULL, change INTEGER NOT NULL, checksum INTEGER);
 CREATE INDEX people_change ON people (change);
 CREATE TABLE encodings (
     id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
-    encoding BLOB NOT NULL);
+    encoding BLOB NOT NULL, checksum INTEGER);
 CREATE INDEX encodings_person ON encodings (person);
 CREATE TABLE photos (
     id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
-    jpeg BLOB NOT NULL, thumbnail BLOB NOT NULL);
+    jpeg BLOB NOT NULL, thumbnail BLOB NOT NULL, checksum INTEGER);
 CREATE INDEX photos_person ON photos (person);
 CREATE TABLE gone (person INTEGER PRIMARY KEY, change INTEGER NOT NULL);
 CREATE INDEX gone_change ON gone (change);
 """
+#: What each checksum is of: a name; an encoding or a photo, and the number of the person whose it is.
+CHECKED = {"people": "0, CAST(identity AS BLOB)", "encodings": "person, encoding", "photos": "person, jpeg, thumbnail"}
 #: change: counts transactions · pruned: the change at which ``gone`` was emptied last · forgets: counts ``forget``
 #: · unfinished: 1 while traces of a forgotten person may be in the files.
 STATE = {"network": None, "dimension": None, "change": 0, "pruned": 0, "forgets": 0, "unfinished": 0}
+STATE_KINDS = dict.fromkeys(STATE, int) | {"network": str | None, "dimension": int | None, "database": str}
 
 _OPEN: weakref.WeakValueDictionary[int, SQLiteFile] = weakref.WeakValueDictionary()
 _ABANDONED: list = []  # connections of a parent process, which its child may neither use nor close
+
+
+def checksum_of(person: int, *data: bytes) -> int:
+    """The CRC-32 of what is kept of a person, begun with their number: what is another person's does not pass.
+
+    Example:
+        >>> checksum_of(0, b"lena"), checksum_of(1, b"encoding") == checksum_of(2, b"encoding")
+        (3747842443, False)
+    """
+    for each in data:
+        person = zlib.crc32(each, person)
+    return person
 
 
 class SQLiteFile:
@@ -149,31 +166,57 @@ class SQLiteFile:
             self.db.execute(f"PRAGMA {setting}").fetchall()
         if not self._is_ours():
             self._make_tables()
+        elif self._format() < FORMAT:
+            self._add_checksums()
 
     def _is_ours(self) -> bool:
         return self.db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
+
+    def _format(self) -> int:
+        return self.db.execute("PRAGMA user_version").fetchone()[0]
+
+    def _add_checksums(self) -> None:
+        """Bring a file of an earlier version up to date, in one transaction."""
+        self.db.create_function("checksum_of", -1, checksum_of, deterministic=True)
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            if self._format() < FORMAT:  # unless another process was quicker
+                for table, data in CHECKED.items():
+                    self.db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+                    try:
+                        self.db.execute(f"UPDATE {table} SET checksum = checksum_of({data})")
+                    except sqlite3.DatabaseError as error:
+                        if not _is_damage(error):
+                            raise  # else it was damaged before it could be checked: what can't be read gets none
+                self.db.execute("UPDATE state SET value = ? WHERE key = 'format'", (FORMAT,))
+                self.db.execute(f"PRAGMA user_version = {FORMAT}")
+            self.db.execute("COMMIT")
+        except BaseException:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+            raise
 
     def _make_tables(self) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         if not self._is_ours():  # unless another process was quicker
             for statement in TABLES.split(";"):
                 self.db.execute(statement)
-            state = {**STATE, "database": uuid.uuid4().hex, "format": SCHEMA}
+            state = {**STATE, "database": uuid.uuid4().hex, "format": FORMAT}
             self.db.executemany("INSERT INTO state VALUES (?, ?)", state.items())
             self.db.execute(f"PRAGMA application_id = {APPLICATION}")
-            self.db.execute(f"PRAGMA user_version = {SCHEMA}")
+            self.db.execute(f"PRAGMA user_version = {FORMAT}")
         self.db.execute("COMMIT")
 
     def _refuse_others(self) -> None:
         """Refuse other programs' files before anything in them is changed."""
         tables = self.db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        version = self._format()
         if tables and not self._is_ours():
             raise BadDatabase(f"{self.where} is an SQLite file of another program")
-        if version > SCHEMA:
+        if version > FORMAT:
             raise BadDatabase(
                 f"{self.where} was written by a newer version of this project (format {version}; this one reads "
-                f"{SCHEMA}): open it with that version"
+                f"{FORMAT}): open it with that version"
             )
 
     # ----------------------------------------------------------------------------------------- what is wrong
@@ -182,12 +225,23 @@ class SQLiteFile:
         """Turn SQLite's errors into this project's, which say what to do."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            if _is_damage(error):
+                raise self.damaged(str(error)) from error
             raise BadDatabase(f"{self.where} {self._meant_by(str(error))} ({error})") from error
+
+    def damaged(self, what: str) -> DamagedDatabase:
+        """The error that says what is damaged, and what can be done."""
+        return DamagedDatabase(
+            f"{self.where} is damaged ({what}): it takes no change, but export_to() writes all that is whole into a "
+            f"file, and a new database takes that in with import_from()"
+        )
 
     def _meant_by(self, error: str) -> str:
         if "locked" in error or "busy" in error:
             return f"has been busy for {self.busy_after:g} s: another process is writing"
+        if "full" in error:
+            return "can't be written: the disk is full; make room, then try again"
         if "readonly" in error or "unable to open" in error:
             return self._forbidden()
         return "can't be used"
@@ -261,15 +315,27 @@ class SQLiteFile:
             try:
                 yield
             finally:
-                self.db.execute("COMMIT")
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")  # after damage was read, COMMIT would fail
+
+    def read_state(self) -> dict[str, Any]:
+        """The table ``state``.
+
+        Raises:
+            DamagedDatabase: If something in it is missing, or of another kind.
+        """
+        state = dict(self.read("SELECT key, value FROM state"))
+        if not all(isinstance(state.get(key, ...), kind) for key, kind in STATE_KINDS.items()):
+            raise self.damaged("which network it is for, or the number of its last change")
+        return state
 
     def state_of(self, key: str) -> Any:
         """An entry of the table ``state``."""
-        return self.read("SELECT value FROM state WHERE key = ?", (key,))[0][0]
+        return self.read_state()[key]
 
     def _noted(self) -> tuple[str | None, int | None]:
-        known = dict(self.read("SELECT key, value FROM state WHERE key IN ('network', 'dimension')"))
-        return known["network"], known["dimension"]
+        state = self.read_state()
+        return state["network"], state["dimension"]
 
     def _check_network(self) -> None:
         """Read which network it is for; another process may have encoded everyone anew."""
@@ -326,6 +392,11 @@ def _file_at(name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_damage(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code == sqlite3.SQLITE_CORRUPT or isinstance(error, UnicodeDecodeError)
 
 
 def _may(path: str | os.PathLike, what: int) -> bool:

@@ -15,23 +15,23 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from facerec.database.engine import not_found
-from facerec.database.entries import mean_encoding
+from facerec.database.entries import DamagedDatabase, mean_encoding
 from facerec.database.search import Abandoned, Index, IndexFile, Rows, View, can_index
-from facerec.database.sqlite.file import SQLiteFile
+from facerec.database.sqlite.checked import Checked
 from facerec.errors import BadArgument, FaceError
 
 #: From so many rows on, a search index is built in the background; below, one matrix product is as quick.
 INDEX_FROM = 150_000
 
 
-class Searched(SQLiteFile):
+class Searched(Checked):
     """A file whose encodings are searched.
 
     Attributes:
@@ -53,7 +53,7 @@ class Searched(SQLiteFile):
 
     # -------------------------------------------------------------------------------------------------- search
     def nearest(self, probes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Searches in memory, and looks up the names; again, if one of the people was removed in between."""
+        """Searches in memory, and looks up the names; again, without those who have none any more."""
         attempts = 0
         while True:
             view = self.view()
@@ -62,24 +62,26 @@ class Searched(SQLiteFile):
             if probes.shape[1] != view.base.shape[1]:
                 raise BadArgument(f"encodings has the shape {probes.shape}; (m, {view.base.shape[1]}) is known here")
             people, distances = view.search(probes, k)
-            names = self._names_of(np.unique(people[people > 0]))
-            if names is not None:
-                names[0] = None
+            numbers = np.unique(people[people > 0])
+            names = self._names_of(numbers)
+            nameless = numbers[[number not in names for number in numbers.tolist()]]
+            if not len(nameless):
                 identities = np.array([names[number] for number in people.flat] + [None], object)[:-1]
                 return identities.reshape(people.shape), distances
             attempts += 1
             with self.lock:
                 self.fresh = False
-                self.rows = self.rows if attempts < 10 else None
+                self.rows = self.rows if attempts != 10 else None
+                if self.rows is not None:
+                    self.rows.cross_out(nameless)
 
-    def _names_of(self, numbers: np.ndarray) -> dict[int, str | None] | None:
-        """Person's number → name, or None if one of them has been removed meanwhile."""
-        names: dict[int, str | None] = {}
+    def _names_of(self, numbers: np.ndarray) -> dict[int, str | None]:
+        """Person's number → name, without those who were removed meanwhile, or whose name is damaged; 0 → None."""
+        names: dict[int, str | None] = {0: None}
         for start in range(0, len(numbers), 500):
-            some = numbers[start : start + 500].tolist()
-            marks = ",".join("?" * len(some))
-            names.update(self.read(f"SELECT id, identity FROM people WHERE id IN ({marks})", some))
-        return names if len(names) == len(numbers) else None
+            found = self.rescued(self.people_of, numbers[start : start + 500].tolist(), self.all_of)
+            names.update((number, identity) for number, identity, *_ in found)
+        return names
 
     def view(self) -> View | None:
         """The encodings of this moment, or None if there are none."""
@@ -97,7 +99,7 @@ class Searched(SQLiteFile):
     # ---------------------------------------------------------------------------------------------- up to date
     def _catch_up(self) -> None:
         """Bring the rows in memory to the state of the file."""
-        state = dict(self.read("SELECT key, value FROM state"))
+        state = self.read_state()
         if self.dimension is None:
             self.rows = None
         elif self.rows is None or not self._apply(self.rows, state):
@@ -108,13 +110,16 @@ class Searched(SQLiteFile):
         if rows.change < state["pruned"] or rows.base.shape[1] != state["dimension"]:
             return False
         since = (rows.change,)
-        changed = np.array(self.read("SELECT id FROM people WHERE change > ?", since), np.int64).reshape(-1)
-        gone = np.array(self.read("SELECT person FROM gone WHERE change > ?", since), np.int64).reshape(-1)
-        if len(changed) > 10_000 and len(changed) > rows.count // 2:
+        try:
+            changed = np.array(self.read("SELECT id FROM people WHERE change > ?", since), np.int64).reshape(-1)
+            gone = np.array(self.read("SELECT person FROM gone WHERE change > ?", since), np.int64).reshape(-1)
+            if len(changed) > 10_000 and len(changed) > rows.count // 2:
+                return False
+            found = self.encodings_where("person IN (SELECT id FROM people WHERE change > ?)", since)
+        except DamagedDatabase:  # reading everything goes round it
             return False
         rows.cross_out(np.concatenate([changed, gone]))
-        query = "person IN (SELECT id FROM people WHERE change > ?)"
-        rows.append(*self._representing(*self._encodings_of(query, since)))
+        rows.append(*self._representing(*self._arrays(found)))
         rows.change = state["change"]
         return len(rows.gone) <= max(1000, rows.count // 4)
 
@@ -131,25 +136,25 @@ class Searched(SQLiteFile):
         return rows if self._apply(rows, state) else None
 
     def _from_database(self, state: Mapping) -> Rows:
-        rows = Rows(state["dimension"], state["change"])
-        rows.room_for(self.read("SELECT count(*) FROM encodings")[0][0])
-        last = 0
-        while piece := self.read(
-            "SELECT max(id) FROM (SELECT id FROM people WHERE id > ? ORDER BY id LIMIT 20000)", (last,)
-        ):
-            if piece[0][0] is None:
-                return rows
-            span = (last + 1, piece[0][0])
-            rows.append(*self._representing(*self._encodings_of("person BETWEEN ? AND ?", span)))
-            last = piece[0][0]
+        rows, left = Rows(state["dimension"], state["change"]), 0
+        with suppress(DamagedDatabase):
+            left = self.read("SELECT count(*) FROM encodings NOT INDEXED")[0][0]
+            rows.room_for(left)
+        for numbers in self.spans(20_000):
+            found = self.encodings_of(numbers)
+            rows.append(*self._representing(*self._arrays(found)))
+            left -= len(found)
+        if left and not self.damage:
+            self.leave_out([f"{left} encodings that its own index does not list"])
         return rows
 
-    def _encodings_of(self, which: str, values: Sequence) -> tuple[np.ndarray, np.ndarray]:
-        """Encodings by person: the number of each one's person (n,), ascending, and the encodings (n, D)."""
-        found = self.read(f"SELECT person, encoding FROM encodings WHERE {which} ORDER BY person, id", values)
-        people = np.fromiter((row[0] for row in found), np.int64, len(found))
-        encodings = np.frombuffer(b"".join([row[1] for row in found]), "<f4").reshape(len(found), self.dimension or 0)
-        return people, encodings
+    def _arrays(self, found: Sequence[tuple]) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each encoding's person (n,), ascending, and the encodings (n, D)."""
+        people = np.fromiter((row[1] for row in found), np.int64, len(found))
+        joined, dimension = b"".join([row[2] for row in found]), self.dimension or 0
+        if len(joined) != 4 * len(found) * dimension:
+            raise self.damaged(f"its encodings have other lengths than {dimension}")
+        return people, np.frombuffer(joined, "<f4").reshape(len(found), dimension)
 
     def _representing(self, people: np.ndarray, encodings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows to search among: all encodings, or one per person."""
@@ -180,7 +185,7 @@ class Searched(SQLiteFile):
             return
         unsaved = self.path is not None and not rows.saved
         if (rows.index is None or unsaved or rows.late > rows.count // 8) and can_index(rows.base.shape[1]):
-            stamp = self._stamp(dict(self.read("SELECT key, value FROM state")))
+            stamp = self._stamp(self.read_state())
             stamp["change"] = rows.change
             self.builder = threading.Thread(target=self._build, args=(rows.view(), stamp), daemon=True)
             self.builder.start()
@@ -234,7 +239,7 @@ class Searched(SQLiteFile):
             with self._explained():
                 self.db.execute("BEGIN IMMEDIATE")
             try:
-                state = dict(self.read("SELECT key, value FROM state"))
+                state = self.read_state()
                 yield all(state[key] == stamp[key] for key in ("database", "network", "forgets"))
             finally:
                 self.db.execute("ROLLBACK")
@@ -244,7 +249,7 @@ class Searched(SQLiteFile):
         if self.db is not None:
             with self.at_rest():
                 self._check_network()
-                if self._apply(rows, dict(self.read("SELECT key, value FROM state"))):
+                if self._apply(rows, self.read_state()):
                     self.rows = rows
 
     def settle(self, timeout: float | None = None) -> bool:

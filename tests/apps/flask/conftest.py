@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps.comparison import Comparer
-from apps.flask import create_app
+from apps.flask.app import create_app
 from facerec.photos import load_image
 from tests.apps.flask.clients import CAMERA, FREE, Visitor, wait_until_ready
 from tests.chromium import free_port, serving, write_film

@@ -11,7 +11,6 @@ import re
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import cv2
@@ -21,13 +20,14 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from apps.comparison import Comparer
-from apps.flask import SETTINGS, create_app, faces, safety
+from apps.flask import faces, safety
+from apps.flask.app import SETTINGS, create_app
 from apps.flask.openapi import DESCRIPTION
 from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.photos import load_image
 from tests.apps.flask.clients import BLANK, BOTH, CAMERA, FREE, LENA, OTTO, Broken, Visitor, is_problem
-from tests.chromium import HANG
+from tests.attacks import in_scans
 from tests.hostile import SIGN
 
 OPEN_PATHS = {
@@ -57,7 +57,7 @@ def test_pages_and_api_are_closed_before_consent(app, path, method):
     if path.startswith("/api/"):
         assert is_problem(answer, 403) and answer.json["reason"] == "no-consent"
     else:
-        assert answer.status_code == 303 and answer.location == ("/" if method == "GET" else "/?ended=1")
+        assert answer.status_code == 303 and answer.location == ("/?agree=1" if method == "GET" else "/?ended=1")
 
 
 def test_only_listed_endpoints_are_open_before_consent():
@@ -139,6 +139,12 @@ def test_idle_session_ends(visitor, monkeypatch):
     assert 'role="alert"' not in visitor.client.get("/").text
 
 
+def test_first_page_says_why_a_visitor_was_sent_there():
+    stranger = create_app(FREE).test_client()
+    assert "Please agree first." in stranger.get("/compare", follow_redirects=True).text
+    assert 'role="alert"' not in stranger.get("/").text
+
+
 def test_open_session_sees_no_notice_of_an_end(visitor):
     assert 'role="alert"' not in visitor.client.get("/?ended=1").text
 
@@ -190,6 +196,8 @@ def test_too_many_pixels_are_refused_before_decoding(visitor):
     side = 6_000
     answer = visitor.detect(cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes())
     assert is_problem(answer, 422) and "25 million pixels" in answer.json["detail"]
+    answer = visitor.detect(in_scans(256, 5000))
+    assert is_problem(answer, 422) and "takes too long to open" in answer.json["detail"]
 
 
 def test_rate_limit_answers_429_with_retry_after(comparer):
@@ -240,6 +248,25 @@ def test_every_answer_has_security_headers(app, visitor):
         assert is_static or answer.headers["Cache-Control"] == "no-store"
 
 
+def test_host_that_a_client_names_is_never_repeated(monkeypatch):
+    evil = {"headers": {"Host": "evil.example"}}
+    answer = create_app(FREE).test_client().get("/static//x", **evil)
+    assert answer.status_code == 404 and "evil" not in f"{answer.headers} {answer.text}"
+    monkeypatch.setenv("FACES_HOSTS", "faces.example.org, other.example.org")
+    known = create_app(FREE).test_client()
+    refused = known.get("/", **evil)
+    assert (refused.status_code, refused.mimetype) == (400, "text/plain") and "FACES_HOSTS" in refused.text
+    for host in ("faces.example.org", "other.example.org:8000", "127.0.0.1:8000"):
+        assert known.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_browsers_stay_with_https():
+    client = create_app(FREE).test_client()
+    for page in ("/", "/nowhere"):
+        secure = client.get(page, base_url="https://example.org").headers["Strict-Transport-Security"]
+        assert secure == safety.HTTPS_ONLY and "Strict-Transport-Security" not in client.get(page).headers
+
+
 def test_pages_have_no_inline_code_and_no_external_address(app, visitor):
     pages = [visitor.client.get(path).text for path in ("/", "/compare", "/nowhere", "/no", "/goodbye")]
     visitor = Visitor(app)
@@ -277,7 +304,7 @@ def test_detect_shows_the_largest_face(visitor, photos, detections):
     assert seen["count"] == len(detections["video_call"]) and tuple(seen["box"]) == largest["box"]
     assert "The largest one is compared" in seen["says"]
     face = load_image(base64.b64decode(seen["face"].split(",")[1]))
-    assert face.shape[0] == face.shape[1] <= faces.FACE_SIDE and face.shape[0] > largest["box"][2]
+    assert face.shape[:2] == (faces.FACE_SIDE, faces.FACE_SIDE)
     preview = load_image(base64.b64decode(seen["preview"].split(",")[1]))
     assert max(preview.shape) == faces.PREVIEW_SIDE
     assert seen["size"] == list(photos["video_call"].shape[1::-1])
@@ -323,7 +350,7 @@ def busy(app):
     """Keep all threads that work on pictures busy."""
     done = app.networks.done = threading.Event()
     for _ in range(app.config["AT_ONCE"]):
-        app.networks._pool.submit(done.wait)
+        app.networks.turns._pool.submit(done.wait)
     try:
         yield
     finally:
@@ -412,22 +439,8 @@ def test_waiting_too_long_answers_503(comparer):
         answer = visitor.compare(LENA, CAMERA)
         assert is_problem(answer, 503) and int(answer.headers["Retry-After"]) == 5
         assert visitor.client.get("/healthz").status_code == 200  # only pictures wait
-    app.networks.patience = 60
+    app.networks.turns.patience = 60
     assert visitor.compare(LENA, CAMERA).status_code == 200
-
-
-def test_full_queue_answers_503_without_waiting(comparer):
-    app = create_app({"COMPARER": comparer, **FREE, "AT_ONCE": 1, "IN_LINE": 1, "PATIENCE": 3600})
-    first, second = Visitor(app), Visitor(app)
-    with ThreadPoolExecutor(2) as pool, busy(app):
-        waiting = pool.submit(first.detect, LENA)
-        while app.networks._pool._work_queue.empty() and not waiting.done():
-            time.sleep(0.01)
-        assert is_problem(pool.submit(second.detect, LENA).result(HANG / 1000), 503)
-        assert not waiting.done()
-        app.networks.done.set()
-        assert waiting.result(HANG / 1000).status_code == 200
-    assert second.detect(LENA).status_code == 200
 
 
 def test_unknown_address_and_wrong_method_are_answered_in_kind(visitor):

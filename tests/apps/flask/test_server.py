@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from apps.flask import create_app, safety
+from apps.flask import safety
 from apps.flask.__main__ import _serve, main
+from apps.flask.app import create_app
 from apps.flask.server import make_server
 from facerec._files import ROOT
 from facerec.errors import BadArgument

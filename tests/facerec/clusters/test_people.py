@@ -27,7 +27,7 @@ SHOWN = {
     "camera_11 <b>&.jpg": "otto",
     "anna.jpg": "anna",
 }
-TABLE = ["photo", "face", "box", "cluster", "distance", "identity"]
+TABLE = ["photo", "face", "box", "turn", "cluster", "distance", "identity"]
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,9 @@ def three_faces(small_network, monkeypatch):
     shown = {"one.jpg": [dark, bright], "two.jpg": [other]}
 
     def find(files):
+        seen = {"keypoints": {}, "confidence": 1.0, "turn": 0}
         return [
-            [Found(face, {"box": (i, 0, 8, 8), "keypoints": {}, "confidence": 1.0}, 1) for i, face in enumerate(faces)]
+            [Found(face, {"box": (i, 0, 8, 8), **seen}, 1) for i, face in enumerate(faces)]
             for faces in (shown[Path(file).name] for file in files)
         ]
 
@@ -160,13 +161,24 @@ def _unquote(href: str) -> str:
     return unquote(html.unescape(href))
 
 
+def pixels_of(crop: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(crop.partition(",")[2]))))
+
+
 def test_crop_shows_the_face_and_stays_inside_the_photo(images):
     photo = load_image(images / "lena.jpg")
     photo[:, :40] = (255, 0, 0)
-    crop = album.crop_of(photo, (0, 0, 40, 40))  # at the corner, where half of the margin is missing
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(crop.partition(",")[2]))))
+    pixels = pixels_of(album.crop_of(photo, (0, 0, 40, 40)))  # at the corner, where half of the margin is missing
     red = (pixels[..., 0] > 180) & (pixels[..., 1] < 90)
     assert red[:, :110].mean() > 0.95 and red[:, 125:].mean() < 0.05  # 40 of 60 pixels
+
+
+def test_face_of_a_photo_on_its_side_is_shown_upright(images):
+    photo, box = load_image(images / "lena.jpg"), (60, 40, 100, 120)
+    lying = np.ascontiguousarray(np.rot90(photo))  # anticlockwise: its right edge is on top
+    turned = (box[1], photo.shape[1] - box[0] - box[2], box[3], box[2])
+    shown, expected = pixels_of(album.crop_of(lying, turned, turn=90)), pixels_of(album.crop_of(photo, box))
+    assert np.abs(shown.astype(int) - expected).mean() < 2
 
 
 def test_photos_of_one_name_do_not_overwrite_each_other_and_a_copy_stands_in_for_a_link(found, tmp_path, monkeypatch):

@@ -141,6 +141,28 @@ def test_nearest_fills_up_with_none_if_there_are_too_few_people(database):
     assert database.nearest(np.empty((0, D), np.float32), k=2)[0].shape == (0, 2)
 
 
+def test_nearest_names_everyone_at_most_however_many_are_asked_for(database):
+    """An answer of a billion places would take twelve gigabytes."""
+    known = unit(1200, 1)
+    database.update({str(number): encoding for number, encoding in enumerate(known[:3])})
+    identities, distances = database.nearest(known[:1], k=10**9)
+    assert identities.shape == distances.shape == (1, 1000) and list(identities[0, :4]).index(None) == 3
+    if not database.where.startswith("milvus:"):
+        database.update({str(number): encoding for number, encoding in enumerate(known)})
+        identities, distances = database.nearest(known[:2], k=10**9)
+        order = np.argsort(exact(known, known[:2]), axis=1, kind="stable")
+        assert identities.tolist() == [[str(number) for number in row] for row in order]
+
+
+def test_times_that_tables_do_not_know_hide_no_one():
+    with FaceDatabase(":memory:") as database:
+        database["lena"] = unit(1)[0]
+        with database._engine.change() as change:
+            change.put("omar", unit(1), (), False, (5e10, -5e9))  # the year 3554, and 1811
+        table = database.people().set_index("identity")
+        assert table.added.isna().tolist() == [False, True] and table.changed["omar"].year == 1811
+
+
 def test_nearest_tells_small_distances_apart(path):
     """Products of encodings lose what is below 3e-4: subtraction decides."""
     base = unit(1, 4, 128)[0].astype(np.float64)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 import time
 import zipfile
+from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
 
-from facerec.database import FaceDatabase, NotForgottenYet, search
-from tests.facerec.database.helpers import crowd, traces, unit
+from facerec.database import BadDatabase, FaceDatabase, NotForgottenYet, UnknownPerson, archive, search
+from facerec.errors import BadArgument
+from tests.facerec.database.helpers import crowd, photo, traces, unit
 
 
 @pytest.mark.parametrize("vacuum", [True, False])
@@ -57,6 +61,39 @@ def test_forget_reports_unfinished_while_another_process_reads(tmp_path, path, m
         database.tidy()
         assert traces(tmp_path, wanted) == []
         assert database._engine.state_of("unfinished") == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "the disk is full: make as much room as the database"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (BadDatabase("people.db can't be written: the disk is full"), "the disk is full"),
+        (sqlite3.OperationalError("database is locked"), "another process is using them"),
+        (PermissionError(errno.EACCES, "Permission denied"), "they can't be written"),
+    ],
+)
+@pytest.mark.parametrize("step", ["_vacuum", "_truncate", "_remove_copies"])
+def test_forgetting_says_why_a_trace_is_left(path, monkeypatch, error, why, step):
+    with FaceDatabase(path) as database:
+        database.update({"lena": unit(1)[0], "omar": unit(1, 2)[0]})
+        with monkeypatch.context() as patch:
+            patch.setattr(database._engine, "_holds_any", lambda traces: True)
+            patch.setattr(database._engine, step, Mock(side_effect=error))
+            with pytest.raises(NotForgottenYet, match=f"^{path}: removed, but a trace may be left .* because {why}"):
+                database.forget("lena")
+        assert list(database) == ["omar"] and database._engine.state_of("unfinished") == 1
+        database.tidy()
+        assert database._engine.state_of("unfinished") == 0
+
+
+def test_full_disk_is_named_when_nothing_can_be_changed(path):
+    with FaceDatabase(path) as database:
+        database["lena"] = unit(1)[0]
+        database._engine.db.execute(f"PRAGMA max_page_count = {database._engine.read('PRAGMA page_count')[0][0]}")
+        with pytest.raises(BadDatabase, match=r"can't be written: the disk is full; make room, then try again"):
+            database.update({f"person {number}": encoding for number, encoding in enumerate(unit(2000))})
+        assert list(database) == ["lena"]
 
 
 def test_interrupted_forgetting_is_completed_at_the_next_opening(tmp_path, path, monkeypatch):
@@ -130,6 +167,39 @@ def test_forget_removes_index_files_whatever_the_database_is_called(tmp_path, in
         assert not left.exists()
         assert others.exists()
         assert traces(tmp_path, wanted) == []
+
+
+def test_forget_removes_exports_beside_it_that_were_not_finished(tmp_path, path):
+    with FaceDatabase(path) as database:
+        wanted = crowd(database, 50)
+        database.export_to(tmp_path / "earlier.zip")
+        killed = tmp_path / ".unfinished_999999_0a1b2c3d_people.zip"
+        killed.write_bytes((tmp_path / "earlier.zip").read_bytes()[:-100])
+        (tmp_path / "earlier.zip").unlink()
+        other = tmp_path / ".unfinished_999999_0a1b2c3d_best.keras"  # of a training
+        other.write_bytes(b"PK\3\4" + bytes(26) + b"metadata.json")
+        database.forget("Zacharias Forgotten")
+        assert traces(tmp_path, wanted) == []
+        assert other.exists()
+
+
+def test_export_during_which_a_person_is_forgotten_fails(tmp_path, path, monkeypatch):
+    write = archive._write_photo
+
+    def write_slowly(*args) -> dict:
+        with FaceDatabase(path) as other, suppress(NotForgottenYet, UnknownPerson):  # the export is reading
+            other._engine.truncate_within = 0.1
+            other.forget("Zacharias Forgotten")
+        return write(*args)
+
+    with FaceDatabase(path) as database:
+        wanted = crowd(database, 50)
+        database.add("lena", unit(1), photo(9))
+        monkeypatch.setattr(archive, "_write_photo", write_slowly)
+        with pytest.raises(BadArgument, match="people.zip' can't be written: a person was forgotten before it was"):
+            database.export_to(tmp_path / "people.zip")
+    FaceDatabase(path).close()
+    assert traces(tmp_path, wanted) == []
 
 
 @pytest.mark.parametrize("slow_at", [(search.Index, "build"), (search.IndexFile, "_write_rows")])

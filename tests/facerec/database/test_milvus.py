@@ -188,14 +188,6 @@ def test_error_during_replace_all_changes_nothing_and_leaves_no_collection(two, 
     assert everything(two) == before
 
 
-def test_replace_all_rejects_more_photos_than_encodings_and_leaves_no_collection(two):
-    before, collections = everything(two), two._engine.client.list_collections()
-    with pytest.raises(BadArgument, match="'lena' has 2 photos and 1 encodings; Milvus keeps one photo for each"):
-        two._engine.replace_all(two._engine.state(), "two:2", D, {"omar": unit(1), "lena": unit(1)}, [])
-    assert two._engine.client.list_collections() == collections
-    assert everything(two) == before
-
-
 # ----------------------------------------------------------------------------------------------- forgetting
 def marks(database: FaceDatabase, name: str) -> dict[str, list[bytes]]:
     """Of a person: the name, and pieces of encodings, photos and thumbnails, as they are and as text."""

@@ -11,6 +11,7 @@ import pytest
 
 from facerec._files import ROOT
 from facerec.database import FaceDatabase
+from facerec.database.sqlite.file import CHECKED, checksum_of
 from facerec.photos import load_image
 
 DATA = ROOT / "tests" / "data"
@@ -52,6 +53,17 @@ def test_old_file_is_searched_and_written(old):
     assert len(old.encodings("lena")) == 3
     old.forget("lena")
     assert list(old) == ["Otto"]
+
+
+def test_old_database_gets_checksums_of_everything(tmp_path):
+    shutil.copy(DATA / "old_people.db", tmp_path / "people.db")
+    with FaceDatabase(tmp_path / "people.db") as database:
+        for table, data in CHECKED.items():
+            for checksum, *row in database._engine.read(f"SELECT checksum, {data} FROM {table}"):
+                assert checksum == checksum_of(*row)
+        database["omar"] = database["lena"]
+    with FaceDatabase(tmp_path / "people.db") as again:
+        assert list(again) == ["lena", "otto", "omar"]
 
 
 def test_old_database_equals_its_export(tmp_path):

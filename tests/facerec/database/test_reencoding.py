@@ -61,6 +61,66 @@ def test_people_without_a_network_are_rejected_until_labelled(database):
             assert set(again) == {"lena", "omar", "nina"}
 
 
+def damage(database: FaceDatabase, identity: str, number: int = 0) -> None:
+    """Cut off the ends of a kept photo and of its thumbnail, as in a file from the time before the checksums."""
+    engine = database._engine
+    ids = engine.read("SELECT photos.id FROM photos JOIN people ON person = people.id WHERE identity = ?", (identity,))
+    cut = ", ".join(f"{column} = substr({column}, 1, length({column}) - 99)" for column in ("jpeg", "thumbnail"))
+    engine.db.execute(f"UPDATE photos SET {cut}, checksum = NULL WHERE id = ?", ids[number])
+
+
+def test_damaged_photo_is_named_and_left_out_and_the_rest_serves(path):
+    with FaceDatabase(path, "one:1") as database:
+        for i in range(3):
+            database.add("lena", unit(1, i)[0], photo(i))
+        database.add("omar", unit(1, 5)[0], photo(5))
+        database.add("nina", unit(1, 6)[0], photo(6))
+        damage(database, "lena", 2)
+        damage(database, "omar")
+        with pytest.warns(UserWarning, match=f"a photo of 'lena' in {path} is damaged .*; it is left out") as warned:
+            assert len(database.photos("lena")) == 2
+        assert warned[0].filename == __file__
+        with pytest.warns(UserWarning, match="a photo of 'lena'"):
+            assert np.abs(database.thumbnail("lena").astype(int) - photo(1)).mean() < 10
+        with pytest.warns(UserWarning, match="a photo of 'omar'"):
+            assert database.photos("omar") == [] and database.thumbnail("omar") is None
+        with pytest.raises(
+            BadArgument, match=r"1 person can't be encoded anew: 'omar' \(a kept photo of 'omar' is damag"
+        ):
+            database.reencode("two:2", lambda photo: unit(1, 7, 8)[0], progress=False)
+        lost = database.reencode("two:2", lambda photo: unit(1, 7, 8)[0], without="remove", progress=False)
+        assert lost.identity.tolist() == ["omar"] and list(database) == ["lena", "nina"]
+        assert len(database.encodings("lena")) == 2
+
+
+def test_export_of_damaged_photos_comes_back_without_them(path, tmp_path):
+    with FaceDatabase(path, "one:1") as database, FaceDatabase(":memory:") as other:
+        database.add("lena", unit(1, 1)[0], photo(1))
+        database.add("omar", unit(1, 2)[0], photo(2))
+        damage(database, "lena")
+        database.export_to(tmp_path / "people.zip")
+        with pytest.warns(UserWarning, match="photos left out, 1 in all: photos/1.jpg of 'lena' is damaged"):
+            assert other.import_from(tmp_path / "people.zip") == 2
+        assert other == database
+        assert other.photos("lena") == [] and other._engine.pictures("omar") == database._engine.pictures("omar")
+
+
+def test_milvus_reencodes_whoever_has_a_photo_with_a_face(tmp_path):
+    """It has one place for a photo beside each encoding."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+    with FaceDatabase(f"milvus:{tmp_path / 'milvus.db'}", "one:1") as database:
+        for i in range(3):
+            database.add("lena", unit(1, i)[0], photo(i))
+
+        def encode(picture):
+            if np.abs(picture.astype(int) - photo(0)).mean() < 10:
+                raise NoFaceFound("no face in it")
+            return unit(1, 7, 8)[0]
+
+        assert database.reencode("two:2", encode, progress=False).empty
+        assert len(database.encodings("lena")) == len(database.photos("lena")) == 2
+
+
 def test_empty_database_takes_the_first_network(path):
     with FaceDatabase(path) as database:
         database["lena"] = unit(1)[0]

@@ -36,20 +36,10 @@ def test_other_files_are_rejected_and_left_alone(tmp_path):
 def test_newer_version_is_rejected(path):
     FaceDatabase(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(BadDatabase, match=r"newer version of this project \(format 2"):
+    with pytest.raises(BadDatabase, match=r"newer version of this project \(format 3"):
         FaceDatabase(path)
-
-
-def test_damaged_file_is_rejected(path):
-    with FaceDatabase(path) as database:
-        database.update({str(i): encoding for i, encoding in enumerate(unit(500))})
-    content = bytearray(path.read_bytes())
-    content[4096:-4096] = b"\xff" * (len(content) - 8192)
-    path.write_bytes(content)
-    with pytest.raises(BadDatabase), FaceDatabase(path) as database:
-        database.nearest(unit(1))
 
 
 def test_changes_are_synchronised_and_deleted_data_is_overwritten(path):

@@ -1,6 +1,7 @@
 """Distillation at toy size: batches, loss and rate, exact resume across stages, learning, the finished network."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -12,6 +13,7 @@ from keras import layers
 from facerec.encoding import unit_length
 from facerec.errors import BadArgument
 from facerec.learning import distillation
+from facerec.learning.checkpoints import alone_in
 from facerec.learning.crops import Prepared, Teacher, cut
 from facerec.learning.distillation import (
     Batches,
@@ -26,6 +28,8 @@ from facerec.learning.distillation import (
     train,
 )
 from tests.facerec.learning.toys import CONFIG, PARTS, SIDE, prepare_toy, small_student, small_teacher
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 @pytest.fixture(scope="module")
@@ -127,32 +131,56 @@ def test_stage_at_counts_steps_from_one():
     assert [stage_at(CONFIG, step) for step in range(7)] == [0, 0, 0, 0, 0, 1, 1]
 
 
-def test_training_repeats_and_resumes_exactly(prepared, teacher, tmp_path):
-    setup, options = (prepared, teacher, CONFIG), {"every": 1, "network": small_student}
-    whole = train(*setup, tmp_path / "whole", **options)
-    again = train(*setup, tmp_path / "again", **options)
+OPTIONS = {"every": 1, "network": small_student}
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, teacher, tmp_path_factory):
+    """An uninterrupted training: its student and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train(prepared, teacher, CONFIG, folder, **OPTIONS), folder
+
+
+def test_training_repeats_and_resumes_exactly(whole, prepared, teacher, tmp_path):
+    setup = (prepared, teacher, CONFIG, tmp_path)
     for stop in (2, 4, 5):  # within a stage, between two, and within the next
-        train(*setup, tmp_path / "killed", stop_after=stop, **options)
-    with (tmp_path / "killed" / "log.csv").open("a") as log:
+        train(*setup, stop_after=stop, **OPTIONS)
+    with (tmp_path / "log.csv").open("a") as log:
         log.write("6,24,40,0.1,0.5,0.5\n")  # the kill came after a row, before its checkpoint
-    killed = train(*setup, tmp_path / "killed", **options)
-    assert len(losses_of(tmp_path / "whole")) == 6
-    assert losses_of(tmp_path / "whole") == losses_of(tmp_path / "again") == losses_of(tmp_path / "killed")
-    assert whole.input_shape == (None, SIDE + 8, SIDE + 8, 3)
-    for one, two, three in zip(weights_of(whole), weights_of(again), weights_of(killed), strict=True):
+    killed = train(*setup, **OPTIONS)
+    assert len(losses_of(whole[1])) == 6 and losses_of(whole[1]) == losses_of(tmp_path)
+    assert killed.input_shape == (None, SIDE + 8, SIDE + 8, 3)
+    for one, two in zip(weights_of(whole[0]), weights_of(killed), strict=True):
         np.testing.assert_array_equal(one, two)
-        np.testing.assert_array_equal(one, three)
-    with pytest.raises(BadArgument, match="seed 1, not 2"):
-        train(prepared, teacher, replace(CONFIG, seed=2), tmp_path / "whole", **options)
 
 
-def test_finished_training_takes_no_more_steps(prepared, teacher, tmp_path, monkeypatch):
-    options = {"every": 3, "network": small_student}
-    done = weights_of(train(prepared, teacher, CONFIG, tmp_path, **options))
+def test_finished_training_takes_no_more_steps(whole, prepared, teacher, monkeypatch):
     monkeypatch.setattr(distillation, "train_stage", lambda *args: 1 / 0)
-    again = weights_of(train(prepared, teacher, CONFIG, tmp_path, **options))
-    for one, two in zip(done, again, strict=True):
+    again = train(prepared, teacher, CONFIG, whole[1], **OPTIONS)
+    for one, two in zip(weights_of(whole[0]), weights_of(again), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_training_is_refused_another_plan_and_a_second_time_at_once(whole, prepared, teacher):
+    with pytest.raises(BadArgument, match="seed 1, not 2"):
+        train(prepared, teacher, replace(CONFIG, seed=2), whole[1], **OPTIONS)
+    with alone_in(whole[1]), pytest.raises(BadArgument, match="another training is running in"):
+        train(prepared, teacher, CONFIG, whole[1], **OPTIONS)
+
+
+def test_training_resumes_within_a_stage_only_with_its_pictures(whole, prepared, teacher, tmp_path):
+    """As many others, of the same names; the next stage may have its own."""
+    folder, others = shutil.copytree(whole[1], tmp_path / "training"), shutil.copytree(prepared, tmp_path / "others")
+    (folder / "checkpoint_before.npz").replace(folder / "checkpoint.npz")  # of the fifth step of six
+    for part in PARTS:
+        with np.load(others / f"{part}.npz") as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        np.savez(others / f"{part}.npz", **arrays | {"raw": arrays["raw"][::-1]})
+    with pytest.raises(BadArgument, match="was begun with people '[0-9a-f]{64}', not"):
+        train(others, teacher, CONFIG, folder, **OPTIONS)
+    train(prepared, teacher, CONFIG, tmp_path / "two stages", stop_after=4, **OPTIONS)
+    train(others, teacher, CONFIG, tmp_path / "two stages", stop_after=5, **OPTIONS)
+    assert len(losses_of(tmp_path / "two stages")) == 5
 
 
 def test_another_seed_changes_batches_and_weights(batches, teacher):

@@ -15,6 +15,7 @@ from facerec.learning import prepare
 from facerec.learning.datasets import find_people
 from facerec.learning.prepare import find_and_align, own_faces, pack, preprocess, read_report
 from facerec.photos import load_image
+from tests.facerec.learning.resuming import files_in
 
 
 @pytest.fixture
@@ -84,12 +85,16 @@ def test_preprocess_resumes_with_the_missing_photos_only(photos, tmp_path, monke
     assert len(read_report(report)) == 4
     with report.open("a") as stream:
         stream.write("lena,lena/1.jpg,le")  # cut off in the middle of a row
+    (tmp_path / "faces" / "lena").mkdir(exist_ok=True)
+    (tmp_path / "faces" / "lena" / ".unfinished_1_1.jpg").write_bytes(b"half")  # what a kill may leave
     looked_at.clear()
     monkeypatch.setattr(prepare, "find_and_align", lambda p, s, w: looked_at.append(len(p)) or find(p, s, w))
     finished = preprocess(photos, tmp_path / "faces", side=32, chunk=2)
     assert sorted(looked_at) == [1, 2] and len(finished) == 7 and finished.picture.is_unique
     preprocess(photos, tmp_path / "faces", side=32, chunk=2)
     assert len(looked_at) == 2  # nothing is left to do
+    preprocess(photos, tmp_path / "whole", side=32, chunk=2)
+    assert files_in(tmp_path / "faces") == files_in(tmp_path / "whole")
 
 
 def test_pack_writes_the_same_file_each_time(photos, tmp_path):

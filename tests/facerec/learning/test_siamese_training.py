@@ -1,5 +1,6 @@
 """Siamese trainings: they learn, repeat, resume exactly, and stop early."""
 
+import copy
 import signal
 import sys
 import threading
@@ -13,10 +14,12 @@ import tensorflow
 
 from facerec.errors import BadArgument
 from facerec.learning import checkpoints
+from facerec.learning.checkpoints import alone_in
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
 from facerec.learning.siamese import make_siamese
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese, with_all_pairs
+from tests.facerec.learning.resuming import assert_same_curve, assert_same_weights, killed_in_the_last_epoch
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -43,16 +46,17 @@ def test_training_lowers_the_loss_and_saves_its_files(trained, pairs):
     model, history, folder = trained
     assert history.epoch.tolist() == [1, 2, 3, 4]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "best.keras", "checkpoint.npz", "epoch_002.keras", "epoch_004.keras", "history.csv"
-    ]  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock", "best.keras", "checkpoint.npz", "checkpoint_before.npz", "epoch_002.keras", "epoch_004.keras",
+        "history.csv",
+    }  # fmt: skip
     assert np.allclose(history.rate, 1e-3 * 0.97 ** np.arange(4), rtol=0.04)
     scores = score_pairs(model, pairs[1])
     chances = np.where(pairs[1].same, scores, 1 - scores)
     assert -np.log(chances).mean() == pytest.approx(history.validation_loss.min(), rel=1e-3)  # the best, not the last
 
 
-def test_epoch_loss_is_the_mean_of_its_steps(pairs, tmp_path, monkeypatch):
+def test_training_repeats_and_its_loss_is_the_mean_of_its_steps(trained, pairs, tmp_path, monkeypatch):
     losses = []
 
     class Watched(keras.Model):
@@ -62,20 +66,25 @@ def test_epoch_loss_is_the_mean_of_its_steps(pairs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "train_on_batch", Watched.train_on_batch)
     _, history = train_siamese(*pairs, replace(PLAN, epochs=1), tmp_path, progress=False)
+    assert_same_curve(history, trained[1].head(1))
     steps = pd.DataFrame(losses)[["loss", "accuracy"]]
     assert len(steps) == 6 and steps.loss.std() > 1e-3
     np.testing.assert_allclose(history[["loss", "accuracy"]].iloc[0], steps.mean(), atol=1e-5)
 
 
-def test_training_repeats_under_a_seed_and_differs_under_another(pairs, tmp_path):
-    plans = {"one": PLAN, "again": PLAN, "other": replace(PLAN, seed=4)}
-    one, again, other = (
-        train_siamese(*pairs, replace(plan, epochs=1), tmp_path / name, progress=False)[1]
-        for name, plan in plans.items()
-    )
-    columns = ["loss", "accuracy", "validation_loss", "validation_accuracy"]
-    pd.testing.assert_frame_equal(again[columns], one[columns], rtol=1e-3)
-    assert abs(other.loss[0] - one.loss[0]) > 1e-3
+def test_training_under_another_seed_differs(trained, pairs, tmp_path):
+    _, other = train_siamese(*pairs, replace(PLAN, epochs=1, seed=4), tmp_path, progress=False)
+    assert abs(other.loss[0] - trained[1].loss[0]) > 1e-3
+
+
+def test_killed_training_resumes_to_the_uninterrupted_curve_and_network(trained, pairs, tmp_path):
+    _, history, folder = trained
+    killed = killed_in_the_last_epoch(folder, tmp_path / "killed")
+    (killed / "epoch_004.keras").unlink()
+    model, resumed = train_siamese(*pairs, PLAN, killed, progress=False, every=2)
+    assert_same_curve(resumed, history, resumed_after=3)
+    assert_same_weights(model, trained[0])
+    assert_same_weights(*(keras.models.load_model(path / "epoch_004.keras") for path in (killed, folder)))
 
 
 def run_training(folder: str) -> None:
@@ -95,47 +104,37 @@ def run_training(folder: str) -> None:
     train_siamese(*parts, PLAN, folder, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_training_resumes_to_the_uninterrupted_curve(trained, pairs, tmp_path, kill_in_training):
+def test_training_killed_by_the_system_resumes_to_the_uninterrupted_curve(trained, pairs, tmp_path, kill_in_training):
     assert kill_in_training(run_training, tmp_path, within=0.5) == -signal.SIGKILL
     assert (tmp_path / "checkpoint.npz").exists()
     _, history = train_siamese(*pairs, PLAN, tmp_path, progress=False)
-    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy"]
-    pd.testing.assert_frame_equal(history[columns], trained[1][columns], rtol=1e-3)
+    assert_same_curve(history, trained[1])
 
 
-@pytest.mark.parametrize("where", ["save_checkpoint", "Log.add"])
-def test_training_killed_between_curve_and_checkpoint_loses_no_row(pairs, tmp_path, monkeypatch, where):
-    plan, calls = replace(PLAN, epochs=2), []
-
-    def dies(work):
-        def dying(*args, **kwargs):
-            calls.append(where)
-            if len(calls) == 2:  # in the second epoch
-                raise KeyboardInterrupt
-            return work(*args, **kwargs)
-
-        return dying
-
-    with monkeypatch.context() as patch:
-        target = checkpoints if where == "save_checkpoint" else checkpoints.Log
-        name = where.rpartition(".")[2]
-        patch.setattr(target, name, dies(getattr(target, name)))
-        with pytest.raises(KeyboardInterrupt):
-            train_siamese(*pairs, plan, tmp_path, progress=False)
-    before = pd.read_csv(tmp_path / "history.csv").head(1)
-    _, history = train_siamese(*pairs, plan, tmp_path, progress=False)
-    columns = ["epoch", "loss", "validation_loss"]
-    pd.testing.assert_frame_equal(history.head(1)[columns], before[columns])
-    assert history.epoch.tolist() == [1, 2]
+def test_training_stops_early_without_validation_gain(trained, pairs, tmp_path):
+    """With a patience of as many epochs as brought nothing when it was killed, there is nothing left to do."""
+    _, history, folder = trained
+    killed = killed_in_the_last_epoch(folder, tmp_path / "killed")
+    since_best = 2 - int(history.validation_loss.head(3).argmin())
+    plan = replace(PLAN, epochs=30, patience=since_best)
+    _, stopped = train_siamese(*pairs, plan, killed, progress=False)
+    pd.testing.assert_frame_equal(stopped, history.head(3))
 
 
-def test_training_stops_early_without_validation_gain(pairs, tmp_path):
-    plan = SiamesePlan(side=32, epochs=30, batch=16, rate=0.0, patience=2, augmented=False)
-    _, history = train_siamese(*pairs, plan, tmp_path, progress=False)
-    assert len(history) < 30
-    best = int(history.validation_loss.argmin())
-    assert len(history) == best + 1 + 2
+@pytest.mark.parametrize("which", ["people", "validation"])
+def test_training_does_not_resume_with_as_many_other_people(trained, pairs, which):
+    parts = {"people": pairs[0], "validation": pairs[1]}
+    parts[which] = copy.copy(parts[which])
+    parts[which].faces = parts[which].faces[::-1]
+    with pytest.raises(BadArgument, match=f"was begun with {which} '[0-9a-f]{{64}}', not"):
+        train_siamese(*parts.values(), PLAN, trained[2], progress=False)
+
+
+def test_second_training_in_the_folder_is_refused(pairs, tmp_path):
+    with alone_in(tmp_path), pytest.raises(BadArgument, match="another training is running in"):
+        train_siamese(*pairs, PLAN, tmp_path, progress=False)
 
 
 def test_training_rejects_a_folder_of_another_plan_and_too_few_pairs(trained, pairs, tmp_path):
@@ -184,10 +183,9 @@ def person_faces() -> PersonFaces:
 def test_training_on_all_pairs_learns_and_resumes(person_faces, pairs, tmp_path):
     _, whole = train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path / "whole", progress=False)
     assert whole.loss.iloc[-1] < whole.loss.iloc[0]
-    train_siamese(person_faces, pairs[1], replace(IN_BATCH, epochs=1), tmp_path / "parts", progress=False)
-    _, parts = train_siamese(person_faces, pairs[1], IN_BATCH, tmp_path / "parts", progress=False)
-    columns = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "rate"]
-    pd.testing.assert_frame_equal(parts[columns], whole[columns], rtol=1e-3)
+    killed = killed_in_the_last_epoch(tmp_path / "whole", tmp_path / "killed")
+    _, resumed = train_siamese(person_faces, pairs[1], IN_BATCH, killed, progress=False)
+    assert_same_curve(resumed, whole, resumed_after=2)
 
 
 def test_training_from_a_list_does_not_resume_from_all_pairs(trained, person_faces, pairs):

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow
 
 from facerec.encoding import in_batches
 from facerec.errors import BadArgument, BadNetwork
@@ -61,10 +60,12 @@ def people() -> tuple[pd.DataFrame, ...]:
 @pytest.fixture(scope="module")
 def trained(people, facenet, tmp_path_factory):
     """Twins, their threshold, their history and the training's folder."""
-    folder, plan = tmp_path_factory.mktemp("trained"), TransferPlan(facenet, PHASE, replace(PHASE, epochs=3))
-    tensorflow.config.run_functions_eagerly(True)  # as `eagerly`
-    yield *train_transfer(people[0], make_pairs(people[1], 60), folder, plan, progress=False), folder
-    tensorflow.config.run_functions_eagerly(False)
+    folder = tmp_path_factory.mktemp("trained")
+    return *train_transfer(people[0], make_pairs(people[1], 60), folder, plan_of(facenet), progress=False), folder
+
+
+def plan_of(facenet: str) -> TransferPlan:
+    return TransferPlan(facenet, PHASE, replace(PHASE, epochs=3))
 
 
 def test_first_only_the_neuron_learns_and_then_the_top(trained, facenet):
@@ -83,6 +84,19 @@ def test_training_repeats(trained, people, facenet, tmp_path):
     *_, again = train_transfer(people[0], make_pairs(people[1], 60), tmp_path, plan, progress=False)
     columns = ["loss", "validation_loss"]
     pd.testing.assert_frame_equal(again[columns].iloc[:1], trained[2][columns].iloc[:1], rtol=1e-5)
+
+
+def test_finished_training_trains_no_more_and_is_refused_as_many_other_people(trained, people, facenet):
+    _, threshold, history, folder = trained
+    pairs = make_pairs(people[1], 60)
+    _, again, curve = train_transfer(people[0], pairs, folder, plan_of(facenet), progress=False)
+    assert again == pytest.approx(threshold, abs=1e-6)
+    pd.testing.assert_frame_equal(curve, history)
+    everyone = find_people("datasets/people.zip")
+    others = everyone[(everyone.identity >= "p024") & (everyone.identity < "p036")].reset_index(drop=True)
+    assert len(others) == len(people[0])
+    with pytest.raises(BadArgument, match="frozen was begun with people '[0-9a-f]{64}', not"):
+        train_transfer(others, pairs, folder, plan_of(facenet), progress=False)
 
 
 def test_people_who_choose_must_not_be_learned(people, facenet, tmp_path):

@@ -163,11 +163,16 @@ def test_random_mining_finds_a_negative_for_every_pair(seed):
 
 
 def test_random_mining_draws_all_negatives_equally_often():
-    who = np.array([0, 0, 1, 1, 2])
-    rows = np.concatenate([random_triplets(who, seed).triplets() for seed in range(600)])
-    counts = np.bincount(rows[(rows[:, 0] == 0) & (rows[:, 1] == 1), 2], minlength=5)
-    assert counts[:2].sum() == 0 and counts.sum() == 600
-    assert (np.abs(counts[2:] - 200) < 60).all()  # five standard deviations
+    """Of every anchor: each has 25 positives, and a negative is drawn for each of them on its own."""
+    who = np.array([*[0] * 26, 1, 1, 2])
+    rows = np.concatenate([random_triplets(who, seed).triplets() for seed in range(24)])
+    rows = rows[rows[:, 0] < 26]
+    counts = np.zeros((26, 29), int)
+    np.add.at(counts, (rows[:, 0], rows[:, 2]), 1)
+    assert not counts[:, :26].any() and (counts.sum(axis=1) == 600).all()
+    assert (np.abs(counts[:, 26:] - 200) < 60).all()  # five standard deviations
+    draws = rows[:, 2].reshape(24, -1)
+    assert len({tuple(draw) for draw in draws}) == 24  # another seed, other triplets
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 0.8])

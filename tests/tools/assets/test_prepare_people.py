@@ -18,6 +18,7 @@ from facerec.learning.prepare import preprocess, read_report
 from facerec.learning.selection import read_split
 from facerec.photos import load_image, save_picture
 from tests.facerec.learning.celeba import write_celeba
+from tests.facerec.learning.resuming import files_in
 from tools.assets.prepare_people import main
 
 
@@ -45,10 +46,6 @@ def test_preprocess_and_pack_commands_print_their_counts(photos, tmp_path, capsy
         main(["preprocess", str(tmp_path / "nowhere"), "--to", str(tmp_path / "x")])
 
 
-def files_in(folder):
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 #: The command, but it never writes its third chunk: it waits there until it is killed.
 ENDLESS = """
 import sys, threading
@@ -66,6 +63,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_preprocess_killed_by_the_system_resumes_byte_for_byte(images, tmp_path):
     """A real SIGKILL while later photos are being worked on."""
     for number, file in enumerate(sorted(images.glob("camera_*.jpg"))[:6]):

@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 from facerec._files import ROOT
 from facerec.detection import resize_face
 from facerec.evaluation import accuracy
+from facerec.learning.checkpoints import digest_of
 from facerec.learning.datasets import find_people
 from facerec.learning.siamese import load_siamese, stand_on
 from facerec.learning.transfer import split_network
 from facerec.learning.transfer_training import TransferPlan, alike
-from facerec.learning.triplet_training import digest_of
 from facerec.networks import load_facenet, save_network
 from tests.tools.assets.toy_study import prepare_study
 from tools.assets import train_siamese, train_transfer, train_triplets

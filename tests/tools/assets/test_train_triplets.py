@@ -1,8 +1,8 @@
 """The study of triplets: lists that keep people apart, fair comparisons, results that agree with the distances."""
 
+import functools
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy
 from facerec.learning.baselines import pixel_baseline
-from facerec.learning.triplet_training import TripletPlan, digest_of
+from facerec.learning.checkpoints import digest_of
+from facerec.learning.triplet_training import TripletPlan
 from facerec.networks import load_facenet
 from tests.tools.assets.toy_study import prepare_study
-from tools.assets import train_triplets
+from tools.assets import train_siamese, train_triplets
 from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, read_list
 from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between, main, note_history
 
@@ -149,22 +150,26 @@ def test_note_history_replaces_one_run_and_leaves_the_others(tmp_path, monkeypat
 
 @pytest.fixture
 def small_study(tmp_path, monkeypatch):
-    """Fifty people of six pictures, one of which shows no face, and two short runs."""
-    study, test_person = prepare_study(tmp_path, "p050", (30, 10, 10), (60, 60, 60), monkeypatch)
-    tiny = TripletPlan(side=32, epochs=1, rate=1e-3)
+    """28 people of six pictures, one of which shows no face, and short runs: in two phases, and with fewer people."""
+    study, test_person = prepare_study(tmp_path, "p028", (16, 6, 6), (60, 60, 60), monkeypatch)
+    tiny = TripletPlan(side=32, epochs=1, batch=24, rate=1e-3)
     plans = {"people_20": tiny, "phase_one": tiny, "phase_two": replace(tiny, mining="semi-hard")}
-    runs = {name: RUNS[name]._replace(plan=plan) for name, plan in plans.items()}
+    runs = {name: RUNS[name]._replace(plan=plan, people=RUNS[name].people and 8) for name, plan in plans.items()}
     monkeypatch.setattr(train_triplets, "RUNS", runs)
     monkeypatch.setattr(train_triplets, "STUDIES", {"celeba_people": study})
     monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
     monkeypatch.setattr(train_triplets, "SHIPPED", tmp_path / "weights")
     monkeypatch.setattr(train_triplets, "FACENETS", {})
-    short = replace(tiny, mining="semi-hard", epochs=2, rate=1e-4, frozen=0.8)
-    monkeypatch.setattr(train_triplets, "fine_tune", partial(train_triplets.fine_tune, plan=short))
-    monkeypatch.setattr(train_triplets, "PEOPLE", 8)
+    short = replace(tiny, mining="semi-hard", batch=16, rate=1e-4, frozen=0.8)
+    monkeypatch.setattr(train_triplets, "fine_tune", functools.partial(train_triplets.fine_tune, plan=short))
+    for module in (train_siamese, train_triplets):
+        monkeypatch.setattr(module, "split", functools.cache(module.split))
+    for name in ("bootstrap_accuracy", "bootstrap_gain"):
+        monkeypatch.setattr(train_triplets, name, functools.partial(getattr(train_triplets, name), samples=10))
+    monkeypatch.setattr(train_triplets, "PEOPLE", 4)
     monkeypatch.setattr(train_triplets, "PICTURES", (4, 2))
-    monkeypatch.setattr(train_triplets, "PAIRS", 12)
-    monkeypatch.setattr(train_triplets, "LISTS_OF_PHOTOS", {"pairs": 80, "protocol": 40})
+    monkeypatch.setattr(train_triplets, "PAIRS", 8)
+    monkeypatch.setattr(train_triplets, "LISTS_OF_PHOTOS", {"pairs": 60, "protocol": 20})
     monkeypatch.setattr(train_triplets, "folder_of", lambda name: tmp_path / "checkpoints" / name)
     monkeypatch.setattr(train_triplets, "fit_whitened_pca", lambda faces: pixel_baseline())
     return tmp_path, test_person
@@ -173,14 +178,14 @@ def small_study(tmp_path, monkeypatch):
 def test_small_study_runs_from_pairs_to_a_shipped_network(small_study, capsys):
     folder, test_person = small_study
     main(["pairs"])
-    assert "10 people, 60 photos, 1 of them without a detected face" in capsys.readouterr().out
+    assert "6 people, 36 photos, 1 of them without a detected face" in capsys.readouterr().out
     with pytest.raises(BadArgument, match="python tools/assets/train_triplets.py train phase_one"):
         main(["train", "phase_two"])
     main(["train", "all"])
     for command in ("score", "ship", "fine-tune"):
         main([command])
     result = json.loads((folder / "triplets.json").read_text())
-    assert (result["people"], result["photos"], result["without_a_face"]) == (10, 60, 1)
+    assert (result["people"], result["photos"], result["without_a_face"]) == (6, 36, 1)
     assert set(result["methods"]) == {"pixels", "whitened PCA", "phase_one", "phase_two", "people_20"}
     history = pd.read_csv(folder / "triplets_history.csv")
     assert history.groupby("run").size().to_dict() == {"people_20": 2, "phase_one": 1, "phase_two": 1}  # equal steps
@@ -188,7 +193,7 @@ def test_small_study_runs_from_pairs_to_a_shipped_network(small_study, capsys):
     assert digest_of(model) == result["methods"][model.facenet.calibration["run"]]["weights"]
     assert set(result["gains"]) == {"whitened PCA → phase_two", "phase_one → phase_two"}
     tuned = json.loads((folder / "triplets_fine_tuned.json").read_text())
-    assert tuned["people"] == 8 and 0 < tuned["networks"]["phase_two"]["after"]["accuracy"]["value"] <= 1
+    assert tuned["people"] == 4 and 0 < tuned["networks"]["phase_two"]["after"]["accuracy"]["value"] <= 1
     table = pd.read_csv(folder / "triplets_pairs.csv")
     assert table.phase_two.isna().sum() == (table[["picture_1", "picture_2"]] == f"{test_person}/0.jpg").sum().sum()
 
@@ -201,7 +206,7 @@ def test_photo_without_a_face_makes_each_of_its_pairs_a_mistake(small_study):
     assert np.isnan(encodings[lost]).all() and np.isfinite(np.delete(encodings, lost, axis=0)).all()
     rows, same = photos.all_pairs()
     distances = between(encodings, rows, batch=100)
-    assert len(rows) == 60 * 59 // 2 and np.isnan(distances).sum() == 59
+    assert len(rows) == 36 * 35 // 2 and np.isnan(distances).sum() == 35
     right = (same.sum() - 5) / len(same)  # every distance is below 10: all seen pairs are accepted
     assert accuracy(distances, same, 10.0, missing="mistakes") == pytest.approx(right)
 

@@ -64,6 +64,6 @@ def test_course_in_a_browser_loads_nothing_from_elsewhere_and_can_be_read_by_eve
             page.goto((tmp_path / "site" / "index.html").as_uri())
             look(page, f"book_{size}_{scheme}")
         page.goto((tmp_path / "site" / "search.html").as_uri() + "?q=triplet")
-        page.get_by_role("link", name="An embedding of your own").first.wait_for()
+        page.get_by_role("link", name="A FaceNet of your own").first.wait_for()
     assert wrong == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
