@@ -33,6 +33,7 @@ with quietly():
 
 MOST = 200  # faces of one picture, the largest ones
 NEAREST = 5  # people who are named for each face
+KEPT = 1.4  # times as wide as a face is what is kept of it: no larger, or other faces are on it, too
 SIDE = 1000  # pixels of the longer side of a picture on the page
 
 #: What is known about a face, once it is compared with everyone.
@@ -86,7 +87,7 @@ def search(photo: np.ndarray, name: str, model: keras.Model) -> Searched:
     photo = seen[0].photo if seen else photo
     small = smaller(photo, SIDE)
     faces = tuple(
-        Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, 2), 640), each.flaws)
+        Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, KEPT), 640), each.flaws)
         for each in (seen[i] for i in reading_order([each.detection["box"] for each in seen]))
     )
     return Searched(
@@ -138,7 +139,7 @@ def _named(
     """One face in the columns of the table: who, status, distance, confidence, nearest, others."""
     near = [(name, float(distance)) for name, distance in zip(names, distances, strict=True) if name is not None]
     (nearest, distance), is_known = near[0], near[0][1] < threshold
-    confidence = probability_among([d for _, d in near], model, people)
+    confidence = float(np.clip(probability_among([d for _, d in near], model, people), 0.001, 0.999))  # never certain
     doubtful = Certainty(is_known, confidence).is_doubtful
     status = DOUBTFUL if doubtful else KNOWN if is_known else UNKNOWN
     others = "; ".join(f"{name} {d:.2f}" for name, d in near)

@@ -21,7 +21,7 @@ from apps.pictures import around, jpeg, smaller
 from apps.streamlit import choose, login, shared, show
 from apps.streamlit.naming import offer
 from apps.streamlit.saying import said
-from apps.streamlit.searching import Face
+from apps.streamlit.searching import KEPT, Face
 from facerec.database import mean_encoding
 from facerec.errors import FaceError, UnreadableImage
 from facerec.live.recognise import LiveRecogniser
@@ -129,7 +129,7 @@ def in_view(frame: np.ndarray, tracks: Sequence[Track]) -> dict[str, tuple[list[
 
 def face_of(frame: np.ndarray, track: Track) -> Face:
     """A tracked face, with the mean of its last encodings."""
-    picture = jpeg(around(frame, {"box": track.box, "turn": 0}, 2), 640)
+    picture = jpeg(around(frame, {"box": track.box, "turn": 0}, KEPT), 640)
     return Face(track.box, mean_encoding(np.stack(track.encodings)), picture)
 
 

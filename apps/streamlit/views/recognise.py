@@ -138,7 +138,6 @@ if not len(shared.database()):
 elif given:
     found = results(given)
     table = recognise(found, shared.database(), shared.model(), shared.threshold_among())
-    said("recognise")
     tiles(found, table)
     st.button("Clear all", on_click=clear, icon=":material/clear_all:", key="recognise_clear")
     listed = chosen(table)
@@ -147,6 +146,7 @@ elif given:
         grid(found, table, listed)
     else:
         show.notice("There are none of this kind.")
+    said("recognise")
     offer("recognise", unnamed(found, table))
 else:
     show.notice("Choose one or more pictures to see who is in them.")
