@@ -90,7 +90,8 @@ def test_new_user_is_recognised_live_without_a_file_or_a_second_command(app, siz
     still(page)
     panel.get_by_text("The camera").click()
     still(page)
-    page.wait_for_function("() => document.querySelector('video')?.currentTime > 0.5")  # at first, the film is black
+    panel.get_by_role("button", name="Take photo").scroll_into_view_if_needed()
+    page.wait_for_timeout(3000)  # at first, the film is black
     panel.get_by_role("button", name="Take photo").click()
     panel.locator(".figures img").wait_for()
     still(page)
