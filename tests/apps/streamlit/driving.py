@@ -103,7 +103,7 @@ def known_names(page) -> list[str]:
 
 
 def add(page, name: str, *pictures: Path, but: str = "") -> None:
-    page.get_by_role("tab", name="Add").click()
+    page.get_by_role("tab", name="Add", exact=True).click()
     panel = page.get_by_role("tabpanel", name="Add")
     panel.get_by_role("textbox", name="Name", exact=True).fill(name)
     page.keyboard.press("Enter")
