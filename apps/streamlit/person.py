@@ -41,17 +41,21 @@ def one_person(name: str) -> None:
                 "A removed person is no longer recognised. You can undo this for a minute. Traces may stay in the "
                 "database’s files until they are overwritten; to erase those too, choose Forget."
             )
-            sure = st.checkbox("Yes, remove this person", key=f"people_sure_remove_{name}")
-            if st.button("Remove", icon=":material/person_remove:", disabled=not sure, key="people_remove"):
-                remove(name, sure)
+            if confirmed("remove this person", f"remove_{name}", "Remove", "person_remove", "people_remove"):
+                remove(name)
         with forget_tab:
             show.note(
                 "Forgetting erases the name, the encodings and the photos from the database’s files, and all decisions "
                 "about this person. It can’t be undone. It does not reach backups and earlier exports."
             )
-            sure = st.checkbox("Yes, erase every trace of this person", key=f"people_sure_{name}")
-            if st.button("Forget", icon=":material/delete_forever:", disabled=not sure, key="people_forget"):
-                forget(name, sure)
+            if confirmed("erase every trace of this person", name, "Forget", "delete_forever", "people_forget"):
+                forget(name)
+
+
+def confirmed(what: str, about: str, label: str, icon: str, key: str) -> bool:
+    """A button that a ticked box opens: whether it was pressed, with the box ticked."""
+    sure = st.checkbox(f"Yes, {what}", key=f"people_sure_{about}")
+    return st.button(label, icon=f":material/{icon}:", disabled=not sure, key=key) and sure
 
 
 # ------------------------------------------------------------------------------------------------- pictures
@@ -136,15 +140,12 @@ def ask_to_merge(name: str) -> None:
     alike = distance < shared.threshold()
     words = "they look like one person" if alike else "they look like two people"
     show.notice(f"The distance between {name} and {other} is {distance:.2f}: {words}.", "info" if alike else "warn")
-    sure = st.checkbox("Yes, both are one person", key=f"people_sure_merge_{name}_{other}")
-    if st.button("Merge", icon=":material/merge:", disabled=not sure, key="people_merge_now"):
-        make_one(name, other, sure)
+    if confirmed("both are one person", f"merge_{name}_{other}", "Merge", "merge", "people_merge_now"):
+        make_one(name, other)
 
 
-def make_one(name: str, other: str, sure: bool) -> None:
+def make_one(name: str, other: str) -> None:
     """Give a person the pictures of another one, whose name goes."""
-    if not sure:
-        return
     with show.friendly():
         merge(login.changing(name), name, other)
         shared.decisions().forget(other)
@@ -154,10 +155,8 @@ def make_one(name: str, other: str, sure: bool) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- the ways out
-def remove(name: str, sure: bool) -> None:
+def remove(name: str) -> None:
     """Take a person out of the database; for a minute, they can be put back."""
-    if not sure:
-        return
     with show.friendly():
         person = take_out(login.changing(name), name)
         login.changed()
@@ -188,10 +187,8 @@ def undo() -> None:
         say(f"{person.identity} is back.", "person", "The person is back.")
 
 
-def forget(name: str, sure: bool) -> None:
+def forget(name: str) -> None:
     """Erase every trace of a person, beginning with the decisions about them."""
-    if not sure:
-        return
     with show.friendly():
         database = login.changing(name)
         shared.decisions().forget(name)

@@ -127,9 +127,9 @@ def test_every_changing_function_needs_a_login(home, monkeypatch):
 
     known = {name: shared.database()[name].tobytes() for name in shared.database()}
     person.rename("otto", "other")
-    person.remove("otto", True)
-    person.forget("otto", True)
-    person.make_one("otto", "lena", True)
+    person.remove("otto")
+    person.forget("otto")
+    person.make_one("otto", "lena")
     person.change_pictures("otto", [0], "", "")
     person.undo()
     with pytest.raises(person.login.NotLoggedIn):
