@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
+from facerec.learning import checkpoints
 from facerec.learning.checkpoints import BEFORE, FILE
 
 #: Columns that differ from run to run.
@@ -20,6 +24,29 @@ def killed_in_the_last_epoch(trained: Path, to: Path) -> Path:
     shutil.copytree(trained, to)
     os.replace(to / BEFORE, to / FILE)
     return to
+
+
+def wait_in_the_last_epoch(epochs: int) -> None:
+    """Let no training of so many epochs in this process end before the process is killed."""
+    finish = checkpoints.Epochs.finish
+
+    def finish_all_but_the_last(training, *args, **kwargs):
+        if training.done == epochs - 1:
+            threading.Event().wait()  # until this process is killed
+        finish(training, *args, **kwargs)
+
+    checkpoints.Epochs.finish = finish_all_but_the_last
+
+
+def assert_resumes_to(trained: tuple, train: Callable[[Path], tuple], to: Path) -> None:
+    """Compare a training of four epochs that was killed in the last and resumed by ``train`` with one that was not."""
+    uninterrupted, history, folder = trained
+    killed = killed_in_the_last_epoch(folder, to)
+    (killed / "epoch_004.keras").unlink()
+    model, resumed = train(killed)
+    assert_same_curve(resumed, history, resumed_after=3)
+    assert_same_weights(model, uninterrupted)
+    assert_same_weights(*(keras.models.load_model(path / "epoch_004.keras") for path in (killed, folder)))
 
 
 def assert_same_curve(history: pd.DataFrame, expected: pd.DataFrame, resumed_after: int = 0) -> None:

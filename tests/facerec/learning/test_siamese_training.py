@@ -3,7 +3,6 @@
 import copy
 import signal
 import sys
-import threading
 from dataclasses import replace
 
 import keras
@@ -13,13 +12,17 @@ import pytest
 import tensorflow
 
 from facerec.errors import BadArgument
-from facerec.learning import checkpoints
 from facerec.learning.checkpoints import alone_in
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
 from facerec.learning.siamese import make_siamese
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese, with_all_pairs
-from tests.facerec.learning.resuming import assert_same_curve, assert_same_weights, killed_in_the_last_epoch
+from tests.facerec.learning.resuming import (
+    assert_resumes_to,
+    assert_same_curve,
+    killed_in_the_last_epoch,
+    wait_in_the_last_epoch,
+)
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -78,25 +81,15 @@ def test_training_under_another_seed_differs(trained, pairs, tmp_path):
 
 
 def test_killed_training_resumes_to_the_uninterrupted_curve_and_network(trained, pairs, tmp_path):
-    _, history, folder = trained
-    killed = killed_in_the_last_epoch(folder, tmp_path / "killed")
-    (killed / "epoch_004.keras").unlink()
-    model, resumed = train_siamese(*pairs, PLAN, killed, progress=False, every=2)
-    assert_same_curve(resumed, history, resumed_after=3)
-    assert_same_weights(model, trained[0])
-    assert_same_weights(*(keras.models.load_model(path / "epoch_004.keras") for path in (killed, folder)))
+    def resume(folder):
+        return train_siamese(*pairs, PLAN, folder, progress=False, every=2)
+
+    assert_resumes_to(trained, resume, tmp_path / "killed")
 
 
 def run_training(folder: str) -> None:
     """What a student's process does: it trains, and never ends before it is killed."""
-    finish = checkpoints.Epochs.finish
-
-    def finish_all_but_the_last(epochs, *args, **kwargs):
-        if epochs.done == PLAN.epochs - 1:
-            threading.Event().wait()  # until this process is killed
-        finish(epochs, *args, **kwargs)
-
-    checkpoints.Epochs.finish = finish_all_but_the_last
+    wait_in_the_last_epoch(PLAN.epochs)
     tensorflow.config.run_functions_eagerly(True)  # as this file's tests do
     people = find_people("datasets/people.zip")
     learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
