@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from itertools import combinations, product
@@ -168,6 +168,8 @@ FACENETS = {"weights/resnet": "FaceNet, residual", "keras-facenet-h5": "FaceNet,
 def score(name: str) -> pd.DataFrame:
     """Score every method on the test pairs of a study, at thresholds from its validation pairs; → docs/results/.
 
+    The scores of a twin whose checkpoints are not here stay as they were.
+
     Returns:
         A row per method.
     """
@@ -197,11 +199,29 @@ def score(name: str) -> pd.DataFrame:
         print(f"{method}: done", file=sys.stderr)
     for variant, model in twins.items():
         rows[f"twin, {variant}"] |= how_it_was_trained(name, variant, model)
+    for method, (row, found) in scored_before(f"siamese_{name}", [f"twin, {variant}" for variant in VARIANTS]).items():
+        rows.setdefault(method, row)
+        if method not in scored:
+            scored[method] = found
     counts = {label: int(pairs[["identity_1", "identity_2"]].stack().nunique()) for label, pairs in lists.items()}
     result = {"study": name, "people": counts, "pairs": len(scored), "methods": rows}
     write_json(RESULTS / f"siamese_{name}.json", result)
     write_table(RESULTS / f"siamese_{name}_pairs.csv", scored)
     return pd.DataFrame(rows).T
+
+
+def scored_before(study: str, methods: Iterable[str]) -> dict[str, tuple[dict, np.ndarray]]:
+    """The last scores of methods, where there are any, and their distances between the listed pairs.
+
+    Args:
+        study: The scores are in docs/results/STUDY.json, the distances in docs/results/STUDY_pairs.csv.
+        methods: The names of the methods.
+    """
+    scores, distances = RESULTS / f"{study}.json", RESULTS / f"{study}_pairs.csv"
+    if not (scores.is_file() and distances.is_file()):
+        return {}
+    rows, apart = json.loads(scores.read_text(encoding="utf-8"))["methods"], pd.read_csv(distances)
+    return {method: (rows[method], apart[method].to_numpy()) for method in methods if method in rows}
 
 
 def facenets_for(name: str) -> dict[str, keras.Model]:

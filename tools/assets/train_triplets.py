@@ -15,7 +15,6 @@ without a detected face makes each of its pairs a mistake.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -53,6 +52,7 @@ from tools.assets.train_siamese import (
     add_precision,
     preprocess_photos,
     read_list,
+    scored_before,
     split,
 )
 
@@ -140,9 +140,7 @@ LEVERS = {
     "inception_names": (replace(HARSH, network="inception", mining="names"), MORE),
 }
 
-RUNS |= {
-    f"lever_{name}": Run(plan, more=more, steps=1200, compares="lever") for name, (plan, more) in LEVERS.items()
-}
+RUNS |= {f"lever_{name}": Run(plan, more=more, steps=1200, compares="lever") for name, (plan, more) in LEVERS.items()}
 
 
 def folder_of(name: str) -> Path:
@@ -323,7 +321,7 @@ def score() -> pd.DataFrame:
             rows[name]["trained"] = how_it_was_trained(name)
         apart[name] = between(encodings, listed)
         print(f"{name}: {rows[name]['accuracy']['value']:.1%}", file=sys.stderr)
-    for name, (row, distances) in scored_before().items():
+    for name, (row, distances) in scored_before("triplets", RUNS).items():
         rows.setdefault(name, row)
         apart.setdefault(name, distances)
     gains = {}
@@ -344,15 +342,6 @@ def score() -> pd.DataFrame:
     columns = {name: np.round(distances, 5) for name, distances in apart.items()}
     write_table(RESULTS / "triplets_pairs.csv", scored.assign(same=same.astype(int), **columns))
     return pd.DataFrame(rows).T
-
-
-def scored_before() -> dict[str, tuple[dict, np.ndarray]]:
-    """The last scores of every run, and its distances between the listed pairs."""
-    files = RESULTS / "triplets.json", RESULTS / "triplets_pairs.csv"
-    if not all(file.is_file() for file in files):
-        return {}
-    rows, apart = json.loads(files[0].read_text(encoding="utf-8"))["methods"], pd.read_csv(files[1])
-    return {name: (rows[name], apart[name].to_numpy()) for name in RUNS if name in rows}
 
 
 def score_one(photos: PhotoSet, encodings: np.ndarray, threshold: float) -> dict:
