@@ -237,10 +237,9 @@ def test_modules_are_short_and_say_what_they_are():
         assert architecture.first_line(file)[:4] not in ("", "TODO"), f"{name} says nothing about itself"
 
 
-def test_root_has_at_most_twenty_one_entries():
-    """Twenty, and the exercises: they are part of the course that a reader looks for beside its notebooks."""
+def test_root_has_at_most_twenty_entries():
     entries = {path.relative_to(ROOT).parts[0] for path in tracked()}
-    assert len([entry for entry in entries if not entry.startswith(".")]) <= 21
+    assert len([entry for entry in entries if not entry.startswith(".")]) <= 20
 
 
 def run_python(code: str, folder: Path) -> str:
