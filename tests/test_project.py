@@ -15,6 +15,7 @@ import pytest
 import fr_utils
 from facerec._files import ROOT
 from tools.upkeep import architecture, links, readme_results
+from tools.upkeep.architecture import belongs, reached
 
 NOTEBOOKS = [*sorted(ROOT.glob("*.ipynb")), *sorted(ROOT.glob("exercises/solutions/*.ipynb"))]
 README = ROOT / "README.md"
@@ -194,21 +195,6 @@ FORBIDDEN = {
     "fr_utils": ("apps", "tools", "tests"),
     "apps": ("tools", "tests"),
 }
-
-
-def belongs(module: str, packages: tuple[str, ...]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
-
-
-def reached(graph: architecture.Graph, start: str) -> set[str]:
-    """Every module that the modules of a package import, and those that these import, and so on."""
-    found: set[str] = set()
-    waiting = [module for module in graph if belongs(module, (start,))]
-    while waiting:
-        module = waiting.pop()
-        waiting += graph.get(module, set()) - found - set(waiting)
-        found.add(module)
-    return found
 
 
 def test_no_import_points_up_and_there_is_no_circle():
