@@ -14,17 +14,23 @@ BLANK = np.full((120, 160, 3), 200, np.uint8)
 
 
 @pytest.fixture(scope="module")
-def compare(network) -> Comparer:
-    return Comparer(network)
+def twins() -> tuple:
+    """The shipped twins, and their threshold."""
+    return load_siamese()
+
+
+@pytest.fixture(scope="module")
+def compare(network, twins) -> Comparer:
+    return Comparer(network, twins)
 
 
 @pytest.mark.parametrize(("first", "second"), [("lena", "camera_0"), ("lena", "otto"), ("jun", "camera_5")])
-def test_comparison_gives_the_answers_of_each_network_alone(compare, network, images, first, second):
+def test_comparison_gives_the_answers_of_each_network_alone(compare, network, twins, images, first, second):
     files = [images / f"{name}.jpg" for name in (first, second)]
     both = compare(*files)
     encodings = [img_to_encoding(file, network) for file in files]
     assert both.distance == pytest.approx(np.linalg.norm(encodings[0] - encodings[1]), abs=1e-4)
-    model, threshold = load_siamese()
+    model, threshold = twins
     alone = verify_faces(*files, model, threshold)
     assert both.score == pytest.approx(alone["score"], abs=1e-4) and both.score_threshold == threshold
     assert (both.score >= threshold) == alone["is_match"]

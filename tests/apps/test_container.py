@@ -1,6 +1,7 @@
 """The container: its files are linted, and its image would hold what the apps need. (No container engine runs here.)"""
 
 import fnmatch
+import functools
 import http.server
 import importlib.util
 import json
@@ -20,10 +21,14 @@ import yaml
 from apps.healthy import answers
 from facerec._files import ROOT
 from tests.chromium import free_port
+from tools.upkeep import architecture
 
 DOCKERFILE = (ROOT / "apps" / "Dockerfile").read_text(encoding="utf-8")
 IGNORED = (ROOT / "apps" / "Dockerfile.dockerignore").read_text(encoding="utf-8")
 SERVICES = yaml.safe_load((ROOT / "apps" / "compose.yaml").read_text(encoding="utf-8"))["services"]
+
+#: Files, and folders of them, that the apps open.
+OPENED = {"images", "weights", "keras-facenet-h5", "docs/results", ".streamlit/config.toml"}
 
 
 def tool(*command: str) -> subprocess.CompletedProcess:
@@ -89,27 +94,42 @@ def test_packages_are_installed_from_their_own_layer(tmp_path):
     assert Path(path).resolve() == tmp_path.resolve()
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory) -> Path:
-    """A copy of the files that COPY . . takes: those in git, without the ignored ones."""
-    folder = tmp_path_factory.mktemp("image")
-    ignored = [line for line in IGNORED.splitlines() if line and line[0] != "#"]
+@functools.cache
+def in_git() -> tuple[str, ...]:
+    """The files that git keeps or would keep."""
     listed = tool("git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
-    for name in listed:
-        parents = [name, *map(str, Path(name).parents)]
-        if (ROOT / name).is_file() and not any(fnmatch.fnmatch(part, rule) for rule in ignored for part in parents):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    return folder
+    return tuple(name for name in listed if (ROOT / name).is_file())
 
 
-def test_image_leaves_out_private_and_large_files(image):
-    assert not [name for name in (".git", ".venv", "tests", "datasets", "data") if (image / name).exists()]
-    assert not list(image.glob("*.ipynb")) and not list(image.glob(".streamlit/secrets*"))
-    assert sum(path.stat().st_size for path in image.rglob("*")) < 150_000_000
+def copied() -> set[str]:
+    """The files that COPY . . takes: those in git, without the ignored ones."""
+    rules = [line for line in IGNORED.splitlines() if line and line[0] != "#"]
+    return {name for name in in_git() if not any(fnmatch.fnmatch(part, rule) for rule in rules for part in above(name))}
 
 
-def test_image_holds_what_the_apps_need(image):
+def above(name: str) -> list[str]:
+    """A file and the folders it is in."""
+    return [name, *map(str, Path(name).parents)]
+
+
+def test_image_leaves_out_private_and_large_files():
+    kept_out = (".git/", ".venv/", "tests/", "datasets/", "data/", ".streamlit/secrets")
+    assert not [name for name in copied() if name.startswith(kept_out) or re.fullmatch(r"[^/]+\.ipynb", name)]
+    assert sum((ROOT / name).stat().st_size for name in copied()) < 150_000_000
+
+
+def test_image_holds_the_modules_and_the_data_of_the_apps():
+    """Every module that they import, also by way of others, whatever lies beside it, and what they open."""
+    modules, graph = architecture.modules(), architecture.imports_of_modules()
+    files = [modules[name].relative_to(ROOT) for name in architecture.reached(graph, "apps") if name in modules]
+    folders = {str(file.parent) for file in files} - {"."} | OPENED
+    assert {"apps", "apps/streamlit/views", "facerec", "facerec/learning"} <= folders
+    needed = {name for name in in_git() if folders.intersection(above(name))}
+    assert len(needed) > 300 and {*map(str, files), *needed} <= copied()
+
+
+@pytest.mark.apps
+def test_apps_start_from_the_files_of_the_image(tmp_path):
     code = (
         "import os, facerec\nassert facerec.__file__.startswith(os.getcwd())\n"
         "from apps.comparison import Comparer\nfrom apps.flask.app import create_app\n"
@@ -118,11 +138,13 @@ def test_image_holds_what_the_apps_need(image):
         "app = AppTest.from_file('apps/streamlit/main.py', default_timeout=120).run()\n"
         "print(len(app.exception), 'exceptions')"
     )
-    (image / "people.db").touch()  # a database that the first start does not have to fill
-    here = {"FACES_DATABASE": str(image / "people.db"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    assert {path.name for path in (ROOT / "images").iterdir()} == {path.name for path in (image / "images").iterdir()}
+    for name in copied():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "people.db").touch()  # a database that the first start does not have to fill
+    here = {"FACES_DATABASE": str(tmp_path / "people.db"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=image, env=os.environ | here, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | here, capture_output=True, text=True, check=False
     )
     assert done.stdout.strip().endswith("0 exceptions"), done.stdout + done.stderr[-2000:]
 

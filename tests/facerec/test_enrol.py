@@ -18,7 +18,6 @@ from facerec.database import FaceDatabase, OtherNetwork
 from facerec.encoding import img_to_encoding
 from facerec.enrol import PoorPortrait, about_names, build_database, enrol_pictures, find_portraits, judge_portraits
 from facerec.errors import BadArgument
-from facerec.networks import load_facenet
 from facerec.photos import load_image
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
@@ -278,10 +277,10 @@ def test_build_database_into_a_lasting_one_keeps_photos_and_resumes(images, netw
         assert lasting.people().equals(before)
 
 
-def test_build_database_rejects_a_database_of_another_network(images, network, tmp_path):
+def test_build_database_rejects_a_database_of_another_network(images, network, small_network, tmp_path):
     with pytest.raises(BadArgument, match="into must be a FaceDatabase; it is a dict"):
         build_database(images, network, into={})
-    with FaceDatabase(tmp_path / "door.db", load_facenet("keras-facenet-h5")) as other:
+    with FaceDatabase(tmp_path / "door.db", small_network) as other:
         with pytest.raises(OtherNetwork):
             build_database(images, network, into=other)
         assert len(other) == 0

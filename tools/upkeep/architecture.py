@@ -111,6 +111,27 @@ def imports_of_modules() -> Graph:
     return graph
 
 
+def belongs(module: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of these packages, or in one.
+
+    Example:
+        >>> belongs("facerec.live.film", ("facerec",)), belongs("facerecord", ("facerec",))
+        (True, False)
+    """
+    return any(module == package or _inside(module, package) for package in packages)
+
+
+def reached(graph: Graph, start: str) -> set[str]:
+    """Every module that the modules of a package import, and those that these import, and so on."""
+    found: set[str] = set()
+    waiting = [module for module in graph if belongs(module, (start,))]
+    while waiting:
+        module = waiting.pop()
+        waiting += graph.get(module, set()) - found - set(waiting)
+        found.add(module)
+    return found
+
+
 def _inside(name: str, package: str) -> bool:
     return name.startswith(f"{package}.")
 
