@@ -21,7 +21,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run lab app account compare api book test clean
-.PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
+.PHONY: test-slow test-browser test-apps bench bench-api bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
 help:
@@ -56,7 +56,7 @@ test: .venv/.dev ## the tests and the notebooks; ARGS="-k triplet" picks some
 	@$(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 clean: ## remove .venv and everything else that these commands made, except docs/results/ and datasets/
-	rm -rf .venv build .pytest_cache .ruff_cache .ipynb_checkpoints
+	rm -rf .venv build .pytest_cache .ruff_cache .hypothesis .ipynb_checkpoints
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ For measuring and upkeep (results go to docs/results/; datasets/README.md says what DIR=… must hold)
@@ -70,6 +70,10 @@ bench-database: .venv/.dev ## search among a thousand to a million people (15 mi
 	@$(PY) tools/measure/bench_database.py $(ARGS)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
 	@$(RESULTS)
+
+bench-api: .venv/.dev ## the API among 10,000 people: 50 programs at once, and one alone (two minutes)
+	@$(PY) tools/measure/load_api.py $(ARGS)
+	@$(if $(ARGS),,$(RESULTS))
 
 lfw: need-dir .venv/.course ## DIR=… score a network on LFW; NETWORK=… is a folder, or pixels
 	@$(PY) tools/measure/lfw.py "$(DIR)" $(if $(NETWORK),--network "$(NETWORK)")

@@ -146,8 +146,6 @@ class LastingGallery:
 
     def encodings(self, identity: str) -> np.ndarray:
         """All encodings of a person, or their mean, as the database's ``represent`` says."""
-        if not isinstance(identity, Hashable) or identity not in self._database:
-            raise unknown_identity(identity, self._database)
         known = self._database.encodings(identity)
         return known if self._database.represent == "nearest" else mean_encoding(known)[None]
 

@@ -52,7 +52,6 @@ def create_app(
         redoc_url=None,
         lifespan=service.running,
         redirect_slashes=False,  # such a redirect goes to any Host that the client names
-        responses=problems.RESPONSES,
     )
     app.state.service, app.state.keys = service, Keys(Path(keys))
     guard.register(app, rate, door or Door())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Annotated
 
 import numpy as np
@@ -10,14 +11,15 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from pydantic import BaseModel, Field
 
 from apps.api.guard import reader
+from apps.api.problems import USUAL, announced
 from apps.api.service import Service
 from facerec.detection import Detection, extract_faces, reading_order
 from facerec.encoding import faces_to_encodings
 from facerec.networks import confidence, info_of, threshold_for
-from facerec.photos import load_image
+from facerec.photos import load_image, named
 from fr_utils import distance_to, identify
 
-router = APIRouter(prefix="/api/v1", tags=["faces"], dependencies=[Depends(reader)])
+router = APIRouter(prefix="/api/v1", tags=["faces"], dependencies=[Depends(reader)], responses=USUAL)
 
 #: A picture in a form.
 Photo = Annotated[UploadFile, File(description="A photo: JPEG, PNG, WebP, HEIC and others, up to 10 MB")]
@@ -80,29 +82,34 @@ def service_of(request: Request) -> Service:
 Served = Annotated[Service, Depends(service_of)]
 
 
+def picture_in(photo: UploadFile) -> BytesIO:
+    """The file of a form for ``load_image``; what its sender calls it does not count."""
+    return named(photo.file.read(), "the photo")
+
+
 def _known(number: float) -> float | None:
     """A number, or None for NaN, which JSON does not have."""
     return None if pd.isna(number) else float(number)
 
 
-@router.post("/verify", responses={404: {"description": "No one has that name"}, 409: {"description": "No people"}})
+@router.post("/verify", responses=announced(404, 409))
 def verify(
     service: Served, photo: Photo, identity: Annotated[str, Form(description="The name that is claimed")]
 ) -> Verification:
     """Check a claim: does the largest face of the photo show this person?"""
     threshold = threshold_for(service.model)
-    distance = service.turns.run(distance_to, photo.file, identity, service.people, service.model)
+    distance = service.turns.run(distance_to, picture_in(photo), identity, service.people, service.model)
     sure = _known(confidence(distance, service.model))
     return Verification(
         identity=identity, is_same=distance < threshold, distance=distance, threshold=threshold, confidence=sure
     )
 
 
-@router.post("/recognise", responses={409: {"description": "No people"}})
+@router.post("/recognise", responses=announced(409))
 def recognise(service: Served, photo: Photo) -> Recognition:
     """Name every face of the photo; a photo without a face gives an empty list."""
     people = len(service.people)
-    table = service.turns.run(identify, photo.file, service.people, service.model)
+    table = service.turns.run(identify, picture_in(photo), service.people, service.model)
     faces = [
         RecognisedFace(
             box=tuple(map(int, row.box)),
@@ -119,7 +126,7 @@ def recognise(service: Served, photo: Photo) -> Recognition:
 def _encoded(photo: Photo, service: Service) -> tuple[list[Detection], np.ndarray]:
     """The faces of a photo, and their encodings (m, 128)."""
     info = info_of(service.model)
-    faces, found = extract_faces(load_image(photo.file), info.side, info.template)
+    faces, found = extract_faces(load_image(picture_in(photo)), info.side, info.template)
     return found, faces_to_encodings(faces, service.model)
 
 

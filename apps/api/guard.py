@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.api.keys import Key, Keys
-from apps.api.problems import Problem, of_http
+from apps.api.problems import Problem, announced, of_http
 from apps.crowd import MANY_BYTES, Door, Load
 from apps.places import hosts
 from facerec.errors import BadArgument
@@ -127,8 +129,8 @@ class Guard:
             await self.app(scope, limited, marked)
         finally:
             load.drop()
-        route = scope.get("route")
-        self.metrics.note(getattr(route, "path", "unknown"), scope["method"], status, time.perf_counter() - began)
+        path = getattr(scope.get("route"), "path_format", "unknown")
+        self.metrics.note(path, scope["method"], status, time.perf_counter() - began)
 
     def _check(self, sent: Headers) -> None:
         """Refuse a body that is too large, or comes without a key: it would be read before the key is looked at.
@@ -178,19 +180,31 @@ class Metrics:
 METHODS = {"GET", "POST", "PATCH", "DELETE"}
 
 
-@router.get("/healthz", tags=["operation"], responses={503: {"description": "Not ready yet"}})
-def health(request: Request, response: Response) -> dict[str, str]:
+class Health(BaseModel):
+    """Whether the server can answer."""
+
+    status: Literal["ready", "loading"]
+
+
+@router.get("/healthz", tags=["operation"], responses={503: {"description": "Not ready yet", "model": Health}})
+def health(request: Request, response: Response) -> Health:
     """Whether the network is loaded and the database is open; needs no key."""
     is_ready = request.app.state.service.is_ready
     response.status_code = 200 if is_ready else 503
-    return {"status": "ready" if is_ready else "loading"}
+    return Health(status="ready" if is_ready else "loading")
 
 
-@router.get("/metrics", tags=["operation"], dependencies=[Depends(reader)], response_class=Response)
-def metrics(request: Request) -> Response:
+@router.get(
+    "/metrics",
+    tags=["operation"],
+    dependencies=[Depends(reader)],
+    response_class=PlainTextResponse,
+    responses=announced(401, 429, 503),
+)
+def metrics(request: Request) -> PlainTextResponse:
     """Counts and durations for Prometheus; needs a key."""
     text = request.app.state.metrics.text(len(request.app.state.service.people))
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(text, media_type=CONTENT_TYPE_LATEST)
 
 
 def register(app: FastAPI, rate: str, door: Door) -> None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Depends, Path, Query, Response, status
 from pydantic import BaseModel, Field
 
-from apps.api.faces import Photo, Served
+from apps.api.faces import Photo, Served, picture_in
 from apps.api.guard import reader, writer
-from apps.api.problems import Problem
+from apps.api.problems import USUAL, Problem, announced
 from apps.api.service import Service
-from facerec.database import known_like
+from facerec.database import check_name, known_like
+from facerec.database.names import MAX_NAME, as_looked_up
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument
 from facerec.networks import threshold_for
 from facerec.photos import load_image
 
-router = APIRouter(prefix="/api/v1/people", tags=["people"], dependencies=[Depends(reader)])
+router = APIRouter(prefix="/api/v1/people", tags=["people"], dependencies=[Depends(reader)], responses=USUAL)
 
-MISSING = {404: {"description": "No one has that name"}}
-READ_ONLY = {403: {"description": "The key may only read"}}
+#: A person's path: a name may have a slash in it (AC/DC), but one at its end is a slip of the client's.
+ONE = "/{identity:path}"
+Name = Annotated[str, Path(pattern="[^/]$", max_length=MAX_NAME, description="The person's name")]
 
 
 class Person(BaseModel):
@@ -53,7 +55,7 @@ class Added(BaseModel):
 class NewName(BaseModel):
     """Another name for a person."""
 
-    identity: str = Field(max_length=200)
+    identity: str = Field(min_length=1, max_length=MAX_NAME)
 
 
 @router.get("")
@@ -71,33 +73,36 @@ def list_people(
     return People(people=[Person(**row) for row in rows.to_dict("records")], total=len(table))
 
 
-@router.get("/{identity}", responses=MISSING)
-def one_person(service: Served, identity: str) -> Person:
+@router.get(ONE, responses=announced(404))
+def one_person(service: Served, identity: Name) -> Person:
     """Show what is known about a person."""
     service.people.encodings(identity)  # refuses an unknown name, and suggests similar ones
     table = service.people.people()
-    return Person(**table[table.identity == identity.strip()].iloc[0].to_dict())
+    found = table[table.identity == as_looked_up(identity)].to_dict("records")
+    if not found:
+        raise Problem(404, f"{identity!r} was removed just now.", "unknown-person")
+    return Person(**found[0])
 
 
 @router.post(
-    "/{identity}",
+    ONE,
     status_code=status.HTTP_201_CREATED,
     dependencies=[Depends(writer)],
-    responses=READ_ONLY | {200: {"model": Added, "description": "One more picture of a known person"}},
+    responses=announced(403) | {200: {"model": Added, "description": "One more picture of a known person"}},
 )
-def add_picture(service: Served, response: Response, identity: str, photo: Photo) -> Added:
+def add_picture(service: Served, response: Response, identity: Name, photo: Photo) -> Added:
     """Add a person, or one more picture of a known one; the photo's largest face counts, and the photo is kept."""
+    identity = check_name(identity)
     people, was_known = service.people, identity in service.people
-    named = [] if was_known else known_like(identity.strip(), people)
+    named = [] if was_known else known_like(identity, people)
     like = service.turns.run(_add, service, identity, photo)
     response.status_code = status.HTTP_200_OK if was_known else status.HTTP_201_CREATED
-    count = len(people.encodings(identity))
-    return Added(identity=identity.strip(), encodings=count, looks_like=like, named_like=named)
+    return Added(identity=identity, encodings=len(people.encodings(identity)), looks_like=like, named_like=named)
 
 
 def _add(service: Service, identity: str, photo: Photo) -> str | None:
     """Add a picture; returns another person who looks like it, or None."""
-    picture = load_image(photo.file)
+    picture = load_image(picture_in(photo))
     encoding = img_to_encoding(picture, service.model)
     like = _nearest_other(service, encoding, identity)
     service.people.add(identity, encoding, picture)
@@ -108,13 +113,13 @@ def _nearest_other(service: Service, encoding, identity: str) -> str | None:
     """Another person whose encoding is nearer than the threshold, or None."""
     names, distances = service.people.nearest(encoding, k=2)
     for name, distance in zip(names[0], distances[0], strict=True):
-        if name is not None and name != identity.strip() and distance < threshold_for(service.model):
+        if name is not None and name != identity and distance < threshold_for(service.model):
             return name
     return None
 
 
-@router.patch("/{identity}", dependencies=[Depends(writer)], responses=MISSING | READ_ONLY | {409: {}})
-def rename(service: Served, identity: str, new: NewName) -> Person:
+@router.patch(ONE, dependencies=[Depends(writer)], responses=announced(403, 404, 409))
+def rename(service: Served, identity: Name, new: NewName) -> Person:
     """Give a person another name."""
     try:
         service.people.rename(identity, new.identity)
@@ -126,8 +131,8 @@ def rename(service: Served, identity: str, new: NewName) -> Person:
 
 
 @router.delete(
-    "/{identity}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[Depends(writer)], responses=MISSING | READ_ONLY
+    ONE, status_code=status.HTTP_204_NO_CONTENT, dependencies=[Depends(writer)], responses=announced(403, 404)
 )
-def forget(service: Served, identity: str) -> None:
+def forget(service: Served, identity: Name) -> None:
     """Forget a person: no trace of name, encodings or photos stays in the database's files."""
     service.people.forget(identity)

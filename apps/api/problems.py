@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +12,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from apps.crowd import Busy
-from facerec.errors import EmptyDatabase, FaceError, NoFaceFound, UnknownIdentity, UnreadableImage
+from facerec.database import BadDatabase, NotForgottenYet
+from facerec.errors import BadNetwork, EmptyDatabase, FaceError, NoFaceFound, UnknownIdentity, UnreadableImage
+
+logger = logging.getLogger(__name__)
 
 TITLES = {
     400: "Bad request",
@@ -40,11 +44,19 @@ class ProblemDetails(BaseModel):
     request: str = Field(description="The number of the request, as in the header X-Request-ID")
 
 
-#: What every path may answer besides its own.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[status], "content": {"application/problem+json": {}}, "model": ProblemDetails}
-    for status in (400, 401, 413, 422, 429, 503)
-}
+def announced(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The entries of a path's description for its problems; ``register`` adds the schema that they name.
+
+    Example:
+        >>> announced(404)[404]["description"]
+        'Not found'
+    """
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    return {status: {"description": TITLES[status], "content": content} for status in statuses}
+
+
+#: What every path that needs a key may answer besides its own.
+USUAL = announced(400, 401, 413, 422, 429, 503)
 
 
 class Problem(HTTPException):
@@ -62,6 +74,12 @@ class Problem(HTTPException):
         self.reason = reason
 
 
+#: What the client is told of problems that are the server's own; the log says where, and why.
+OURS = {
+    "traces-left": "Removed, but traces may be left in the files of the database until it is opened again.",
+    "broken": "The database or the network can't be used at the moment.",
+}
+
 #: The first kind that fits says the status and the word.
 KINDS: tuple[tuple[type[FaceError], int, str], ...] = (
     (NoFaceFound, 422, "no-face"),
@@ -69,12 +87,23 @@ KINDS: tuple[tuple[type[FaceError], int, str], ...] = (
     (UnknownIdentity, 404, "unknown-person"),
     (EmptyDatabase, 409, "no-people"),
     (Busy, 503, "busy"),
+    (NotForgottenYet, 503, "traces-left"),
+    (BadDatabase, 503, "broken"),
+    (BadNetwork, 503, "broken"),
     (FaceError, 422, "not-understood"),
 )
 
 
 def register(app: FastAPI) -> None:
-    """Answer every error with a problem instead of a traceback."""
+    """Answer every error with a problem instead of a traceback, and describe what a problem is."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = describe()
+        described["components"]["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
+        return described
+
+    app.openapi = openapi
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(FaceError, _of_face)
     app.add_exception_handler(RequestValidationError, _of_validation)
@@ -100,6 +129,9 @@ def of_http(request: Request, error: HTTPException) -> JSONResponse:
 def _of_face(request: Request, error: FaceError) -> JSONResponse:
     status, reason = next((status, reason) for kind, status, reason in KINDS if isinstance(error, kind))
     text = str(error.args[0]) if error.args else str(error)
+    if reason in OURS:
+        logger.error("%s", text)
+        text = OURS[reason]
     return answer(request, status, text[:1].upper() + text[1:], reason)
 
 

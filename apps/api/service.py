@@ -19,9 +19,8 @@ with quietly():
     import keras
 
 
-#: How many requests may wait for a turn: fewer than anyio's threads for all requests (40), so that the others are still
-#: answered.
-IN_LINE = 32
+#: How many requests may wait for a turn, and how many threads all requests share: the others are still answered.
+IN_LINE, THREADS = 64, 100
 
 
 class Service:
@@ -58,6 +57,7 @@ class Service:
     @contextlib.asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Load at the start of a server, close at its end."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(self.load)
         yield
         self._people.close()

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-from PIL import Image
 
 from apps.streamlit import login, shared, show
 from apps.streamlit.decisions import spreadsheet_csv
 from facerec.database import FaceDatabase
 from facerec.enrol import Pictures, PoorPortrait, Portrait, enrol_pictures, find_portraits
-from facerec.errors import BadArgument
-from facerec.photos import FORMATS, is_inside
+from facerec.errors import BadArgument, UnreadableImage
+from facerec.photos import is_inside, open_file
 
 MOST_FILES = 2000
 MOST_BYTES, MOST_PIXELS = 20_000_000, 25_000_000  # of one picture
@@ -136,10 +135,8 @@ def _too_large(archive: zipfile.ZipFile, path: Path, portrait: Portrait) -> str:
     try:
         if archive.getinfo(name).file_size > MOST_BYTES:
             return f"it is larger than {MOST_BYTES // 10**6} MB"
-        with archive.open(name) as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            width, height = Image.open(stream, formats=FORMATS).size
-    except Exception:  # damaged headers make Pillow raise nearly anything; opening it will say what is wrong
+        width, height = open_file(portrait.path).size
+    except (KeyError, UnreadableImage):  # opening it whole will say what is wrong
         return ""
     return f"it has more than {MOST_PIXELS // 10**6} million pixels" if width * height > MOST_PIXELS else ""
 

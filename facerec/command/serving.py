@@ -1,4 +1,4 @@
-"""The command that starts the web apps: serve.
+"""The command that starts the web apps and the API: serve.
 
 The library knows the apps by their names only: nothing of ``facerec`` imports them. They lie in the project's folder.
 """
@@ -22,24 +22,28 @@ from facerec.errors import BadArgument
 
 
 class App(StrEnum):
-    """The two apps."""
+    """What can be served."""
 
     people = "people"
     compare = "compare"
+    api = "api"
 
 
 #: What each app needs, and its port.
-NEEDS = {App.people: ("streamlit", 8501), App.compare: ("flask", 8000)}
+NEEDS = {App.people: ("streamlit", 8501), App.compare: ("flask", 8000), App.api: ("fastapi", 8600)}
 
 
 def serve(
     app: Annotated[
-        App, typer.Argument(help="people: verify, recognise, a database. compare: two pictures, nothing kept.")
+        App,
+        typer.Argument(
+            help="people: verify, recognise, a database. compare: two pictures, nothing kept. api: people for programs."
+        ),
     ] = App.people,
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is reached by other computers.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="8501 or, to compare, 8000")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="8501; compare 8000; api 8600")] = None,
     database: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +58,7 @@ def serve(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Start a web app on this computer, until Ctrl-C."""
+    """Start a web app, or the API, on this computer, until Ctrl-C."""
     package, usual = NEEDS[app]
     _check_installed(package)
     if database is None and Path(PEOPLE).exists():
@@ -83,7 +87,8 @@ def start(app: App, host: str, port: int) -> None:
         settings = ["--server.address", host, "--server.port", str(port)]
         module, arguments = "streamlit", ["run", str(ROOT / "apps" / "streamlit" / "app.py"), *settings]
     else:
-        module, arguments = "apps.flask", ["--host", host, "--port", str(port)]
+        module = "apps.flask" if app == App.compare else "apps.api"
+        arguments = ["--host", host, "--port", str(port)]
     os.chdir(ROOT)  # where Streamlit looks for its settings
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

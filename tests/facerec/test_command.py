@@ -358,10 +358,12 @@ def test_serve_starts_an_app_by_its_name(here, monkeypatch):
     assert os.environ["FACES_DATABASE"] == str(here / "people.db")
     monkeypatch.chdir(here)
     call("serve", "compare", "--host", "0.0.0.0")
-    (team, team_words, team_folder), (pair, pair_words, _) = started
+    call("serve", "api")
+    (team, team_words, team_folder), (pair, pair_words, _), programs = started
     assert (team, team_folder) == ("streamlit", ROOT) and Path(team_words[1]).is_file()
     assert team_words[2:] == ["--server.address", "127.0.0.1", "--server.port", "8123"]
     assert (pair, pair_words) == ("apps.flask", ["--host", "0.0.0.0", "--port", "8000"])
+    assert programs == ("apps.api", ["--host", "127.0.0.1", "--port", "8600"], ROOT)
 
 
 def test_serve_says_what_is_missing(here, monkeypatch):

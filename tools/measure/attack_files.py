@@ -3,11 +3,13 @@
     python tools/measure/attack_files.py                       # → docs/results/attack_files.json
     python tools/measure/attack_files.py --count 100
 
+A run that was stopped goes on where it was: ``build/attack_files.csv`` holds what is done. After a change of what is
+measured, ``--anew`` begins again.
+
 The files are those of ``tests/attacks.py``, up to as many bytes as an app takes, and the hostile uploads of
 ``tests/hostile.py``. One process builds them; each is opened by a process of its own, which is ended after a minute.
 Seconds are those of the clock or of the processor, whichever are fewer, so that other programs do not count. Memory is
-what the process takes on top of the file's own bytes and of what it had before. Two thousand files take some minutes,
-and a system that can fork.
+what the process takes on top of the file's own bytes and of what it had before. It needs a system that can fork.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from tools.measure.bench_database import cores, processor
 SIZES = (100_000, 20_000_000)  # bytes of a file, by their logarithm evenly; the larger is what the Streamlit app takes
 COUNT = 2000
 LIMIT = 60  # seconds after which a process is ended
+DONE = ROOT / "build" / "attack_files.csv"  # a row per file that was opened
+COLUMNS = ["number", "kind", "size", "outcome", "seconds", "megabytes"]
 LABELS = (*ATTACKS, *(f"upload: {kind}" for kind in KINDS if kind != "attack"))
 STEP = 37  # a prime number that does not divide how many kinds there are
 
@@ -57,8 +61,9 @@ def made(number: int) -> bytes:
     return KINDS[label.removeprefix("upload: ")](rng)[1]
 
 
-def build(orders: Connection, folder: Path) -> None:
+def build(orders: Connection, theirs: Connection, folder: Path) -> None:
     """In a process of its own, which keeps what it can use again: write the files that are ordered, one by one."""
+    theirs.close()  # so that it ends if the other process does
     while (number := orders.recv()) is not None:
         (folder / "picture").write_bytes(made(number))
         orders.send(number)
@@ -96,31 +101,41 @@ def _open_here(path: Path) -> dict:
     return {"outcome": outcome, "seconds": seconds, "megabytes": grown * unit / 1e6}
 
 
-def measure(count: int) -> pd.DataFrame:
-    """Build and open so many files, a row each."""
+def measure(count: int, done: Path = DONE) -> pd.DataFrame:
+    """Build and open so many files, a row each; those that ``done`` has are not opened again."""
     pillow_heif.register_heif_opener()  # loading the decoder is not what a file costs
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
+    done.parent.mkdir(exist_ok=True)
+    if not done.exists():
+        done.write_text(",".join(COLUMNS) + "\n")
+    first = len(pd.read_csv(done))
+    with tempfile.TemporaryDirectory() as name, done.open("a") as rows:
         here, there = multiprocessing.Pipe()
-        builder = multiprocessing.get_context("fork").Process(target=build, args=(there, Path(name)), daemon=True)
+        builder = multiprocessing.get_context("fork").Process(target=build, args=(there, here, Path(name)), daemon=True)
         builder.start()
-        for number in tqdm(range(count), desc="opening", unit="file"):
+        there.close()
+        for number in tqdm(range(first, count), desc="opening", unit="file", initial=first, total=count):
             here.send(number)
             here.recv()
             size = (Path(name) / "picture").stat().st_size / 1e6
-            rows.append({"kind": label_of(number), "size": size, **opened(Path(name) / "picture")})
+            row = {"number": number, "kind": label_of(number), "size": size, **opened(Path(name) / "picture")}
+            pd.DataFrame([row])[COLUMNS].to_csv(rows, header=False, index=False)
+            rows.flush()
         here.send(None)
         builder.join()
-    return pd.DataFrame(rows)
+    return pd.read_csv(done).head(count)
 
 
 def by_kind(files: pd.DataFrame) -> list[dict]:
-    """The worst of each kind."""
+    """What the files of each kind cost: the usual one, and the worst."""
     rows = []
     for kind, its in files.groupby("kind", sort=False):
         outcomes = its.outcome.value_counts().to_dict()
-        worst = {f"worst_{what}": round(float(its[what].max()), 2) for what in ("seconds", "megabytes")}
-        rows.append({"kind": kind, "files": len(its), "largest_mb": round(its["size"].max(), 1), **outcomes, **worst})
+        cost = {
+            f"{which}_{what}": round(float(getattr(its[what], of)()), 2)
+            for what in ("seconds", "megabytes")
+            for which, of in (("median", "median"), ("worst", "max"))
+        }
+        rows.append({"kind": kind, "files": len(its), "largest_mb": round(its["size"].max(), 1), **outcomes, **cost})
     return rows
 
 
@@ -128,8 +143,11 @@ def main() -> None:
     """Measure, print a table, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help="how many files")
+    parser.add_argument("--anew", action="store_true", help="open again what an earlier run has opened")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "attack_files.json")
     args = parser.parse_args()
+    if args.anew:
+        DONE.unlink(missing_ok=True)
     files = measure(args.count)
     kinds = by_kind(files)
     print(pd.DataFrame(kinds).to_string(index=False, na_rep=""))
@@ -147,6 +165,7 @@ def main() -> None:
             "kinds": kinds,
         },
     )
+    DONE.unlink()
 
 
 if __name__ == "__main__":

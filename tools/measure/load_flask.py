@@ -95,22 +95,27 @@ class Client:
 
 
 @contextmanager
-def server(log: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """The process and the port of the app as ``make compare`` runs it, with its networks loaded."""
+def server(log: Path, app: str, *options: str, **settings: str) -> Iterator[tuple[subprocess.Popen, int]]:
+    """The process and the port of an app as make runs it, with its networks loaded.
+
+    Args:
+        log: The file for what it prints.
+        app: ``"flask"`` or ``"api"``.
+        options: Further options of its command.
+        settings: Further variables of its environment.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "apps.flask", "--port", str(port)]
+    command = [sys.executable, "-m", f"apps.{app}", "--port", str(port), *options]
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | {"COMPARE_LIMIT": ""}, stdout=stream, stderr=stream
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=stream, stderr=stream)
     try:
         wait_until_ready(process, port, log)
         yield process, port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def wait_until_ready(process: subprocess.Popen, port: int, log: Path) -> None:
@@ -232,7 +237,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     measured = {}
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "log") as (process, port):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder) / "log", "flask", COMPARE_LIMIT="") as (process, port),
+    ):
         measured["flask_first_answer_s"] = measure_first_answer(port)
         if options.clients:
             measured["flask_load"] = measure_load(port, options.clients, options.seconds)

@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import selectors
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -32,7 +30,7 @@ from apps.pictures import jpeg
 from facerec._files import ROOT, write_json
 from facerec.errors import BadArgument, run
 from facerec.photos import load_image
-from tools.measure.load_flask import RESULTS, Client, wait_until_ready
+from tools.measure.load_flask import RESULTS, Client, server
 
 ATTACKER, VISITOR = "127.0.0.1", "127.0.0.2"
 
@@ -188,26 +186,16 @@ def large_pictures(target: Target) -> dict[str, float]:
 
 # -------------------------------------------------------------------------------------------------- the servers
 @contextmanager
-def server(name: str, folder: Path) -> Iterator[Target]:
+def under_siege(name: str, folder: Path) -> Iterator[Target]:
     """The Flask app or the API, with its network loaded, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    keys, log = folder / "keys.json", folder / f"{name}.log"
+    keys = folder / "keys.json"
     settings = {"COMPARE_LIMIT": "", "FACES_DATABASE": str(folder / "people.db"), "FACES_KEYS": str(keys)}
-    command = [sys.executable, "-m", f"apps.{name}", "--port", str(port)]
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=stream, stderr=stream)
-    try:
-        wait_until_ready(process, port, log)
+    with server(folder / f"{name}.log", name, **settings) as (process, port):
         if name == "flask":
             yield Target(name, process, port, "/api/compare", LARGEST)
         else:
             key = f"Authorization: Bearer {Keys(keys).make('siege')}\r\n"
             yield Target(name, process, port, "/api/v1/encode", LARGEST // 2, f"{key}{FORM}")
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def besiege(target: Target, connections: int) -> dict[str, dict[str, float]]:
@@ -231,7 +219,7 @@ def main() -> None:
     measured = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("flask", "api"):
-            with server(name, Path(folder)) as target:
+            with under_siege(name, Path(folder)) as target:
                 measured[f"{name}_siege"] = besiege(target, options.connections)
     known = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
     write_json(options.results, known | measured)

@@ -26,6 +26,20 @@ def test_worst_of_each_kind_is_reported():
     first, second = attack_files.by_kind(
         pd.DataFrame(rows, columns=["kind", "size", "outcome", "seconds", "megabytes"])
     )
-    assert first == {"kind": "a", "files": 2, "largest_mb": 3.0, "opened": 1, "refused": 1,
-                     "worst_seconds": 0.5, "worst_megabytes": 99.0}  # fmt: skip
+    cost = {"median_seconds": 0.3, "worst_seconds": 0.5, "median_megabytes": 54.5, "worst_megabytes": 99.0}
+    assert first == {"kind": "a", "files": 2, "largest_mb": 3.0, "opened": 1, "refused": 1, **cost}
     assert second["ended"] == 1 and second["worst_seconds"] == 60
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(attack_files, "made", lambda number: b"x" * number)
+    monkeypatch.setattr(
+        attack_files, "opened", lambda path: asked.append(path) or {"outcome": "refused", "seconds": 0, "megabytes": 0}
+    )
+    done = tmp_path / "build" / "done.csv"
+    attack_files.measure(2, done)
+    files = attack_files.measure(5, done)
+    assert len(asked) == 5 and files.number.tolist() == list(range(5))
+    assert files.kind.tolist() == [attack_files.label_of(number) for number in range(5)]
+    assert (files["size"] * 1e6).round().tolist() == list(range(5))
