@@ -22,6 +22,7 @@ import numpy as np
 
 PATIENCE = 60.0  # seconds for which calls are repeated while the server starts again
 PAUSE = 0.2  # seconds between two tries
+PUT_AWAY_FROM = 4000  # rows; among more that the server is still gathering it would guess, once there is a graph
 LOADING = 10.0  # seconds that a try to load a collection may take
 LOOKED_AT = 512  # encodings that a search in a graph (HNSW) looks at
 #: Milvus answers a "Bounded" question from a state that is at most five seconds old, unless its settings say otherwise.
@@ -69,6 +70,7 @@ class Calls:
 
     def __init__(self, client: Any, where: str, failures: tuple[type[Exception], ...]) -> None:
         self.client, self.where, self.failures = client, where, failures
+        self.gathered = 0  # rows since the server was last told to put them away
 
     # ------------------------------------------------------------------------------------------------- patience
     def patiently(self, name: str, call: Callable[[], Any]) -> Any:
@@ -115,6 +117,10 @@ class Calls:
         level = "Strong" if newest else self._level(name, keys)
         given = {"filter": which, "output_fields": list(fields), "consistency_level": level, "retry_times": 0}
         return [dict(row) for row in self.patiently(name, lambda: self.client.query(name, **given))]
+
+    def count(self, name: str, which: str) -> int:
+        """How many rows an expression allows."""
+        return int(self.query(name, which, ["count(*)"])[0]["count(*)"])
 
     def everyone(self, name: str, which: str, fields: Sequence[str], size: int = 10_000) -> Iterator[dict]:
         """Some fields of all rows that an expression allows, in the order in which they were written."""
@@ -167,6 +173,14 @@ class Calls:
                 deadline = self._wait(name, error, deadline)
                 left = self._missing(name, left, others)
         self._written(name).add({row["who"] for row in rows})
+        self.gathered += len(rows)
+
+    def put_away(self, name: str) -> None:
+        """Let the server bring many new rows to its disk: among those that it is still gathering it searches slowly."""
+        if self.gathered >= PUT_AWAY_FROM:
+            with suppress(*self.failures):  # it does so by itself in the end
+                self.client.flush(name)
+            self.gathered = 0
 
     def _missing(self, name: str, rows: list[dict], others: Collection[int]) -> list[dict]:
         """Those of some rows that did not arrive."""

@@ -17,7 +17,7 @@ from facerec.database.entries import BadDatabase
 from facerec.errors import BadArgument
 
 LOADED = 3  # pymilvus.client.types.LoadState.Loaded
-GRAPH = {"M": 16, "efConstruction": 200}  # links of each encoding, and how many are considered for them
+GRAPH = {"M": 16, "efConstruction": 128}  # links of each encoding, and how many are considered for them
 OTHERS_TAKE = 2.0  # seconds that a step of another creator may take to be seen
 
 
@@ -66,15 +66,23 @@ class Collections:
 
     def has_graph(self, name: str) -> bool:
         """Whether a graph is searched, and not every encoding."""
-        return self.client.describe_index(name, "encoding").get("index_type") == "HNSW"
+        return self._described(name).get("index_type") == "HNSW"
 
     def make_graph(self, name: str) -> None:
-        """Let a collection be searched by a graph from now on. Until it is built, no one can search."""
-        self.client.release_collection(name)
-        for index in self.client.list_indexes(name, field_name="encoding"):
-            self.client.drop_index(name, index)
-        self.client.create_index(name, self._index("HNSW", **GRAPH))
+        """Let a collection be searched by a graph, and wait until all rows are in it. Meanwhile no one can search."""
+        if not self.has_graph(name):
+            self.client.release_collection(name)
+            for index in self.client.list_indexes(name, field_name="encoding"):
+                self.client.drop_index(name, index)
+            self.client.create_index(name, self._index("HNSW", **GRAPH))
+        while self._described(name).get("pending_index_rows"):
+            time.sleep(0.5)
         self.client.load_collection(name)
+
+    def _described(self, name: str) -> Mapping[str, Any]:
+        """What the server says of the index of the encodings; nothing if there is none."""
+        names = self.client.list_indexes(name, field_name="encoding")
+        return self.client.describe_index(name, names[0]) if names else {}
 
     def drop(self, name: str) -> None:
         """Drop a collection, unless it is gone already."""

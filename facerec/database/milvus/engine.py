@@ -38,9 +38,8 @@ from facerec.errors import BadArgument
 
 NOT_CONNECTED = 2  # the code of pymilvus' error
 IDLE = {"grpc.keepalive_permit_without_calls": 0}  # milvus-lite hangs up on clients that ping while they are idle
-#: What pymilvus prints: each error that it raises, and that a server has told no time to begin an iteration from.
-TALKATIVE = {"decorators": logging.CRITICAL, "client.iterator.query_iterator": logging.ERROR}
-GRAPH_FROM = 500_000  # people; among fewer every encoding is compared, which is exact
+STATE_FOR = 0.5  # seconds for which questions rely on a state: one that was replaced has no collection any more
+GRAPH_FROM = 50_000  # people; among fewer, and until it is built, every encoding is compared, which is exact
 LEFT_FOR = 86_400  # seconds after which an unused collection counts as left by a killed process
 ENCODINGS = ("who", "number", "encoding")  # the fields that hold them
 STATE = {"key": 64, "value": 4096}  # the text fields of the collection that holds the state
@@ -68,6 +67,7 @@ class Milvus(Engine):
         if not isinstance(collection, str) or not re.fullmatch(r"[A-Za-z_]\w{0,99}", collection, re.ASCII):
             raise BadArgument(f"collection={collection!r:.80}: only letters, digits and _ are allowed")
         self.wanted = self.network = self.dimension = self.people = self.loaded = self.resting = None
+        self.checked = -STATE_FOR  # when the state was last asked for
         address = where.removeprefix("milvus:")
         self.path = Path(address).absolute() if where.startswith("milvus:") else None
         self.lock = _LOCKS.setdefault(str(self.path or address), threading.RLock())
@@ -81,8 +81,7 @@ class Milvus(Engine):
             raise BadArgument(
                 f'{self.where} is Milvus, which needs: pip install "face-recognition-course[scale]" ({error})'
             ) from error
-        for name, level in TALKATIVE.items():
-            logging.getLogger(f"pymilvus.{name}").setLevel(level)
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints each error that it raises, too
         self.failures = (MilvusException, ConnectionError, OSError)
         with self.lock, self._explained():
             try:
@@ -132,6 +131,7 @@ class Milvus(Engine):
             raise other_network(self.where, state["network"], self.wanted)
         self.network, self.dimension, self.people = state["network"], state["dimension"], state["people"]
         self.wanted = self.wanted or self.network  # callers who named no network keep to the noted one
+        self.checked = time.monotonic()
 
     def _set_state(self, network: str | None, dimension: int | None, people: str | None) -> None:
         value = json.dumps({"format": SCHEMA, "network": network, "dimension": dimension, "people": people})
@@ -187,6 +187,7 @@ class Milvus(Engine):
             change = MilvusChange(self)
             yield change
             change.send()
+            self.calls.put_away(self.people)
 
     def replace_all(
         self,
@@ -245,13 +246,15 @@ class Milvus(Engine):
         """What a question gets; it is asked again if the collection was replaced just then."""
         with self._explained():
             while True:
-                self._check_state()
+                if not self.people or time.monotonic() - self.checked > STATE_FOR:
+                    self._check_state()
                 asked = self.people
                 try:
                     return question()
                 except self.failures:
                     if self._stored(newest=True)["people"] == asked:
                         raise
+                self.checked = -STATE_FOR
 
     def query(self, which: str, fields: Sequence[str], keys: Collection[str]) -> list[dict]:
         """Some fields of people's rows; their keys say whose."""
@@ -280,13 +283,7 @@ class Milvus(Engine):
 
     def count(self) -> int:
         """Counts the rows of number 0, of which everyone has one."""
-
-        def question() -> int:
-            if not self.people:
-                return 0
-            return int(self.calls.query(self.people, "number == 0", ["count(*)"])[0]["count(*)"])
-
-        return self._answer(question)
+        return self._answer(lambda: self.calls.count(self.people, "number == 0") if self.people else 0)
 
     def names(self) -> Iterator[str]:
         """Reads all of them before it gives the first; a rename puts a person at the end."""
@@ -433,7 +430,7 @@ class Milvus(Engine):
             if self.path is not None or not self.people:
                 return False
             self.client.flush(self.people)
-            if self.count() >= GRAPH_FROM and not self.collections.has_graph(self.people):
+            if self.count() >= GRAPH_FROM:
                 self.collections.make_graph(self.people)
             return self.collections.has_graph(self.people)
 

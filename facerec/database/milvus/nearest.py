@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from facerec.database.milvus.rows import encodings_of
 AT_ONCE = 64  # probes in one call
 MOST = 16_384  # Milvus finds no more rows for a probe
 SPARE = 32  # candidates more than people to name: compared exactly, they may come in another order
+FIELDS = ("who", "number", "identity", "encoding")
+
+Row = Mapping[str, object]
 
 
 def nearest(calls: Calls, people: str, probes: np.ndarray, k: int, represent: str) -> tuple[np.ndarray, np.ndarray]:
@@ -27,44 +30,46 @@ def nearest(calls: Calls, people: str, probes: np.ndarray, k: int, represent: st
         represent: By what people with several encodings are compared: their "mean", or the "nearest" of them.
     """
     identities, distances = not_found(len(probes), k)
+    by_mean = represent == "mean" and calls.count(people, "number > 0") > 0
     for start in range(0, len(probes), AT_ONCE):
         some = probes[start : start + AT_ONCE]
-        candidates = _candidates(calls, people, some, k)
-        known = _known(calls, people, set().union(*candidates), represent)
-        for i, (probe, keys) in enumerate(zip(some, candidates, strict=True), start):
-            found = _ranked(probe, [known[key] for key in keys if key in known])[:k]
-            identities[i, : len(found)] = [identity for _, identity in found]
-            distances[i, : len(found)] = [distance for distance, _ in found]
+        found = _candidates(calls, people, some, k)
+        means = _means(calls, people, {row["who"] for rows in found for row in rows}) if by_mean else None
+        for i, (probe, rows) in enumerate(zip(some, found, strict=True), start):
+            ranked = _ranked(probe, rows, means)[:k]
+            identities[i, : len(ranked)] = [identity for _, identity in ranked]
+            distances[i, : len(ranked)] = [distance for distance, _ in ranked]
     return identities, distances
 
 
-def _candidates(calls: Calls, people: str, probes: np.ndarray, k: int) -> list[set[str]]:
-    """For each probe the keys of at least k people, if there are so many."""
+def _candidates(calls: Calls, people: str, probes: np.ndarray, k: int) -> list[list[Row]]:
+    """For each probe rows of at least k people, if there are so many: the nearest first."""
     limit = min(4 * k + SPARE, MOST)
     while True:
-        rows = calls.search(people, probes, limit, ["who"])
-        keys = [{row["who"] for row in some} for some in rows]
-        too_few = any(len(its_keys) < k and len(some) == limit for its_keys, some in zip(keys, rows, strict=True))
+        found = calls.search(people, probes, limit, FIELDS)
+        too_few = any(len({row["who"] for row in rows}) < k and len(rows) == limit for rows in found)
         if not too_few or limit == MOST:
-            return keys
+            return found
         limit = min(2 * limit, MOST)
 
 
-def _known(calls: Calls, people: str, keys: Collection[str], represent: str) -> dict[str, tuple[str, np.ndarray]]:
-    """By key, the name of a person and what to compare: all encodings (n, D), or their mean (1, D)."""
-    if not keys:
-        return {}
-    rows = calls.query(people, one_of(keys), ["who", "number", "identity", "encoding"], keys)
-    names, compared = {row["who"]: row["identity"] for row in rows}, encodings_of(rows)
-    if represent == "mean":
-        compared = {key: mean_encoding(encodings)[None] for key, encodings in compared.items()}
-    return {key: (names[key], encodings) for key, encodings in compared.items()}
+def _means(calls: Calls, people: str, keys: set[str]) -> dict[str, np.ndarray]:
+    """By key, the mean of all encodings of people, (D,): some of them may not be among the candidates."""
+    rows = calls.query(people, one_of(keys), ["who", "number", "encoding"], keys) if keys else []
+    return {key: mean_encoding(encodings) for key, encodings in encodings_of(rows).items()}
 
 
-def _ranked(probe: np.ndarray, known: list[tuple[str, np.ndarray]]) -> list[tuple[float, str]]:
-    """Distance and name of people, the nearest first."""
-    if not known:
+def _ranked(probe: np.ndarray, rows: Iterable[Row], means: Mapping[str, np.ndarray] | None) -> list[tuple[float, str]]:
+    """Distance and name of the people in some rows, the nearest first: by their means, or by these rows themselves."""
+    names = {row["who"]: row["identity"] for row in rows}
+    if means is None:
+        compared = [(row["who"], row["encoding"]) for row in rows]
+    else:
+        compared = [(key, means[key]) for key in names if key in means]
+    if not compared:
         return []
-    starts = np.cumsum([0, *(len(encodings) for _, encodings in known[:-1])])
-    far = np.linalg.norm(np.concatenate([encodings for _, encodings in known]) - probe, axis=1)
-    return sorted(zip(np.minimum.reduceat(far, starts).tolist(), (name for name, _ in known), strict=True))
+    keys, encodings = zip(*compared, strict=True)
+    best: dict[str, float] = {}
+    for key, far in zip(keys, np.linalg.norm(np.array(encodings, np.float32) - probe, axis=1).tolist(), strict=True):
+        best[key] = min(far, best.get(key, far))
+    return sorted((far, names[key]) for key, far in best.items())

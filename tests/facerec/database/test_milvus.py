@@ -369,6 +369,7 @@ def test_question_is_asked_again_if_the_collection_was_replaced(file, monkeypatc
         database.add("lena", unit(1), photo())
         for question in QUESTIONS:
             answer, look, just_then = question(database), other._engine._check_state, iter([database.tidy])
+            other._engine.checked = 0
             with monkeypatch.context() as patch:
                 patch.setattr(other._engine, "_check_state", lambda: (look(), *(tidy() for tidy in just_then)))  # noqa: B023
                 assert question(other) == answer

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from facerec.database import FaceDatabase
 
 where, collection, first = sys.argv[1:]
 database, number = FaceDatabase(where, collection=collection), 0
-while not sys.stdin.closed and number < 100_000:
+while True:
     encoding = np.random.default_rng([int(first), number]).normal(size=16)
     database.add(f"{first} {number}", encoding / np.linalg.norm(encoding))
     print(f"{first} {number}", flush=True)
@@ -37,9 +38,10 @@ while not sys.stdin.closed and number < 100_000:
 class Writer:
     """A process that adds people, one after the other, and says whom it has added."""
 
-    def __init__(self, where: str, collection: str, first: int) -> None:
-        command = [sys.executable, "-c", WRITE, where, collection, str(first)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, where: str, collection: str, first: int, log: Path) -> None:
+        command, self.log = [sys.executable, "-c", WRITE, where, collection, str(first)], log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stream, text=True)
         self.added: list[str] = []
         self.more = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -55,17 +57,18 @@ class Writer:
         with self.more:
             wanted = len(self.added) + count
             assert self.more.wait_for(lambda: len(self.added) >= wanted or self.process.poll() is not None, 120)
-            assert self.process.poll() is None, self.process.stderr.read()
+            assert self.process.poll() is None, self.log.read_text()
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+        assert self.log.read_text() == ""  # what passes is not printed
 
 
 @pytest.fixture
-def writers(milvus_server, collection) -> Iterator[list[Writer]]:
+def writers(milvus_server, collection, tmp_path) -> Iterator[list[Writer]]:
     """Two processes that write to one collection."""
-    writers = [Writer(milvus_server.address, collection, first) for first in range(2)]
+    writers = [Writer(milvus_server.address, collection, first, tmp_path / f"{first}.log") for first in range(2)]
     yield writers
     for writer in writers:
         writer.end()
@@ -83,7 +86,7 @@ def test_clients_go_on_after_kills_and_nothing_that_was_acknowledged_is_lost(mil
             writer.wait_for(5)
             writer.end()
         added = [name for writer in writers for name in writer.added]
-        names = Counter(database)
+        names = Counter(list(database))  # a Counter of a mapping would take its values
         assert set(added) <= set(names)
         assert len(names) <= len(added) + len(writers)  # the last one of each may be there without being acknowledged
         assert set(names.values()) == {1}
@@ -150,3 +153,20 @@ def test_means_are_ranked_as_in_a_file(milvus_server, collection):
             found, wanted = database.nearest(probes, k=3), file.nearest(probes, k=3)
             assert np.mean(found[0] == wanted[0]) > 0.99
             assert np.allclose(found[1][:, 0], wanted[1][:, 0], atol=1e-5)
+
+
+def test_graph_finds_the_true_nearest_and_who_comes_later(milvus_server, collection, monkeypatch):
+    monkeypatch.setattr("facerec.database.milvus.engine.GRAPH_FROM", 5000)
+    known, late = unit(6000, 1, 128), unit(5, 2, 128)
+    probes = unit(200, 3, 128)
+    with FaceDatabase(milvus_server.address, collection=collection) as database:
+        database.update({f"person {i}": encoding for i, encoding in enumerate(known[:4000])})
+        assert not database.settle()
+        database.update({f"person {i}": encoding for i, encoding in enumerate(known[4000:], 4000)})
+        assert database.settle()
+        found = database.nearest(probes)[0][:, 0] == [f"person {row}" for row in exact(known, probes).argmin(axis=1)]
+        assert found.mean() >= 0.99
+        for i, encoding in enumerate(late):
+            database.add(f"late {i}", encoding)
+        assert database.nearest(late)[0][:, 0].tolist() == [f"late {i}" for i in range(5)]
+        assert database.settle()
