@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from facerec.database.engine import Change, check_fits
 from facerec.database.entries import BadDatabase
+from facerec.database.milvus.calls import one_of
 from facerec.database.milvus.rows import FIELDS, fitting, rows_of, who
 from facerec.database.pictures import Picture
 from facerec.errors import BadArgument
@@ -18,9 +21,42 @@ from facerec.errors import BadArgument
 if TYPE_CHECKING:
     from facerec.database.milvus.engine import Milvus
 
+AT_ONCE = 2000  # rows in one call
+BYTES_AT_ONCE = 16_000_000  # of photos
+ONE_BY_ONE = 100  # so many names are looked up alone, or as many as a thousandth of all people
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """A person to remove."""
+
+    identity: str
+    rows, size = 1, 0
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A person to write."""
+
+    identity: str
+    encodings: np.ndarray
+    pictures: list[Picture]
+    replace: bool
+    times: tuple[float, float] | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows they take."""
+        return len(self.encodings)
+
+    @property
+    def size(self) -> int:
+        """How many bytes their photos take."""
+        return sum(len(data) for both in self.pictures for data in both)
+
 
 class MilvusChange(Change):
-    """Gathers steps; ``send`` does them, in order.
+    """Gathers steps; ``send`` does them, in order, many people in one call.
 
     They wait in memory until then: 512 bytes for an encoding of 128 numbers, at most 45 kB for a photo.
     """
@@ -28,11 +64,18 @@ class MilvusChange(Change):
     def __init__(self, engine: Milvus) -> None:
         self.engine, self.dimension = engine, engine.dimension
         self.known: dict[str, bool] = {}  # name → whether these steps make the person known or unknown
-        self.steps: list[Callable[[], Any]] = []
+        self.steps: list[_Put | _Drop | Callable[[], Any]] = []
+        self.asked, self.one_by_one, self.everyone = 0, ONE_BY_ONE, None
 
     def has(self, identity: str) -> bool:
-        """Asks the server about people whom no step so far concerns."""
-        return self.known[identity] if identity in self.known else self.engine.has(identity)
+        """Asks the server about people whom no step so far concerns; after many questions, for everyone at once."""
+        if identity in self.known:
+            return self.known[identity]
+        self.asked += 1
+        if self.everyone is None and self.asked > self.one_by_one:
+            self.one_by_one = max(self.one_by_one, self.engine.count() // 1000)
+            self.everyone = self.engine.keys() if self.asked > self.one_by_one else None
+        return self.engine.has(identity) if self.everyone is None else who(identity) in self.everyone
 
     def note(self, network: str | None, dimension: int | None) -> None:
         """Makes the first collection, too, if D is known."""
@@ -53,16 +96,15 @@ class MilvusChange(Change):
         """Keeps one photo for each encoding at most, and makes photos smaller if need be."""
         if self.dimension != encodings.shape[1]:
             self.note(None, encodings.shape[1])
-        pictures = fitting(identity, pictures, encodings)
+        self.steps.append(_Put(identity, encodings, fitting(identity, pictures, encodings), replace, times))
         self.known[identity] = True
-        self.steps.append(partial(self._put, identity, encodings, pictures, replace, times))
 
     def drop(self, identity: str) -> bool:
         """Knows at once whether there is anything to send."""
         known = self.has(identity)
         if known:
             self.known[identity] = False
-            self.steps.append(partial(self._drop, identity))
+            self.steps.append(_Drop(identity))
         return known
 
     def rename(self, old: str, new: str) -> None:
@@ -77,34 +119,74 @@ class MilvusChange(Change):
         Raises:
             BadDatabase: If one fails; it says how many are done.
         """
-        for done, step in enumerate(self.steps):
+        done = 0
+        for some in _together(self.steps):
             try:
-                step()
+                self._do(some)
             except self.engine.failures as error:
                 raise BadDatabase(
                     f"{self.engine.where} can't be used: {done} of {len(self.steps)} changes are done and stay; "
                     f"do the others again ({error})"
                 ) from error
+            done += len(some)
 
-    def _put(self, identity: str, encodings: np.ndarray, pictures: list, replace: bool, times: Any) -> None:
-        client, engine = self.engine.client, self.engine
-        if engine.dimension != encodings.shape[1]:
-            engine.note(None, encodings.shape[1])
-        old = engine.rows_of(identity, ["id", "number", "added"])
-        first = 0 if replace or not old else max(row["number"] for row in old) + 1
-        added = min((row["added"] for row in old), default=None)
-        added, changed = times or (added or time.time(), time.time())
-        client.insert(engine.people, rows_of(identity, encodings, pictures, first, added, changed))
-        if replace and old:
-            client.delete(engine.people, ids=[row["id"] for row in old])
+    def _do(self, some: list) -> None:
+        if isinstance(some[0], _Put):
+            self._put(some)
+        elif isinstance(some[0], _Drop):
+            self._drop(some)
+        else:
+            some[0]()
 
-    def _drop(self, identity: str) -> None:
-        if old := self.engine.rows_of(identity, ["id"]):
-            self.engine.client.delete(self.engine.people, ids=[row["id"] for row in old])
+    def _put(self, some: list[_Put]) -> None:
+        engine, dimension = self.engine, some[0].encodings.shape[1]
+        if engine.dimension != dimension:
+            engine.note(None, dimension)
+        old = self._rows_of(some, ["id", "who", "number", "added"])
+        rows, gone = [], []
+        for person in some:
+            before = old[who(person.identity)]
+            first = 0 if person.replace or not before else max(row["number"] for row in before) + 1
+            added = min((row["added"] for row in before), default=None)
+            times = person.times or (added or time.time(), time.time())
+            rows += rows_of(person.identity, person.encodings, person.pictures, first, *times)
+            gone += [row["id"] for row in before] if person.replace else []
+        engine.calls.insert(engine.people, rows, {row["id"] for before in old.values() for row in before})
+        engine.calls.delete(engine.people, gone, {who(person.identity) for person in some})
+
+    def _drop(self, some: list[_Drop]) -> None:
+        old = self._rows_of(some, ["id", "who"])
+        gone = [row["id"] for before in old.values() for row in before]
+        self.engine.calls.delete(self.engine.people, gone, {who(person.identity) for person in some})
+
+    def _rows_of(self, some: Sequence[_Put | _Drop], fields: Sequence[str]) -> dict[str, list[dict]]:
+        """By key, the rows of some people."""
+        found, keys = defaultdict(list), {who(person.identity) for person in some}
+        for row in self.engine.query(one_of(keys), fields, keys):
+            found[row["who"]].append(row)
+        return found
 
     def _rename(self, old: str, new: str) -> None:
-        rows = sorted(self.engine.rows_of(old, ["id", *FIELDS, "encoding"]), key=lambda row: row["number"])
+        engine, keys = self.engine, {who(old), who(new)}
+        rows = sorted(engine.rows_of(old, ["id", *FIELDS, "encoding"]), key=lambda row: row["number"])
         ids = [row.pop("id") for row in rows]
         fresh = [{**row, "who": who(new), "identity": new, "changed": time.time()} for row in rows]
-        self.engine.client.insert(self.engine.people, fresh)
-        self.engine.client.delete(self.engine.people, ids=ids)
+        engine.calls.insert(engine.people, fresh)
+        engine.calls.delete(engine.people, ids, keys)
+
+
+def _together(steps: Sequence[Any]) -> Iterator[list]:
+    """Steps that one call can do, in order: people to write, or to remove, each once and not too many; or another."""
+    some, names, rows, size = [], set(), 0, 0
+    for step in steps:
+        person = isinstance(step, _Put | _Drop)
+        fits = person and some and type(step) is type(some[0]) and step.identity not in names
+        if some and not (fits and rows + step.rows <= AT_ONCE and size + step.size <= BYTES_AT_ONCE):
+            yield some
+            some, names, rows, size = [], set(), 0, 0
+        some.append(step)
+        if person:
+            names.add(step.identity)
+            rows, size = rows + step.rows, size + step.size
+    if some:
+        yield some

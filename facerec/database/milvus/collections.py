@@ -17,6 +17,7 @@ from facerec.database.entries import BadDatabase
 from facerec.errors import BadArgument
 
 LOADED = 3  # pymilvus.client.types.LoadState.Loaded
+GRAPH = {"M": 16, "efConstruction": 128}  # links of each encoding, and how many are considered for them
 OTHERS_TAKE = 2.0  # seconds that a step of another creator may take to be seen
 
 
@@ -49,12 +50,11 @@ class Collections:
             BadDatabase: If one of that name has other fields.
             BadArgument: If one of that name has another D.
         """
-        index = self.client.prepare_index_params()
-        index.add_index("encoding", index_type="AUTOINDEX", metric_type="L2")
+        index = self._index("FLAT")  # every encoding is compared: exact
         schema = self._schema(dimension, texts, primary, description)
         self._ensure(
             lambda: self.client.has_collection(name),
-            lambda: self.client.create_collection(name, schema=schema, consistency_level="Strong"),
+            lambda: self.client.create_collection(name, schema=schema, consistency_level="Session"),
         )
         self._check_fields(name, dimension, texts, primary)
         self._ensure(lambda: self.client.list_indexes(name), lambda: self.client.create_index(name, index))
@@ -63,6 +63,26 @@ class Collections:
     def load(self, name: str) -> None:
         """Load a collection, so that it can be asked; loading it twice does no harm."""
         self._ensure(lambda: self._is_loaded(name), lambda: self.client.load_collection(name))
+
+    def has_graph(self, name: str) -> bool:
+        """Whether a graph is searched, and not every encoding."""
+        return self._described(name).get("index_type") == "HNSW"
+
+    def make_graph(self, name: str) -> None:
+        """Let a collection be searched by a graph, and wait until all rows are in it. Meanwhile no one can search."""
+        if not self.has_graph(name):
+            self.client.release_collection(name)
+            for index in self.client.list_indexes(name, field_name="encoding"):
+                self.client.drop_index(name, index)
+            self.client.create_index(name, self._index("HNSW", **GRAPH))
+        while self._described(name).get("pending_index_rows"):
+            time.sleep(0.5)
+        self.client.load_collection(name)
+
+    def _described(self, name: str) -> Mapping[str, Any]:
+        """What the server says of the index of the encodings; nothing if there is none."""
+        names = self.client.list_indexes(name, field_name="encoding")
+        return self.client.describe_index(name, names[0]) if names else {}
 
     def drop(self, name: str) -> None:
         """Drop a collection, unless it is gone already."""
@@ -93,6 +113,11 @@ class Collections:
             if time.monotonic() > deadline:
                 return question()
             time.sleep(0.02)
+
+    def _index(self, kind: str, **params: int) -> Any:
+        index = self.client.prepare_index_params()
+        index.add_index("encoding", index_type=kind, metric_type="L2", params=params)
+        return index
 
     def _is_loaded(self, name: str) -> bool:
         return self.client.get_load_state(name)["state"] == LOADED

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import re
 import shutil
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,23 @@ from facerec.database.entries import (
     SCHEMA,
     BadDatabase,
     NotForgottenYet,
-    mean_encoding,
     other_network,
     unlabelled,
 )
+from facerec.database.milvus.calls import Calls, one_of
 from facerec.database.milvus.change import MilvusChange
 from facerec.database.milvus.collections import Collections
-from facerec.database.milvus.rows import FIELDS, PHOTO_LIMIT, TEXTS, fitting, pictures_of, rows_of, who
+from facerec.database.milvus.nearest import nearest
+from facerec.database.milvus.rows import FIELDS, PHOTO_LIMIT, TEXTS, encodings_of, fitting, pictures_of, rows_of, who
 from facerec.database.pictures import Picture, whole_ones
 from facerec.errors import BadArgument
 
 NOT_CONNECTED = 2  # the code of pymilvus' error
 IDLE = {"grpc.keepalive_permit_without_calls": 0}  # milvus-lite hangs up on clients that ping while they are idle
+STATE_FOR = 0.5  # seconds for which questions rely on a state: one that was replaced has no collection any more
+GRAPH_FROM = 50_000  # people; among fewer, and until it is built, every encoding is compared, which is exact
 LEFT_FOR = 86_400  # seconds after which an unused collection counts as left by a killed process
+ENCODINGS = ("who", "number", "encoding")  # the fields that hold them
 STATE = {"key": 64, "value": 4096}  # the text fields of the collection that holds the state
 
 _LOCKS: dict[str, threading.RLock] = {}  # by address: threads of this process write one after the other
@@ -61,6 +67,7 @@ class Milvus(Engine):
         if not isinstance(collection, str) or not re.fullmatch(r"[A-Za-z_]\w{0,99}", collection, re.ASCII):
             raise BadArgument(f"collection={collection!r:.80}: only letters, digits and _ are allowed")
         self.wanted = self.network = self.dimension = self.people = self.loaded = self.resting = None
+        self.checked = -STATE_FOR  # when the state was last asked for
         address = where.removeprefix("milvus:")
         self.path = Path(address).absolute() if where.startswith("milvus:") else None
         self.lock = _LOCKS.setdefault(str(self.path or address), threading.RLock())
@@ -74,6 +81,7 @@ class Milvus(Engine):
             raise BadArgument(
                 f'{self.where} is Milvus, which needs: pip install "face-recognition-course[scale]" ({error})'
             ) from error
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints each error that it raises, too
         self.failures = (MilvusException, ConnectionError, OSError)
         with self.lock, self._explained():
             try:
@@ -84,6 +92,7 @@ class Milvus(Engine):
                     raise
                 raise BadDatabase(f"no Milvus answers at {address}: is it running, and is that its address?") from error
             self.collections = Collections(self.client, self.where, DataType, self.failures)
+            self.calls = Calls(self.client, address, self.failures)
             self.collections.make(f"{self.collection}_state", 2, STATE, primary="key")
             if self.path is not None:
                 self._drop_leftovers()
@@ -96,33 +105,37 @@ class Milvus(Engine):
             raise BadDatabase(f"{self.where} can't be used: {error}") from error
 
     # --------------------------------------------------------------------------------------------------- state
-    def _stored(self) -> dict[str, Any]:
-        found = self.client.query(f"{self.collection}_state", filter='key == "state"', output_fields=["value"])
+    def _stored(self, newest: bool = False) -> dict[str, Any]:
+        name = f"{self.collection}_state"
+        found = self.calls.query(name, 'key == "state"', ["value"], ["state"], newest)
+        if not found and self.people and not newest:  # it is there, but not to be seen while it is replaced
+            return self._stored(newest=True)
         return json.loads(found[0]["value"]) if found else {"network": None, "dimension": None, "people": None}
 
-    def _loaded(self) -> dict[str, Any]:
+    def _loaded(self, newest: bool) -> dict[str, Any]:
         """The state, once its people can be asked for: a server that has just started must be told to load them."""
-        while (state := self._stored())["people"] != self.loaded:
+        while (state := self._stored(newest))["people"] != self.loaded:
             try:
                 self.client.load_collection(state["people"])
                 self.loaded = state["people"]
             except self.failures:
-                if self._stored()["people"] == state["people"]:  # or it was replaced just then
+                if self._stored(newest=True)["people"] == state["people"]:  # or it was replaced just then
                     raise
         return state
 
-    def _check_state(self) -> None:
-        state = self._loaded()
+    def _check_state(self, newest: bool = False) -> None:
+        state = self._loaded(newest)
         if state.get("format", 1) > SCHEMA:
             raise BadDatabase(f"{self.where} was written by a newer version of this project: open it with that version")
         if self.wanted and state["network"] and state["network"] != self.wanted:
             raise other_network(self.where, state["network"], self.wanted)
         self.network, self.dimension, self.people = state["network"], state["dimension"], state["people"]
         self.wanted = self.wanted or self.network  # callers who named no network keep to the noted one
+        self.checked = time.monotonic()
 
     def _set_state(self, network: str | None, dimension: int | None, people: str | None) -> None:
         value = json.dumps({"format": SCHEMA, "network": network, "dimension": dimension, "people": people})
-        self.client.upsert(f"{self.collection}_state", [{"key": "state", "value": value, "encoding": [0.0, 1.0]}])
+        self.calls.upsert(f"{self.collection}_state", {"key": "state", "value": value, "encoding": [0.0, 1.0]})
         self.network, self.dimension, self.people = network, dimension, people
 
     def expect(self, network: str | None, dimension: int | None, sure: bool = False) -> None:
@@ -130,7 +143,7 @@ class Milvus(Engine):
         before, self.wanted = self.wanted, network
         try:
             with self.lock, self._explained():
-                self._check_state()
+                self._check_state(newest=True)
                 if (network or self.network, dimension or self.dimension) != (self.network, self.dimension):
                     if network and not self.network and not sure and self.count():
                         raise unlabelled(self.where, network)
@@ -144,7 +157,7 @@ class Milvus(Engine):
         check_fits(self, network, dimension)
         dimension = dimension or self.dimension
         first = self._first_people(network or self.network, dimension) if dimension and not self.people else None
-        self._check_state()  # another machine may have begun meanwhile
+        self._check_state(newest=True)  # another machine may have begun meanwhile
         check_fits(self, network, dimension)
         self._set_state(network or self.network, dimension, self.people or first)
 
@@ -160,7 +173,7 @@ class Milvus(Engine):
     def state(self) -> tuple[str | None, str]:
         """The collection, and a digest of the numbers of its rows."""
         with self._explained():
-            self._check_state()
+            self._check_state(newest=True)
             numbers = np.sort(np.fromiter((row["id"] for row in self._everyone(["id"])), np.int64))
             return self.people, hashlib.sha256(numbers.tobytes()).hexdigest()
 
@@ -174,6 +187,7 @@ class Milvus(Engine):
             change = MilvusChange(self)
             yield change
             change.send()
+            self.calls.put_away(self.people)
 
     def replace_all(
         self,
@@ -191,7 +205,7 @@ class Milvus(Engine):
             with self._replacement(network, dimension) as new:
                 try:
                     for identity, encodings in people.items():
-                        self.client.insert(new, self._encoded_anew(identity, encodings))
+                        self.calls.insert(new, self._encoded_anew(identity, encodings))
                 finally:
                     self._check_that_it_is(state)  # a change meanwhile may also be what made the step fail
             self.wanted = network
@@ -232,31 +246,35 @@ class Milvus(Engine):
         """What a question gets; it is asked again if the collection was replaced just then."""
         with self._explained():
             while True:
-                self._check_state()
+                if not self.people or time.monotonic() - self.checked > STATE_FOR:
+                    self._check_state()
                 asked = self.people
                 try:
                     return question()
                 except self.failures:
-                    if self._stored()["people"] == asked:
+                    if self._stored(newest=True)["people"] == asked:
                         raise
+                self.checked = -STATE_FOR
+
+    def query(self, which: str, fields: Sequence[str], keys: Collection[str]) -> list[dict]:
+        """Some fields of people's rows; their keys say whose."""
+        return self.calls.query(self.people, which, fields, keys) if self.people else []
 
     def rows_of(self, identity: str, fields: Sequence[str]) -> list[dict]:
         """Some fields of each of a person's rows."""
-        if not self.people:
-            return []
-        found = self.client.query(self.people, filter=f'who == "{who(identity)}"', output_fields=list(fields))
+        found = self.query(one_of([who(identity)]), fields, [who(identity)])
         return [{field: row[field] for field in fields} for row in found]
 
     def _ordered(self, identity: str, fields: Sequence[str]) -> list[dict]:
         rows = self._answer(lambda: self.rows_of(identity, ["number", *fields]))
         return sorted(rows, key=lambda row: row["number"])
 
-    def _everyone(self, fields: Sequence[str], which: str = "number >= 0", size: int = 1000) -> Iterator[dict]:
-        if self.people:
-            rows = self.client.query_iterator(self.people, batch_size=size, filter=which, output_fields=list(fields))
-            while piece := rows.next():
-                yield from piece
-            rows.close()
+    def _everyone(self, fields: Sequence[str], which: str = "number >= 0", size: int = 10_000) -> Iterator[dict]:
+        return self.calls.everyone(self.people, which, fields, size) if self.people else iter(())
+
+    def keys(self) -> set[str]:
+        """The keys of all people."""
+        return set(self._answer(lambda: [row["who"] for row in self._everyone(["who"], "number == 0")]))
 
     def has(self, identity: str) -> bool:
         """Whether a person of that name is known."""
@@ -265,13 +283,7 @@ class Milvus(Engine):
 
     def count(self) -> int:
         """Counts the rows of number 0, of which everyone has one."""
-
-        def question() -> int:
-            if not self.people:
-                return 0
-            return int(self.client.query(self.people, filter="number == 0", output_fields=["count(*)"])[0]["count(*)"])
-
-        return self._answer(question)
+        return self._answer(lambda: self.calls.count(self.people, "number == 0") if self.people else 0)
 
     def names(self) -> Iterator[str]:
         """Reads all of them before it gives the first; a rename puts a person at the end."""
@@ -312,10 +324,13 @@ class Milvus(Engine):
                 self.resting = None
 
     def entries(self) -> Iterator[tuple[str, np.ndarray, float, float]]:
-        """Asks for one person after the other, and at the end whether the state is still the same."""
-        for identity, _, _, added, changed in self.table():
-            if (encodings := self.encodings(identity)) is not None:
-                yield identity, encodings, added, changed
+        """Asks for 500 people at a time, and at the end whether the state is still the same."""
+        everyone = iter(self.table())
+        while some := {who(person[0]): person for person in itertools.islice(everyone, 500)}:
+            encodings = encodings_of(self._answer(partial(self.query, one_of(some), ENCODINGS, list(some))))
+            for key, (identity, _, _, added, changed) in some.items():
+                if key in encodings:
+                    yield identity, encodings[key], added, changed
         if self.resting is not None and self.state() != self.resting:
             raise BadDatabase(f"{self.where} was changed by another machine while it was read: try again")
 
@@ -325,45 +340,11 @@ class Milvus(Engine):
         return self._answer(lambda: self._nearest(probes, k))
 
     def _nearest(self, probes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        identities, distances = not_found(len(probes), k)
-        if self.people and probes.shape[1] != self.dimension:
+        if not self.people:
+            return not_found(len(probes), k)
+        if probes.shape[1] != self.dimension:
             raise BadArgument(f"encodings has the shape {probes.shape}; (m, {self.dimension}) is known here")
-        for i, probe in enumerate(probes if self.people else ()):
-            found = sorted(self._candidates(probe, k), key=lambda both: both[1])[:k]
-            identities[i, : len(found)] = [identity for identity, _ in found]
-            distances[i, : len(found)] = [distance for _, distance in found]
-        return identities, distances
-
-    def _candidates(self, probe: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """At least k people, if there are so many, with their distances."""
-        limit = 4 * k + 32
-        while True:
-            limit = min(limit, 16_384)  # Milvus gives no more
-            found = self.client.search(
-                self.people, data=[probe.tolist()], limit=limit, output_fields=["who", "identity", "encoding"]
-            )[0]
-            people: dict[str, list] = {}
-            for hit in found:
-                row = hit["entity"]
-                people.setdefault(row["who"], [row["identity"], []])[1].append(row["encoding"])
-            if len(people) >= k or len(found) < limit or limit == 16_384:
-                break
-            limit *= 2
-        if self.represent == "mean":
-            self._complete(people)
-        return [(identity, self._distance(probe, np.array(known, np.float32))) for identity, known in people.values()]
-
-    def _complete(self, people: Mapping[str, list]) -> None:
-        """All encodings of these people: some may not be among the candidates."""
-        for person in people.values():
-            person[1] = []
-        keys = ", ".join(f'"{key}"' for key in people)
-        for row in self.client.query(self.people, filter=f"who in [{keys}]", output_fields=["who", "encoding"]):
-            people[row["who"]][1].append(row["encoding"])
-
-    def _distance(self, probe: np.ndarray, known: np.ndarray) -> float:
-        known = mean_encoding(known)[None] if self.represent == "mean" else known
-        return float(np.linalg.norm(known - probe, axis=1).min())
+        return nearest(self.calls, self.people, probes, k, self.represent)
 
     # ---------------------------------------------------------------------------------------------- forgetting
     def forget(self, identity: str) -> bool:
@@ -412,7 +393,7 @@ class Milvus(Engine):
                 fields = [*FIELDS, "encoding"]
                 everyone = self._everyone(fields, which, size=100)
                 while some := list(itertools.islice(everyone, 100)):
-                    self.client.insert(new, [{field: row[field] for field in fields} for row in some])
+                    self.calls.insert(new, [{field: row[field] for field in fields} for row in some])
                 self.client.flush(new)
         try:
             self._drop_leftovers()
@@ -440,8 +421,18 @@ class Milvus(Engine):
         return time.time() - int(found[2], 16) > LEFT_FOR if found[2] else in_use is not None
 
     def settle(self, timeout: float | None = None) -> bool:
-        """True at once: Milvus indexes by itself."""
-        return True
+        """On a server: brings all rows to its disk, and where there are very many, builds a graph.
+
+        No one can search meanwhile. It takes as long as it takes, whatever ``timeout`` says.
+        """
+        with self.lock, self._explained():
+            self._check_state()
+            if self.path is not None or not self.people:
+                return False
+            self.client.flush(self.people)
+            if self.count() >= GRAPH_FROM:
+                self.collections.make_graph(self.people)
+            return self.collections.has_graph(self.people)
 
     def is_gone(self) -> bool:
         """Looks for the file, if it is one."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,14 @@ def rows_of(
 def pictures_of(rows: Sequence[Mapping[str, Any]]) -> list[Picture]:
     """The photos and thumbnails in some rows."""
     return [(base64.b64decode(row["photo"]), base64.b64decode(row["thumbnail"])) for row in rows if row["photo"]]
+
+
+def encodings_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """By key, the encodings (n, D) of people in the order of their numbers, from rows in any order."""
+    people = defaultdict(list)
+    for row in sorted(rows, key=itemgetter("number")):
+        people[row["who"]].append(row["encoding"])
+    return {key: np.array(encodings, np.float32) for key, encodings in people.items()}
 
 
 def _to_text(data: bytes) -> str:

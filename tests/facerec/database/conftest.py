@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from facerec.database import FaceDatabase, search
 from facerec.database.sqlite import memory
 from tests.facerec.database.helpers import HOSTILE, photo, unit
+from tools.measure.milvus_server import MilvusServer, why_not
 
 
 @pytest.fixture
@@ -23,9 +25,17 @@ def path(tmp_path) -> Path:
     return tmp_path / "people.db"
 
 
-@pytest.fixture(params=["sqlite", "memory", "milvus"])
+ON_A_SERVER = pytest.param("milvus server", marks=pytest.mark.scale)
+
+
+@pytest.fixture(params=["sqlite", "memory", "milvus", ON_A_SERVER])
 def database(request, tmp_path) -> Iterator[FaceDatabase]:
     """An empty database of every kind."""
+    if request.param == "milvus server":
+        where = request.getfixturevalue("milvus_server").address
+        with FaceDatabase(where, collection=request.getfixturevalue("collection")) as database:
+            yield database
+        return
     if request.param == "milvus":
         pytest.importorskip("pymilvus", reason="pymilvus is not installed")
         pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
@@ -126,16 +136,41 @@ def running_server(tmp_path_factory) -> Iterator[str]:
         process.stdin.close()
 
 
-@pytest.fixture
-def server(running_server) -> Iterator[str]:
-    """That address; the server is empty again after the test."""
+@pytest.fixture(params=["milvus-lite", ON_A_SERVER])
+def server(request) -> Iterator[str]:
+    """The address of milvus-lite or of a real server, which is empty again after the test."""
+    real = request.param == "milvus server"
+    where = request.getfixturevalue("milvus_server").address if real else request.getfixturevalue("running_server")
+    yield where
+    drop(where, "people")
+
+
+def drop(where: str, prefix: str) -> None:
+    """Drop the collections whose names begin like this."""
     from pymilvus import MilvusClient
 
-    yield running_server
-    client = MilvusClient(running_server)
+    client = MilvusClient(where)
     for name in client.list_collections():
-        client.drop_collection(name)
+        if name.startswith(prefix):
+            client.drop_collection(name)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory) -> Iterator[MilvusServer]:
+    """A real server, started for the tests that need one."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with MilvusServer(tmp_path_factory.mktemp("milvus_server")) as server:
+        yield server
+
+
+@pytest.fixture
+def collection(milvus_server) -> Iterator[str]:
+    """The name of a collection on it, which is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    yield name
+    drop(milvus_server.address, name)
 
 
 @pytest.fixture

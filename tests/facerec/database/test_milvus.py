@@ -1,8 +1,8 @@
 """People in Milvus: what is half done, what is left of a forgotten person, and what other machines do meanwhile.
 
 What every kind of database promises is tested beside this file; the race of first writers in
-``test_milvus_collections.py``. Here milvus-lite is the engine, in a file and as a server in a process of its own. No
-test has seen a real Milvus server.
+``test_milvus_collections.py``. Here milvus-lite is the engine, in a file and as a server in a process of its own;
+``make test-scale`` runs the tests of servers on a real one, too.
 """
 
 from __future__ import annotations
@@ -106,9 +106,28 @@ def test_error_half_way_says_how_much_is_done(file, monkeypatch):
             return insert(*args, **kwargs)
 
         monkeypatch.setattr(database._engine.client, "insert", failing)
-        with pytest.raises(BadDatabase, match="2 of 4 changes are done and stay; do the others again.*disk is full"):
-            database.update({name: unit(1) for name in "abcd"})
-        assert list(database) == ["zoe", "a", "b"]
+        monkeypatch.setattr("facerec.database.milvus.change.AT_ONCE", 2)
+        with pytest.raises(BadDatabase, match="4 of 6 changes are done and stay; do the others again.*disk is full"):
+            database.update({name: unit(1) for name in "abcdef"})
+        assert list(database) == ["zoe", *"abcd"]
+
+
+def test_many_people_are_few_calls(file, monkeypatch):
+    with FaceDatabase(file) as database:
+        database.add("zoe", unit(1))
+        client, calls = database._engine.client, []
+        for name in ("insert", "delete", "query", "query_iterator"):
+            call = getattr(client, name)
+            monkeypatch.setattr(
+                client, name, lambda *a, _name=name, _call=call, **k: (calls.append(_name), _call(*a, **k))[1]
+            )
+        database.update({f"person {i}": encoding for i, encoding in enumerate(unit(3000, 1))})
+        assert calls.count("insert") == 2
+        assert "delete" not in calls
+        database.clear()
+        assert calls.count("delete") == 2
+        assert calls.count("query") < 150  # each person was asked for at first, then everyone at once
+        assert len(database) == 0
 
 
 # --------------------------------------------------------------------------------------------- encoded anew
@@ -268,7 +287,7 @@ database = FaceDatabase(where)
 engine = database._engine
 if at == "while it writes":
     insert = engine.client.insert
-    engine.client.insert = lambda *args: (insert(*args), os.kill(os.getpid(), signal.SIGKILL))
+    engine.client.insert = lambda *args, **more: (insert(*args, **more), os.kill(os.getpid(), signal.SIGKILL))
 elif at == "before the switch":
     engine._set_state = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
 elif at == "after the switch":
@@ -350,6 +369,7 @@ def test_question_is_asked_again_if_the_collection_was_replaced(file, monkeypatc
         database.add("lena", unit(1), photo())
         for question in QUESTIONS:
             answer, look, just_then = question(database), other._engine._check_state, iter([database.tidy])
+            other._engine.checked = 0
             with monkeypatch.context() as patch:
                 patch.setattr(other._engine, "_check_state", lambda: (look(), *(tidy() for tidy in just_then)))  # noqa: B023
                 assert question(other) == answer
