@@ -74,8 +74,11 @@ FACE = 0.8
 #: A photo with a face of at least this confidence is not searched again.
 SURE = 0.98
 
-#: Faces of at least this confidence, found in another look, replace less sure ones.
+#: Faces of at least this confidence, found in another look, count where no upright face was found …
 CLEAR = 0.9
+
+#: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure.
+CLEARER = 0.99
 
 
 class Look(NamedTuple):
@@ -151,7 +154,8 @@ def detect_faces_batch(
         rows = [i for i in doubtful if look.quarters or not found[i]]
         again = _look_at([photos[i] for i in rows], look, min_confidence, search_side, batch_size)
         for i, faces in zip(rows, again, strict=True):
-            if _surest(faces) >= CLEAR and _weight(faces) > _weight(found[i]):
+            needed = CLEARER if _surest(found[i]) > FACE else CLEAR
+            if _surest(faces) >= needed and _weight(faces) > _weight(found[i]):
                 found[i] = faces
     return found
 
