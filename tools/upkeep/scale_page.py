@@ -156,8 +156,8 @@ def server_search_table(result: dict) -> str:
             cells = (
                 f"{row['people']:,}",
                 label,
-                f"{found['one']['p50_ms']:.2g} ms, {found['one']['p99_ms']:.2g} ms",
-                f"{found['of_a_batch']['p50_ms']:.2g} ms",
+                f"{_ms(found['one']['p50_ms'])}, {_ms(found['one']['p99_ms'])}",
+                f"{_ms(found['of_a_batch']['p50_ms'])}",
                 percent(found["true_nearest"]["known"], 2),
                 percent(found["true_nearest"]["strangers"], 2),
                 f"{100 * found['named_rightly']:.0f} %",
@@ -178,9 +178,9 @@ def server_room_table(result: dict) -> str:
             f"{row['people']:,}",
             f"{row['fill_s']:,.0f} s",
             f"{row['settle_s']:,.0f} s",
-            f"{row['add']['p50_ms']:.2g} ms, {row['add']['p99_ms']:.2g} ms",
-            f"{row['contains']['p50_ms']:.2g} ms",
-            f"{row['len']['p50_ms']:.2g} ms",
+            f"{_ms(row['add']['p50_ms'])}, {_ms(row['add']['p99_ms'])}",
+            f"{_ms(row['contains']['p50_ms'])}",
+            f"{_ms(row['len']['p50_ms'])}",
             f"{row['names_s']:.2g} s",
             f"{row['find_s']:.2g} s",
             megabytes(row["server_memory_mb"]),
@@ -188,6 +188,11 @@ def server_room_table(result: dict) -> str:
         )
         rows.append(cells)
     return table(head, rows)
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with two digits, or all digits before the point."""
+    return f"{value:.2g} ms" if value < 99.5 else f"{value:,.0f} ms"
 
 
 def killed(kills: dict | None) -> str:
