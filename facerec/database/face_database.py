@@ -162,15 +162,14 @@ class FaceDatabase(MutableMapping):
                 change.drop(identity)
 
     # ------------------------------------------------------------------------------------------- one person
-    def add(self, identity: str, encoding: np.ndarray, photo: np.ndarray | bytes | list | None = None) -> None:
-        """Know a person by one more encoding, or several: all of them, or none.
+    def add(self, identity: str, encoding: np.ndarray, photo: np.ndarray | bytes | None = None) -> None:
+        """Know a person by one more encoding.
 
         Args:
             identity: Their name; one that is not known yet adds a person.
             encoding: (D,), or several (n, D), of unit length.
             photo: What it was made from, (H, W, 3) uint8 or the bytes of a JPEG: kept as JPEG of at most 1024 pixels
-                a side, for ``reencode`` and ``thumbnail``, without what a camera notes (place, time). Or a list of
-                them, one for each encoding.
+                a side, for ``reencode`` and ``thumbnail``, without what a camera notes (place, time).
 
         Raises:
             BadArgument: If the name or the encoding makes no sense here; nothing is changed then.
@@ -450,8 +449,7 @@ class FaceDatabase(MutableMapping):
     def _put(self, identity: str, encoding: Any, photo: Any = None, replace: bool = False) -> None:
         name = check_name(identity)
         checked = check_some(encoding, self._engine.dimension, "encoding")
-        photos = photo if isinstance(photo, list) else [] if photo is None else [photo]
-        pictures = [pack(one, self._engine.photo_limit, f"the photo of {name}") for one in photos]
+        pictures = [] if photo is None else [pack(photo, self._engine.photo_limit, f"the photo of {name}")]
         with self._engine.change() as change:
             change.put(name, checked, pictures, replace)
 

@@ -139,6 +139,76 @@ def machine(result: dict) -> str:
     )
 
 
+def server_tables(result: dict) -> str:
+    """How a Milvus server does at each size, what it loses when it is killed, and where that was measured."""
+    versions = f"{result['server']}, pymilvus {result['pymilvus']}; {machine(result)}"
+    parts = [server_search_table(result), server_room_table(result), killed(result["kills"]), versions]
+    return "\n\n".join(part for part in parts if part)
+
+
+def server_search_table(result: dict) -> str:
+    """The speed and the accuracy of a search on a server, a row per size and per state of its rows."""
+    head = "| people | | one probe: p50, p99 | each of 20 at once | true nearest: known people | … strangers | rank 1 |"
+    rows = []
+    for row in result["sizes"]:
+        for key, label in (("as_written", "just written"), ("settled", "after `settle()`")):
+            found = row[key]
+            cells = (
+                f"{row['people']:,}",
+                label,
+                f"{_ms(found['one']['p50_ms'])}, {_ms(found['one']['p99_ms'])}",
+                f"{_ms(found['of_a_batch']['p50_ms'])}",
+                percent(found["true_nearest"]["known"], 2),
+                percent(found["true_nearest"]["strangers"], 2),
+                f"{100 * found['named_rightly']:.0f} %",
+            )
+            rows.append(cells)
+    return table(head, rows)
+
+
+def server_room_table(result: dict) -> str:
+    """The time of everything else, and the server's room, a row per size."""
+    head = (
+        "| people | fill | `settle()` | add: p50, p99 | `in` | `len` | all names | `find` | the server's memory "
+        "| … and disk |"
+    )
+    rows = []
+    for row in result["sizes"]:
+        cells = (
+            f"{row['people']:,}",
+            f"{row['fill_s']:,.0f} s",
+            f"{row['settle_s']:,.0f} s",
+            f"{_ms(row['add']['p50_ms'])}, {_ms(row['add']['p99_ms'])}",
+            f"{_ms(row['contains']['p50_ms'])}",
+            f"{_ms(row['len']['p50_ms'])}",
+            f"{row['names_s']:.2g} s",
+            f"{row['find_s']:.2g} s",
+            megabytes(row["server_memory_mb"]),
+            f"{row['server_disk_mb']:,.0f} MB",
+        )
+        rows.append(cells)
+    return table(head, rows)
+
+
+def _ms(value: float) -> str:
+    """Milliseconds with two digits, or all digits before the point."""
+    return f"{value:.2g} ms" if value < 99.5 else f"{value:,.0f} ms"
+
+
+def killed(kills: dict | None) -> str:
+    """What became of what was acknowledged, as a sentence; nothing if no server was killed."""
+    if kills is None:
+        return ""
+    again = kills["client_writes_again_s"]
+    return (
+        f"The server was killed (`kill -9`) {kills['kills']} times while a client added people. Of "
+        f"{kills['acknowledged']:,} that were acknowledged, {kills['lost']} were lost, and {kills['twice']} are there "
+        f"twice. The client, which went on running, had written two more people {again['median']:.0f} s after the kill "
+        f"in the median and {again['most']:.0f} s at most; the start of the server took "
+        f"{kills['server_started_s']['median']:.0f} s of these."
+    )
+
+
 def good_enough(index: dict) -> dict:
     """The smallest depth at which an index finds enough of the true nearest, or else its largest depth."""
     for depth in index["depths"]:
@@ -214,6 +284,7 @@ def enrolment(result: dict) -> str:
 #: Mark → the file, the function that writes it, and the command that measures it.
 BLOCKS: dict[str, tuple[str, Callable[[Any], str], str]] = {
     "database": ("database.json", database_tables, "make bench-database"),
+    "server": ("scale.json", server_tables, "make bench-scale"),
     "index": ("index.json", index_table, "make bench-database"),
     "strangers": ("evaluation_resnet.json", strangers_table, "make evaluate DIR=…"),
     "enrolment": ("bench.json", enrolment, "make bench"),

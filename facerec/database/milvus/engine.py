@@ -66,7 +66,8 @@ class Milvus(Engine):
         self.where, self.represent, self.collection = where, represent, collection
         if not isinstance(collection, str) or not re.fullmatch(r"[A-Za-z_]\w{0,99}", collection, re.ASCII):
             raise BadArgument(f"collection={collection!r:.80}: only letters, digits and _ are allowed")
-        self.wanted = self.network = self.dimension = self.people = self.loaded = self.resting = None
+        self.wanted = self.network = self.dimension = self.people = self.loaded = None
+        self.resting = self.pictured = None  # while everyone is read: the state, and the keys of people with photos
         self.checked = -STATE_FOR  # when the state was last asked for
         address = where.removeprefix("milvus:")
         self.path = Path(address).absolute() if where.startswith("milvus:") else None
@@ -296,6 +297,8 @@ class Milvus(Engine):
 
     def pictures(self, identity: str) -> list[Picture]:
         """As small as they were kept."""
+        if self.pictured is not None and who(identity) not in self.pictured:
+            return []
         return pictures_of(self._ordered(identity, ["photo", "thumbnail"]))
 
     def table(self) -> list[tuple[str, int, int, float, float]]:
@@ -318,10 +321,11 @@ class Milvus(Engine):
         """Keeps threads of this process from writing; ``entries`` refuses what other machines write meanwhile."""
         with self.lock:
             self.resting = self.state()
+            self.pictured = set(self._answer(lambda: [row["who"] for row in self._everyone(["who"], 'photo != ""')]))
             try:
                 yield
             finally:
-                self.resting = None
+                self.resting = self.pictured = None
 
     def entries(self) -> Iterator[tuple[str, np.ndarray, float, float]]:
         """Asks for 500 people at a time, and at the end whether the state is still the same."""

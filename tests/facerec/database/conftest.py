@@ -33,8 +33,9 @@ def database(request, tmp_path) -> Iterator[FaceDatabase]:
     """An empty database of every kind."""
     if request.param == "milvus server":
         where = request.getfixturevalue("milvus_server").address
-        with FaceDatabase(where, collection=request.getfixturevalue("collection")) as database:
+        with FaceDatabase(where) as database:
             yield database
+        drop(where, "people")
         return
     if request.param == "milvus":
         pytest.importorskip("pymilvus", reason="pymilvus is not installed")

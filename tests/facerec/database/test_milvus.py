@@ -431,6 +431,19 @@ def test_export_fails_if_another_machine_writes_meanwhile(tmp_path, server, apar
             assert len(copy.encodings("omar")) == 2
 
 
+def test_export_asks_for_the_photos_of_people_who_have_some(tmp_path, file, monkeypatch):
+    with FaceDatabase(file) as database:
+        database.update({f"person {i}": encoding for i, encoding in enumerate(unit(50, 1))})
+        database.add("lena", unit(1), photo())
+        query, asked = database._engine.client.query, []
+        monkeypatch.setattr(database._engine.client, "query", lambda *a, **k: (asked.append(k), query(*a, **k))[1])
+        database.export_to(tmp_path / "people.zip")
+        assert sum("photo" in call["output_fields"] for call in asked) == 1
+        with FaceDatabase(":memory:") as copy:
+            assert copy.import_from(tmp_path / "people.zip") == 51
+            assert len(copy.photos("lena")) == 1
+
+
 def test_people_are_there_again_after_closing(file):
     with FaceDatabase(file, "one:1") as database:
         database.add("lena", unit(2), softer_photo(1, 2000, 1500))

@@ -77,6 +77,55 @@ def test_room_row_shows_unknown_memory_and_no_index_where_there_is_none():
     assert (cells(small)[3], cells(small)[7]) == ("unknown", "none")
 
 
+SEARCHED = {
+    "one": {"p50_ms": 9.12, "p99_ms": 18.4},
+    "of_a_batch": {"p50_ms": 2.34},
+    "true_nearest": {"known": found(1.0), "strangers": found(0.9943)},
+    "named_rightly": 0.82,
+}
+ON_A_SERVER = {
+    "people": 100_000,
+    "fill_s": 12.3,
+    "settle_s": 3.4,
+    "as_written": SEARCHED,
+    "settled": {**SEARCHED, "one": {"p50_ms": 8.12, "p99_ms": 1310.4}},
+    "add": {"p50_ms": 12.3, "p99_ms": 45.6},
+    "contains": {"p50_ms": 5.67},
+    "len": {"p50_ms": 6.78},
+    "names_s": 0.89,
+    "find_s": 1.23,
+    "server_memory_mb": {"now": 900.0, "most": 1234.5},
+    "server_disk_mb": 345.6,
+    "others_cores": 0.04,
+}
+KILLS = {
+    "kills": 50,
+    "acknowledged": 1234,
+    "lost": 0,
+    "twice": 0,
+    "server_started_s": {"median": 4.2, "most": 5.6},
+    "client_writes_again_s": {"median": 12.3, "most": 19.6},
+}
+
+
+def test_server_has_a_row_per_state_of_its_rows_and_a_sentence_about_kills():
+    result = {"sizes": [ON_A_SERVER], "kills": KILLS, "machine": MACHINE, "server": "Milvus 2.3.5", "pymilvus": "3.0.2"}
+    text = scale_page.server_tables(result)
+    head, _, written, settled = scale_page.server_search_table(result).splitlines()
+    assert len(cells(head)) == len(cells(written)) == len(cells(settled))
+    assert cells(written)[:4] == ["100,000", "just written", "9.1 ms, 18 ms", "2.3 ms"]
+    assert cells(settled)[1:3] == ["after `settle()`", "8.1 ms, 1,310 ms"]
+    head, _, room = scale_page.server_room_table(result).splitlines()
+    assert len(cells(head)) == len(cells(room))
+    assert cells(room)[1:4] == ["12 s", "3 s", "12 ms, 46 ms"]
+    assert cells(room)[4:] == ["5.7 ms", "6.8 ms", "0.89 s", "1.2 s", "1,234 MB", "346 MB"]
+    assert "killed (`kill -9`) 50 times" in text
+    assert "Of 1,234 that were acknowledged, 0 were lost, and 0 are there twice." in text
+    assert "12 s after the kill in the median and 20 s at most" in text
+    assert "Milvus 2.3.5, pymilvus 3.0.2; a processor" in text
+    assert scale_page.killed(None) == ""
+
+
 def test_machine_is_described_with_its_limits_and_its_load():
     text = scale_page.machine({"machine": MACHINE, "sizes": [MILLION, {**MILLION, "others_cores": 0.26}]})
     assert "a processor, 2 cores, 25 GB, Linux" in text
@@ -147,7 +196,7 @@ def test_page_takes_its_numbers_from_the_files(tmp_path):
 def test_block_that_was_not_measured_names_its_command(tmp_path):
     text = scale_page.filled(PAGE, tmp_path)
     commands = [command for _, _, command in scale_page.BLOCKS.values()]
-    assert [text.count(f"(Not measured yet: `{command}`.)") for command in commands] == [2, 2, 1, 1]
+    assert [text.count(f"(Not measured yet: `{command}`.)") for command in commands] == [2, 1, 2, 1, 1]
 
 
 def test_page_without_its_marks_is_refused():
