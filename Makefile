@@ -21,7 +21,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run lab app account compare api book test clean
-.PHONY: test-slow test-browser test-apps bench bench-database export-network lfw steps evaluate groups quality clusters
+.PHONY: test-slow test-browser test-apps bench bench-peers bench-database export-network lfw steps evaluate groups quality clusters
 .PHONY: strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
 help:
@@ -64,6 +64,10 @@ bench: .venv/.dev ## time the networks and the database against alternatives
 	@$(PY) tools/measure/bench.py $(ARGS)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_database.py)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
+	@$(RESULTS)
+
+bench-peers: build/peers/.done ## ours beside dlib, facenet-pytorch, DeepFace, mtcnn (6 minutes; 1 GB in build/peers)
+	@$(PY) tools/measure/bench_peers.py $(ARGS)
 	@$(RESULTS)
 
 bench-database: .venv/.dev ## search among a thousand to a million people (15 minutes, 3 GB of memory)
@@ -161,6 +165,17 @@ need-lfw:
 .venv/.dev: pyproject.toml .venv/.apps
 	@echo 'installing the packages of the tests and benchmarks into .venv (about a minute) …'
 	@$(PIP) -e ".[dev]"
+	@touch $@
+
+# The other engines in an environment of their own, which sees .venv's packages (TensorFlow is 2 GB) and changes none.
+PEERS = tools/measure/peers
+build/peers/.done: $(PEERS)/requirements.txt $(PEERS)/without_dependencies.txt .venv/.dev
+	@echo 'installing the other engines into build/peers (a few minutes) …'
+	@$(PY) -m venv build/peers
+	@$(PY) -c 'import site; print(site.getsitepackages()[0])' > "$$(build/peers/bin/python -c \
+	    'import site; print(site.getsitepackages()[0])')/shared.pth"
+	@build/peers/bin/python -m pip install -qq --disable-pip-version-check -r $(PEERS)/requirements.txt
+	@build/peers/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $(PEERS)/without_dependencies.txt
 	@touch $@
 
 .venv/.python:
