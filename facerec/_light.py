@@ -17,7 +17,7 @@ from facerec.errors import BadArgument
 from facerec.network_info import FaceNetInfo, check_files, from_entries, read_card
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LightNetwork:
     """A network in ONNX Runtime; what it lacks of a Keras model is learning, saving and looking inside.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from facerec._light import LightNetwork
     from facerec.database import FaceDatabase
 
 
@@ -28,7 +29,7 @@ FEW = 20
 UNUSED = ("sklearn", "matplotlib")
 
 
-def load_network(path: str, photos: int | None = None) -> keras.Model:
+def load_network(path: str, photos: int | None = None) -> keras.Model | LightNetwork:
     """Load the network of ``--network``; Keras is imported here, unless ONNX Runtime does without it.
 
     Args:

@@ -12,9 +12,10 @@ from facerec import _cascade, _mtcnn, _onnx
 from facerec._files import ROOT
 from facerec._light import open_light
 from facerec._quiet import quietly
-from facerec.database import fingerprint_of
+from facerec.database import FaceDatabase, OtherNetwork, fingerprint_of
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadNetwork
+from facerec.naming import identify
 from facerec.networks import SHIPPED_NETWORKS, info_of, load_facenet, save_network
 
 with quietly():
@@ -48,6 +49,15 @@ def test_shipped_networks_say_what_keras_says(folder):
     assert fingerprint_of(light) == fingerprint_of(model)
     assert (light.facenet, light.name) == (info_of(model), model.name)
     assert (light.input_shape, light.output_shape) == (model.input_shape, model.output_shape)
+
+
+def test_a_lasting_database_knows_a_light_network_by_its_encodings(tmp_path, images, network, database):
+    light = open_light("weights/resnet")
+    with FaceDatabase(tmp_path / "people.db", network) as lasting:
+        lasting.update(database)
+        assert identify(images / "lena.jpg", lasting, light).identity.tolist() == ["lena"]
+        with pytest.raises(OtherNetwork):
+            identify(images / "lena.jpg", lasting, open_light("weights/triplets"))
 
 
 def small_network() -> keras.Model:
