@@ -1,4 +1,4 @@
-"""Networks without TensorFlow: their layers as a graph for ONNX Runtime, which takes a third of the time.
+"""Networks without TensorFlow: their layers as a graph for ONNX Runtime, which encodes one face in a third of the time.
 
 model.json and model.h5, or a Keras model ──► graph ──► faces (m, S, S, 3) → encodings (m, D)
 
