@@ -25,8 +25,8 @@ export JUPYTER_PREFER_ENV_PATH = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help run lab app account compare api book test clean
-.PHONY: test-slow test-browser test-apps test-scale bench bench-api bench-database bench-scale export-network lfw steps
-.PHONY: evaluate groups quality clusters strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
+.PHONY: test-slow test-browser test-apps test-scale bench bench-api bench-database bench-peers bench-scale export-network
+.PHONY: lfw steps evaluate groups quality clusters strangers siamese transfer triplets need-dir need-lfw pins pages FORCE
 
 help:
 	@awk -F ':.*## ' '/^##@ /{print (NR > 1 ? "\n" : "") substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2} \
@@ -68,6 +68,10 @@ bench: .venv/.dev ## time the networks and the database against alternatives
 	@$(PY) tools/measure/bench.py $(ARGS)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_database.py)
 	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
+	@$(RESULTS)
+
+bench-peers: build/peers/.done ## ours beside dlib, facenet-pytorch, DeepFace, mtcnn (6 minutes; 1 GB in build/peers)
+	@$(PY) tools/measure/bench_peers.py $(ARGS)
 	@$(RESULTS)
 
 bench-database: .venv/.dev ## search among a thousand to a million people (15 minutes, 3 GB of memory)
@@ -181,6 +185,17 @@ $(SERVER): .venv/.python
 .venv/.dev: pyproject.toml .venv/.apps
 	@echo 'installing the packages of the tests and benchmarks into .venv (about a minute) …'
 	@$(PIP) -e ".[dev]"
+	@touch $@
+
+# The other engines in an environment of their own, which sees .venv's packages (TensorFlow is 2 GB) and changes none.
+PEERS = tools/measure/peers
+build/peers/.done: $(PEERS)/requirements.txt $(PEERS)/without_dependencies.txt .venv/.dev
+	@echo 'installing the other engines into build/peers (a few minutes) …'
+	@$(PY) -m venv build/peers
+	@$(PY) -c 'import site; print(site.getsitepackages()[0])' > "$$(build/peers/bin/python -c \
+	    'import site; print(site.getsitepackages()[0])')/shared.pth"
+	@build/peers/bin/python -m pip install -qq --disable-pip-version-check -r $(PEERS)/requirements.txt
+	@build/peers/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $(PEERS)/without_dependencies.txt
 	@touch $@
 
 .venv/.python:

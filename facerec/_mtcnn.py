@@ -1,4 +1,4 @@
-"""The detector, loaded for the first photo: MTCNN of the package ``mtcnn``, three times as fast, and repeatable."""
+"""The detector, loaded for the first photo: MTCNN in ONNX Runtime, or that of the package ``mtcnn``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import threading
 
 import numpy as np
 
+from facerec import _onnx
 from facerec._quiet import check_process, quietly
-from facerec._settings import check_settings, own_settings
 
 _LOADING = threading.Lock()
 
@@ -29,12 +29,23 @@ def detector():
 
 @functools.cache
 def load_detector():
-    """MTCNN, its three networks as compiled functions.
+    """MTCNN, in the fastest engine that is installed."""
+    if not _onnx.is_available():
+        return with_tensorflow()
+    from facerec._cascade import Cascade
+
+    return Cascade()
+
+
+def with_tensorflow():
+    """MTCNN of the package ``mtcnn``, its three networks as compiled functions.
 
     The package itself calls them layer by layer, which takes three times as long for a small photo.
     """
     with quietly():  # imported here: aligning faces does not need it
         import tensorflow as tf
+    from facerec._settings import check_settings, own_settings
+
     check_settings()
     with quietly():
         from mtcnn import MTCNN

@@ -184,7 +184,7 @@ def _look_at(
     found: list[list[Detection]] = [[] for _ in photos]
     copies, scales, by_shape = [], [], defaultdict(list)
     for i, photo in enumerate(photos):
-        copy, scale = _search_copy(photo, round(search_side * look.size))
+        copy, scale = search_copy(photo, round(search_side * look.size))
         copies.append(_as_seen(copy, look))
         scales.append(scale)
         by_shape[copies[i].shape].append(i)
@@ -206,7 +206,7 @@ def _as_seen(copy: np.ndarray, look: Look) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(copy, look.quarters))
 
 
-def _search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float]:
+def search_copy(photo: np.ndarray, search_side: int) -> tuple[np.ndarray, float]:
     """The copy that is searched, and its scale."""
     longest, shortest = max(photo.shape[:2]), min(photo.shape[:2])
     scale = min(1.0, search_side / longest)

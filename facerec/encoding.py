@@ -6,12 +6,14 @@ photos ──find_faces──► faces (m, S, S, 3) ──faces_to_encodings─�
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from facerec._quiet import check_process, quietly
+from facerec import _onnx
+from facerec._light import LightNetwork
+from facerec._quiet import check_process
 from facerec.detection import (
     Detection,
     align_face,
@@ -23,10 +25,10 @@ from facerec.detection import (
     resize_face,
 )
 from facerec.errors import BadArgument, BadNetwork, FaceError
-from facerec.networks import FaceNetInfo, check_model, info_of
+from facerec.network_info import FaceNetInfo, check_model, info_of
 from facerec.photos import Source, describe, load_image
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 
@@ -100,7 +102,12 @@ def unit_length(x: np.ndarray) -> np.ndarray:
 
 
 def _compiled(model: keras.Model):
-    """The network as one compiled function, made at its first use; layer by layer it is slower."""
+    """The network as one function, made at its first use: in ONNX Runtime, or compiled; layer by layer it is slower."""
+    fast = model.encode if isinstance(model, LightNetwork) else _onnx.encoder_of(model)
+    if fast:
+        return fast
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         return lambda faces: keras.ops.convert_to_numpy(model(faces, training=False))
     if not hasattr(model, "facenet_call"):

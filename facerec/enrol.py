@@ -15,24 +15,23 @@ import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from facerec._files import as_path
-from facerec._quiet import quietly
 from facerec.database import FaceDatabase, mean_encoding, names_alike, told_apart
 from facerec.detection import upright
 from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import enrol, prepare_to_enrol
-from facerec.networks import check_model, info_of
+from facerec.network_info import check_model, info_of
 from facerec.photos import files_in, is_beside_pictures
 from facerec.quality import face_quality
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 #: Beginnings of the names of files in ``images/`` that are not portraits: the camera's, the group photo, a lookalike.

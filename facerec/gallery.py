@@ -12,17 +12,16 @@ import difflib
 import os
 from collections.abc import Hashable, Mapping, MutableMapping
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from facerec._quiet import quietly
 from facerec.database import FaceDatabase, fingerprint_of, mean_encoding
 from facerec.database.entries import check_encodings, other_network, unlabelled
 from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity
-from facerec.networks import check_model
+from facerec.network_info import check_model
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 

@@ -6,19 +6,19 @@ photo, database ──identify──► a table: face, box, identity, distance, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from facerec._quiet import quietly
 from facerec.detection import extract_faces, reading_order
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument
 from facerec.gallery import open_gallery
-from facerec.networks import confidence, info_of, threshold_for
+from facerec.network_info import confidence, info_of, threshold_for
 from facerec.photos import Source, load_image
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from facerec.database import mean_encoding
 from facerec.database.entries import check_encodings
 from facerec.evaluation.rates import check_threshold
-from facerec.networks import CLUSTER_THRESHOLD
+from facerec.network_info import CLUSTER_THRESHOLD
 
 #: So many clusters are compared with so many others at once (64 MB of products).
 ROWS, COLUMNS = 1024, 16_384

@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from facerec._files import as_path
-from facerec._quiet import quietly
 from facerec.clusters.linkage import cluster_encodings, distances_to_centres, number_by_size
 from facerec.detection import align_face
 from facerec.encoding import faces_to_encodings, find_all_faces
 from facerec.enrol import is_live_photo
 from facerec.errors import BadArgument, FaceError
 from facerec.gallery import open_gallery
-from facerec.networks import FaceNetInfo, check_model, info_of
+from facerec.network_info import FaceNetInfo, check_model, info_of
 from facerec.photos import files_in, is_beside_pictures
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 #: The columns of the table.

@@ -120,7 +120,7 @@ def _watch(
     from facerec.live.frames import Frames
     from facerec.live.presence import watch
     from facerec.live.recognise import LiveRecogniser
-    from facerec.networks import confidence
+    from facerec.network_info import confidence
 
     def arrived(identity: str | None, second: float) -> None:
         console.note(f"{answers.clock(second)}  {'someone unknown' if identity is None else identity}")
@@ -176,7 +176,7 @@ def _compare(pictures: list[str], model: keras.Model) -> tuple[float, float]:
     import numpy as np
 
     from facerec.encoding import photos_to_encodings
-    from facerec.networks import confidence
+    from facerec.network_info import confidence
 
     def seen(number: int, found: Any) -> None:
         if found.faces > 1:

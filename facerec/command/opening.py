@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from facerec._light import LightNetwork
     from facerec.database import FaceDatabase
 
 
@@ -28,13 +29,18 @@ FEW = 20
 UNUSED = ("sklearn", "matplotlib")
 
 
-def load_network(path: str, photos: int | None = None) -> keras.Model:
-    """Load the network of ``--network``; Keras is imported here.
+def load_network(path: str, photos: int | None = None) -> keras.Model | LightNetwork:
+    """Load the network of ``--network``; Keras is imported here, unless ONNX Runtime does without it.
 
     Args:
         path: As in ``load_facenet``.
         photos: How many photos the command is about, if it knows; up to :data:`FEW` the network is not compiled.
     """
+    from facerec._light import open_light
+
+    light = open_light(path)
+    if light:
+        return light
     with lightly():
         from facerec import networks
     model = networks.load_facenet(path)
@@ -63,7 +69,7 @@ def threshold_of(model: keras.Model, threshold: float | None, people: int | None
         threshold: What was given, or None.
         people: With how many people each face is compared; None for two pictures.
     """
-    from facerec.networks import threshold_for
+    from facerec.network_info import threshold_for
 
     return threshold_for(model, threshold, people)
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facerec._quiet import quietly
 from facerec.detection import Detection, align_face, check_photo, detect_faces
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, UnknownIdentity
 from facerec.gallery import distance_from, open_gallery
 from facerec.live.tracking import Box, Track, Tracker
-from facerec.networks import info_of, threshold_for
+from facerec.network_info import info_of, threshold_for
 
-with quietly():
+if TYPE_CHECKING:
     import keras
 
 

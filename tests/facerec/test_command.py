@@ -36,7 +36,7 @@ COMMANDS = [command.name for command in app.registered_commands]
 @pytest.fixture(autouse=True)
 def here(network, database, monkeypatch, tmp_path) -> Path:
     """Every command gets the network that is loaded already, and works in an empty folder."""
-    monkeypatch.setattr("facerec.networks.load_facenet", lambda path: network)
+    monkeypatch.setattr("facerec._light.open_light", lambda path: network)
     for name in ("FACES_DATABASE", "FACES_NETWORK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -184,7 +184,7 @@ def test_who_tells_when_each_person_is_seen_in_a_film(photos, people, here):
 
 
 def test_who_refuses_what_it_cannot_look_at_before_it_loads_a_network(here, monkeypatch):
-    monkeypatch.setattr("facerec.networks.load_facenet", lambda path: pytest.fail("the network was loaded"))
+    monkeypatch.setattr("facerec._light.open_light", lambda path: pytest.fail("the network was loaded"))
     (here / "empty").mkdir()
     assert error_of("who", "nowhere.jpg").startswith("nowhere.jpg does not exist")
     assert error_of("who", "empty") == "empty holds no pictures"
@@ -380,7 +380,7 @@ def test_errors_of_the_system_are_one_line_too(images, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", "weights.h5")
 
-    monkeypatch.setattr("facerec.networks.load_facenet", refuse)
+    monkeypatch.setattr("facerec._light.open_light", refuse)
     assert error_of("verify", images / "lena.jpg", images / "lena.jpg") == "weights.h5: Permission denied"
 
 

@@ -54,12 +54,12 @@ def test_networks_say_the_same_under_any_settings(file, expected, of_the_caller,
 
 
 def test_detector_says_the_same_under_any_settings(of_the_caller, photos, detections):
-    (found,) = _mtcnn.load_detector.__wrapped__().detect_faces([photos["kofi"]])
+    (found,) = _mtcnn.with_tensorflow().detect_faces([photos["kofi"]])
     np.testing.assert_allclose(found[0]["keypoints"]["nose"], detections["kofi"][0]["keypoints"]["nose"], atol=0.01)
     assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == of_the_caller
 
 
-@pytest.mark.parametrize("make", [lambda: load_facenet("keras-facenet-h5"), _mtcnn.load_detector.__wrapped__])
+@pytest.mark.parametrize("make", [lambda: load_facenet("keras-facenet-h5"), _mtcnn.with_tensorflow])
 def test_settings_that_cannot_work_are_refused_by_name(make, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(BadNetwork, match="TF_USE_LEGACY_KERAS"):
         patch.setenv("TF_USE_LEGACY_KERAS", "1")

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from facerec import _mtcnn, detection, encoding
+from facerec import _cascade, _mtcnn, _onnx, detection, encoding
 from facerec._files import ROOT, whole, write_json, write_table
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
@@ -75,8 +75,9 @@ def find_faces(pictures: Mapping[str, Path], cache: Path | None = None) -> dict[
 
 def detector_digest(more: bytes) -> str:
     """The SHA-256 of the code that finds faces, and of what else a cache depends on."""
-    code = b"".join(Path(part.__file__).read_bytes() for part in (_mtcnn, detection))
-    return hashlib.sha256(code + more).hexdigest()
+    code = b"".join(Path(part.__file__).read_bytes() for part in (_cascade, _mtcnn, _onnx, detection))
+    engine = str(_onnx.is_available()).encode()
+    return hashlib.sha256(code + engine + more).hexdigest()
 
 
 def read_cache(cache: Path, detector: str) -> dict[str, Keypoints]:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from facerec._files import ROOT
 from facerec.evaluation import percent
-from tools.upkeep import scale_page
+from tools.upkeep import peers, scale_page
 from tools.upkeep.scale_page import RESULTS, fill, megabytes, table
 
 README = ROOT / "README.md"
@@ -552,6 +552,7 @@ def pages() -> dict[Path, str]:
     """Page → its text as it should be today."""
     short = table("| measured | result |", [row[:2] for row in measured(SHORT)])
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
+    full["peers"] = peers.page_table(RESULTS / "peers.json")
     transfer = json.loads((RESULTS / "siamese_transfer.json").read_text(encoding="utf-8"))
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}

@@ -9,7 +9,7 @@ from tools.upkeep import command_page
 
 
 def test_commands_of_the_page_print_what_it_shows(network, monkeypatch):
-    monkeypatch.setattr("facerec.networks.load_facenet", lambda path: network)
+    monkeypatch.setattr("facerec._light.open_light", lambda path: network)
     for name in ("FACES_DATABASE", "FACES_NETWORK"):
         monkeypatch.delenv(name, raising=False)
     text = command_page.PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,238 @@
+"""MTCNN in ONNX Runtime: the networks and the arithmetic of the package ``mtcnn``, in less time.
+
+photo ──P-Net, at every scale──► candidates ──R-Net──► fewer of them ──O-Net──► faces, each with five points
+
+A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The scales of the
+pyramid are searched side by side, one on each core.
+
+Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016;
+sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights are used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from facerec._onnx import Graph, open_onnx
+
+#: The layers of each network up to its outputs: a pooling is named by its padding and its size.
+LAYERS = {
+    "pnet": "conv prelu same:2 conv prelu conv prelu",
+    "rnet": "conv prelu same:3 conv prelu valid:3 conv prelu flat dense prelu",
+    "onet": "conv prelu same:3 conv prelu valid:3 conv prelu same:2 conv prelu flat dense prelu",
+}
+
+#: The side of the crops that R-Net and O-Net look at, in pixels.
+SIDES = {"rnet": 24, "onet": 48}
+
+#: A network's score above which a candidate goes on.
+SCORES = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}
+
+SMALLEST, CELL, STRIDE = 20, 12, 2  # of the faces searched for, of what P-Net looks at, of its steps: in pixels
+FACTOR = 0.709  # from one scale to the next
+
+#: The points in the order in which O-Net gives them.
+POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+
+
+class Cascade:
+    """The detector; it answers as ``mtcnn.MTCNN`` does."""
+
+    def __init__(self) -> None:
+        self.pnet, self.rnet, self.onet = map(open_network, LAYERS)
+        self.cores = ThreadPoolExecutor(os.cpu_count(), "facerec-cascade")
+
+    def detect_faces(self, photos: Sequence[np.ndarray]) -> list[list[dict]]:
+        """The faces of each of several photos, (H, W, 3) uint8 each."""
+        return [[as_face(row, photo.shape) for row in self.search(photo)] for photo in photos]
+
+    def search(self, photo: np.ndarray) -> np.ndarray:
+        """The faces of a photo, as a table with 15 columns; nothing is rounded or cut yet."""
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
+        table = squares(self.refine(planes, squares(self.propose(photo))))
+        return self.describe(planes, table)
+
+    def propose(self, photo: np.ndarray) -> np.ndarray:
+        """What P-Net takes for faces, at every scale."""
+        pyramid = Pyramid(photo)
+
+        def at(scale: float) -> np.ndarray:
+            return survivors(candidates(*self.pnet(pyramid.at(scale)), scale), 0.5)
+
+        found = self.cores.map(at, scales(*photo.shape[:2]))
+        return survivors(by_score(np.concatenate([np.empty((0, 5)), *found])), 0.7)
+
+    def refine(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """What R-Net takes for faces, with better boxes."""
+        if not len(table):
+            return table
+        moves, scores = self.rnet(planes, *crops(planes, table))
+        return survivors(by_score(chosen(table, moves, scores, SCORES["rnet"])), 0.7)
+
+    def describe(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """What O-Net takes for faces, with their points."""
+        if not len(table):
+            return np.empty((0, 15))
+        moves, points, scores = self.onet(planes, *crops(planes, table))
+        sizes = table[:, 2:4] - table[:, :2] + 1  # width, height
+        x = sizes[:, :1] * points[:, :5] + table[:, :1] - 1
+        y = sizes[:, 1:] * points[:, 5:] + table[:, 1:2] - 1
+        table = chosen(np.hstack([table, x, y]), moves, scores, SCORES["onet"])
+        return survivors(by_score(table), 0.7, of_the_smaller=True)
+
+
+def as_face(row: np.ndarray, shape: Sequence[int]) -> dict:
+    """A row of the last table, as the package describes a face: whole pixels, the box within the photo."""
+    height, width = shape[:2]
+    left, top, right, bottom = np.clip(row[:4], 0, np.subtract((width, height, width, height), 1))
+    box = np.round((left, top, right - left, bottom - top)).astype(int).tolist()
+    points = row[5:].reshape(2, 5).T.round().astype(int).tolist()
+    return {"box": box, "keypoints": dict(zip(POINTS, points, strict=True)), "confidence": float(row[4])}
+
+
+def open_network(name: str) -> Callable[..., list[np.ndarray]]:
+    """Open one of the three networks, with the weights of the package ``mtcnn``, which itself is not imported.
+
+    P-Net takes photos (m, 3, H, W) in 0..255 and gives (m, 5, h, w): how to move the four sides, and the logarithm of
+    the odds that this is a face. The others take photos, boxes (n, 4), and which photo each box is in; they give the
+    moves (n, 4), O-Net also the points (n, 10), and the scores (n, 2).
+    """
+    import joblib
+
+    package = Path(importlib.util.find_spec("mtcnn").submodule_search_locations[0])
+    weights = iter(joblib.load(package / "assets" / "weights" / f"{name}.lz4"))
+    graph, x, takes = Graph(), "photos", {"photos": (np.float32, (None, 3, None, None))}
+    if name in SIDES:
+        takes |= {"boxes": (np.float32, (None, 4)), "of": (np.int32, (None,))}
+        side = np.array([SIDES[name]] * 2, np.int32)
+        x = graph.add("CropAndResize", *takes, side, domain="com.microsoft", extrapolation_value=127.5)
+    kernel, bias = next(weights) / 128, next(weights)
+    first = [kernel, bias - 127.5 * kernel.sum(axis=(0, 1, 2))]  # the networks were made for (pixels - 127.5) / 128
+    weights = iter([*first, *weights])
+    for layer in LAYERS[name].split():
+        x = _add(graph, layer, x, weights)
+    left = list(weights)
+    pairs = [(left[i].reshape(left[i].shape[-2:]), left[i + 1]) for i in range(0, len(left), 2)]
+    if name == "pnet":  # both outputs by one convolution
+        (move, moved), (score, scored) = pairs
+        kernel = np.hstack([move, score[:, 1:] - score[:, :1]])
+        ends = [graph.add("Conv", x, kernel.T[..., None, None], np.append(moved, scored[1] - scored[0]))]
+    else:
+        ends = [graph.add("Gemm", x, *pair) for pair in pairs]
+        ends[-1] = graph.add("Softmax", ends[-1], axis=1)
+    threads = max(1, os.cpu_count() // 2) if name == "pnet" else 0  # two scales at a time, at least
+    return open_onnx(graph.model(takes, ends), threads)
+
+
+def _add(graph: Graph, layer: str, x: str, weights: Iterator[np.ndarray]) -> str:
+    """Add one layer of :data:`LAYERS`."""
+    if layer == "conv":
+        return graph.add("Conv", x, next(weights).transpose(3, 2, 0, 1), next(weights))
+    if layer == "dense":
+        return graph.add("Gemm", x, next(weights), next(weights))
+    if layer == "prelu":
+        slope = next(weights)
+        return graph.add("PRelu", x, slope.reshape(-1, 1, 1) if slope.ndim == 3 else slope)
+    if layer == "flat":
+        return graph.add("Flatten", graph.add("Transpose", x, perm=(0, 3, 2, 1)))  # column by column
+    padding, size = layer.split(":")
+    padding = {"same": "SAME_UPPER", "valid": "VALID"}[padding]
+    return graph.add("MaxPool", x, kernel_shape=[int(size)] * 2, strides=[2, 2], auto_pad=padding)
+
+
+def scales(height: int, width: int) -> np.ndarray:
+    """The scales at which a photo is searched, from the smallest faces to the largest."""
+    count = round(-((np.log(min(height, width) / CELL) / np.log(FACTOR)) + 1))
+    return CELL / SMALLEST * FACTOR ** np.arange(count)
+
+
+class Pyramid:
+    """A photo (H, W, 3) at smaller scales, where each pixel is the mean of its area.
+
+    The rows are added up once; the sum over any stretch of rows, also one that begins within a row, is then the
+    difference of two sums.
+    """
+
+    def __init__(self, photo: np.ndarray) -> None:
+        self.shape = photo.shape[:2]
+        self.rows = photo.reshape(len(photo), -1).astype(np.float32)
+        self.sums = np.zeros((len(photo) + 1, self.rows.shape[1]), np.float32)  # exact: whole numbers below 2**24
+        for above, row, to in zip(self.sums[:-1], self.rows, self.sums[1:], strict=True):
+            np.add(above, row, out=to)
+
+    def at(self, scale: float) -> np.ndarray:
+        """The photo at a scale, (1, 3, h, w)."""
+        (height, width), (h, w) = self.shape, (int(n * scale) for n in self.shape)
+        edges = np.arange(h + 1) * (height / h)
+        row = np.minimum(edges.astype(int), height - 1)
+        above = self.sums[row] + (edges - row).astype(np.float32)[:, None] * self.rows[row]  # all above each edge
+        bands = (above[1:] - above[:-1]) * np.float32(h / height)
+        small = cv2.resize(bands.reshape(h, width, 3), (w, h), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small.transpose(2, 0, 1)[None])
+
+
+def candidates(given: np.ndarray, scale: float) -> np.ndarray:
+    """The table of what P-Net takes for faces at one scale, from what it gives (1, 5, h, w)."""
+    moves, odds = given[0, :4], given[0, 4]
+    rows, columns = np.nonzero(odds > np.log(SCORES["pnet"] / (1 - SCORES["pnet"])))
+    corners = STRIDE * np.stack([columns, rows, columns, rows], axis=1) + (1, 1, CELL, CELL)
+    boxes = (corners + (CELL - 1) * moves[:, rows, columns].T) / scale
+    return by_score(np.column_stack([boxes, 1 / (1 + np.exp(-odds[rows, columns]))]))
+
+
+def chosen(table: np.ndarray, moves: np.ndarray, scores: np.ndarray, least: float) -> np.ndarray:
+    """The candidates that a network takes for faces, with its scores, their sides moved as it says."""
+    table = table.copy()
+    sizes = table[:, 2:4] - table[:, :2] + 1
+    table[:, :4] += moves * np.tile(sizes, 2)
+    table[:, 4] = scores[:, 1]
+    return table[table[:, 4] > least]
+
+
+def by_score(table: np.ndarray) -> np.ndarray:
+    """The candidates, the best first; ties, which the last digits should not decide, in a fixed order."""
+    return table[np.argsort(np.round(table[:, 4], 5), kind="stable")[::-1]]
+
+
+def survivors(table: np.ndarray, limit: float, of_the_smaller: bool = False) -> np.ndarray:
+    """The candidates that no better one overlaps.
+
+    Args:
+        table: The best first.
+        limit: How much two may share, as a share of their union.
+        of_the_smaller: As a share of the smaller one instead.
+    """
+    left, top, right, bottom = table[:, :4].T.astype(np.float32)
+    area = (right - left) * (bottom - top)
+    gone = np.zeros(len(table), bool)
+    for start in range(0, len(table), 128):  # a block against all after it
+        rows, later = (slice(start, start + 128), None), slice(start, None)
+        width = np.minimum(right[rows], right[later]) - np.maximum(left[rows], left[later])
+        height = np.minimum(bottom[rows], bottom[later]) - np.maximum(top[rows], top[later])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        whole = np.minimum(area[rows], area[later]) if of_the_smaller else area[rows] + area[later] - shared
+        gone[later] |= np.triu(shared > limit * whole, 1).any(axis=0)
+    return table[~gone]
+
+
+def squares(table: np.ndarray) -> np.ndarray:
+    """The candidates with square boxes around the same centres."""
+    table, sizes = table.copy(), table[:, 2:4] - table[:, :2]
+    side = sizes.max(axis=1, keepdims=True)
+    table[:, :2] += (sizes - side) / 2
+    table[:, 2:4] = table[:, :2] + side
+    return table
+
+
+def crops(planes: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes top, left, bottom, right as shares of the photo's sides, (n, 4), and the photo of each: the first."""
+    height, width = planes.shape[2:]
+    boxes = table[:, [1, 0, 3, 2]] / (height, width, height, width)
+    return boxes.astype(np.float32), np.zeros(len(table), np.int32)

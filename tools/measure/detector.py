@@ -1,0 +1,120 @@
+"""Our MTCNN beside the package ``mtcnn``: do both find the same, and where does the time go?
+
+    python tools/measure/detector.py [DIR]        # → docs/results/detector.json
+
+Every picture of ``images/``, and the first 500 of the folder DIR, are searched by both. Boxes and points are compared
+before they are rounded. A face counts as the same if its centre lies in a box of the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from facerec import _cascade
+from facerec._cascade import Cascade
+from facerec._files import ROOT, write_json
+from facerec._quiet import quietly
+from facerec.detection import SEARCH_SIDE, search_copy
+from facerec.errors import run
+from facerec.photos import load_image
+
+IMAGES = ROOT / "images"
+COLUMNS = {"boxes": slice(0, 4), "points": slice(5, 15)}
+
+
+def theirs(photo: np.ndarray, package) -> np.ndarray:
+    """What the package finds, (n, 15), as :meth:`Cascade.search` gives it."""
+    found = package.detect_faces([photo], output_type="numpy", box_format="xyxy", fit_to_image=False)
+    return found.reshape(-1, 16)[:, 1:]
+
+
+def pairs(ours: np.ndarray, others: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The faces that both found, each of ours with theirs."""
+    found = []
+    for row in ours:
+        centre = (row[:2] + row[2:4]) / 2
+        inside = ((others[:, :2] < centre) & (centre < others[:, 2:4])).all(axis=1)
+        if inside.any():
+            candidates = others[inside]
+            found.append((row, candidates[np.abs(candidates[:, :4] - row[:4]).max(axis=1).argmin()]))
+    return found
+
+
+def compare(files: Iterable[Path]) -> dict:
+    """How far boxes and points of ours are from the package's, over many pictures."""
+    with quietly():
+        from mtcnn import MTCNN
+
+    package, cascade = MTCNN(), Cascade()
+    counts, farthest = defaultdict(int), defaultdict(list)
+    for file in tqdm(list(files), unit="picture"):
+        photo = np.ascontiguousarray(search_copy(load_image(file), SEARCH_SIDE)[0])
+        ours, others = cascade.search(photo), theirs(photo, package)
+        both = pairs(ours, others)
+        counts["pictures"] += 1
+        counts["faces of the package"] += len(others)
+        counts["faces of ours"] += len(ours)
+        counts["faces of both"] += len(both)
+        for name, columns in COLUMNS.items():
+            farthest[name] += [float(np.abs(a[columns] - b[columns]).max()) for a, b in both]
+    return {**counts, **{f"{name}_farthest_px": max(values) for name, values in farthest.items()}} | {
+        f"{name}_within_half_a_pixel": float(np.mean(np.array(values) <= 0.5)) for name, values in farthest.items()
+    }
+
+
+def stages(photo: np.ndarray, rounds: int) -> dict[str, float]:
+    """The milliseconds of each stage of ours on one photo, the median of so many rounds."""
+    cascade, took = Cascade(), defaultdict(list)
+
+    def timed(name: str, work, *args):
+        start = time.perf_counter()
+        result = work(*args)
+        took[name].append(1000 * (time.perf_counter() - start))
+        return result
+
+    for _ in range(rounds):
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)
+        pyramid, scales = timed("sums of the rows", _cascade.Pyramid, photo), _cascade.scales(*photo.shape[:2])
+        levels = timed("pyramid", lambda pyramid=pyramid, scales=scales: [pyramid.at(scale) for scale in scales])
+        timed("P-Net", lambda levels=levels: [cascade.pnet(level) for level in levels])
+        table = _cascade.squares(timed("these side by side, with suppression", cascade.propose, photo))
+        took["candidates of P-Net"].append(len(table))
+        table = _cascade.squares(timed("R-Net and suppression", cascade.refine, planes, table))
+        took["candidates of R-Net"].append(len(table))
+        timed("O-Net and suppression", cascade.describe, planes, table)
+        timed("all", cascade.detect_faces, [photo])
+    return {name: statistics.median(values[1:]) for name, values in took.items()}
+
+
+def main() -> None:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="more pictures, in any folders below it")
+    parser.add_argument("--pictures", type=int, default=500, help="how many of them")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "detector.json")
+    args = parser.parse_args()
+    photos = {"one_face": load_image(IMAGES / "camera_0.jpg"), "six_faces": load_image(IMAGES / "video_call.jpg")[:720]}
+    copies = {name: np.ascontiguousarray(search_copy(photo, SEARCH_SIDE)[0]) for name, photo in photos.items()}
+    result = {
+        "command": f"python tools/measure/detector.py{' DIR' if args.folder else ''}",
+        "milliseconds": {name: stages(photo, args.rounds) for name, photo in copies.items()},
+        "images": compare(sorted(IMAGES.glob("*.jpg"))),
+    }
+    if args.folder:
+        result["folder"] = compare(sorted(args.folder.rglob("*.jpg"))[: args.pictures])
+    write_json(args.to, result)
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    run(main)
