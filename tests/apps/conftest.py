@@ -7,6 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from facerec.learning.siamese import load_siamese
+
+
+@pytest.fixture(scope="session")
+def twins() -> tuple:
+    """The shipped twins, and their threshold."""
+    return load_siamese()
+
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:
