@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from facerec._files import ROOT
 from facerec._quiet import quietly
@@ -29,6 +32,22 @@ from facerec.photos import load_image
 with quietly():
     import keras
     import tensorflow
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[], Any]], Any]:
+    """Make something in the first process of a run that needs it; the others read what it made."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def made(name: str, make: Callable[[], Any]) -> Any:
+        path = folder / f"{name}.pickle"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                path.write_bytes(pickle.dumps(make()))
+        return pickle.loads(path.read_bytes())
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +72,9 @@ def photos(images) -> MappingProxyType:
 
 
 @pytest.fixture(scope="session")
-def detections(photos) -> MappingProxyType:
+def detections(photos, once) -> MappingProxyType:
     """What the detector finds on each of the photos: name → list of detections."""
-    found: list[list[Detection]] = detect_faces_batch(list(photos.values()))
+    found: list[list[Detection]] = once("detections", lambda: detect_faces_batch(list(photos.values())))
     return MappingProxyType(dict(zip(photos, found, strict=True)))
 
 
@@ -66,9 +85,9 @@ def network() -> keras.Model:
 
 
 @pytest.fixture(scope="session")
-def database(images, network) -> MappingProxyType:
+def database(images, network, once) -> MappingProxyType:
     """Identity → encoding of the portraits in ``images/``."""
-    known, unusable = build_database(images, network, progress=False)
+    known, unusable = once("database", lambda: build_database(images, network, progress=False))
     assert unusable.empty, unusable.to_string()
     return MappingProxyType(known)
 

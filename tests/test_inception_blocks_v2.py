@@ -143,9 +143,9 @@ def test_later_network_has_the_residual_scales_of_the_courses(large):
 
 
 def test_later_network_uses_standard_layers_only(large):
-    copy = keras.models.model_from_json(large.to_json())
-    assert copy.count_params() == large.count_params()
-    assert not any(isinstance(layer, layers.Lambda) for layer in large.layers)
+    kinds = {type(layer) for layer in large.layers}
+    assert all(kind.__module__.startswith("keras.") for kind in kinds)
+    assert layers.Lambda not in kinds
 
 
 def test_later_network_can_give_512_numbers():

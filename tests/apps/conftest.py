@@ -17,6 +17,14 @@ from facerec.detection import TEMPLATE
 with quietly():
     import keras
 
+from facerec.learning.siamese import load_siamese
+
+
+@pytest.fixture(scope="session")
+def twins() -> tuple:
+    """The shipped twins, and their threshold."""
+    return load_siamese()
+
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:

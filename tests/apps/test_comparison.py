@@ -8,15 +8,9 @@ import pytest
 from apps.comparison import Comparer, Comparison
 from facerec.encoding import img_to_encoding
 from facerec.errors import BadArgument, NoFaceFound, UnreadableImage
-from facerec.learning.siamese import load_siamese, verify_faces
+from facerec.learning.siamese import verify_faces
 
 BLANK = np.full((120, 160, 3), 200, np.uint8)
-
-
-@pytest.fixture(scope="module")
-def twins() -> tuple:
-    """The shipped twins, and their threshold."""
-    return load_siamese()
 
 
 @pytest.fixture(scope="module")

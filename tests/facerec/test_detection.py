@@ -577,7 +577,7 @@ def test_face_cut_by_the_border_is_still_recognised(photos, network, database, s
     assert np.linalg.norm(encoding - database["lena"]) < 0.7
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [48, pytest.param(500, marks=pytest.mark.slow)])
 def test_faces_of_a_photo_do_not_depend_on_the_others_in_its_batch(count):
     """Scores that tie, or differ by rounding, once let the neighbours decide which box survives."""
     photos = [load_image(picture) for picture in find_people("datasets/people.zip").picture[:count]]

@@ -14,9 +14,9 @@ from tests.apps.flask.clients import CAMERA, FREE, Visitor, wait_until_ready
 from tests.chromium import free_port, serving, write_film
 
 
-@pytest.fixture(scope="module")
-def comparer(network) -> Comparer:
-    return Comparer(network)
+@pytest.fixture(scope="session")
+def comparer(network, twins) -> Comparer:
+    return Comparer(network, twins)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.apps.streamlit.visiting import PASSWORD
 
 
 @pytest.fixture(scope="session")
-def people(tmp_path_factory, images, network):
+def people(tmp_path_factory, images, network, once):
     """A database with the people of ``images/``, as the app fills it, for tests to copy. The network is loaded once."""
     from apps.streamlit import shared
     from facerec.enrol import build_database
@@ -22,8 +22,13 @@ def people(tmp_path_factory, images, network):
         patch.setattr(shared, "load_facenet", lambda path: network)
         shared._model(DEFAULT_NETWORK)
     path = tmp_path_factory.mktemp("people") / "people.db"
-    with FaceDatabase(path, network) as database:
-        build_database(images, network, progress=False, into=database)
+
+    def fill() -> bytes:
+        with FaceDatabase(path, network) as database:
+            build_database(images, network, progress=False, into=database)
+        return path.read_bytes()
+
+    path.write_bytes(once("people", fill))
     return path
 
 

@@ -203,9 +203,10 @@ def test_of_a_large_file_the_pages_are_looked_through_before_a_change(damaged, c
 
 
 SCATTERED = (1, 8, 64, 512)
+SEEDS = [*range(16), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(16, 40))]  # two of each kind
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.filterwarnings("ignore::facerec.database.DamageFound")
 def test_whatever_bytes_are_damaged_nothing_false_is_said_and_nothing_acknowledged_lost(path, content, seed):
     rng, (whole, held) = np.random.default_rng(seed), content

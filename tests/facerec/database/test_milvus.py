@@ -300,7 +300,14 @@ database.forget("Zacharias Forgotten")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is a matter of Unix")
-@pytest.mark.parametrize("at", ["while it writes", "before the switch", "after the switch", "while it removes files"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "before the switch",
+        "while it removes files",
+        *(pytest.param(at, marks=pytest.mark.slow) for at in ("while it writes", "after the switch")),
+    ],
+)
 def test_kill_while_forgetting_leaves_the_person_whole_or_no_trace(tmp_path, at):
     where = tmp_path / "milvus.db"
     with FaceDatabase(f"milvus:{where}") as database:
