@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 
-from facerec import networks
+from facerec import network_info, networks
 from facerec._files import ROOT
 from facerec.database import FaceDatabase, fingerprint_of
 from facerec.detection import TEMPLATE, extract_face
@@ -189,7 +189,7 @@ def test_missing_file_of_a_copied_network_says_copy_again(small_folder):
 
 
 def test_missing_file_of_a_shipped_network_names_a_git_command_that_works(tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "ROOT", tmp_path)
+    monkeypatch.setattr(network_info, "ROOT", tmp_path)
     folder = tmp_path / "weights" / "resnet"
     shutil.copytree("weights/resnet", folder)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
