@@ -264,9 +264,7 @@ def test_empty_batch_gives_an_empty_list():
 
 def test_detector_finds_what_the_package_finds(photos):
     """Before anything is rounded: whatever computes the three networks, boxes and points are those of ``mtcnn``."""
-    from mtcnn import MTCNN
-
-    package, ours = MTCNN(), _mtcnn.detector()
+    package, ours = _mtcnn.with_tensorflow(), _mtcnn.detector()
     for name, faces in (("kofi", 1), ("video_call", 6)):
         photo = np.array(photos[name])
         expected = package.detect_faces([photo], output_type="numpy", box_format="xyxy", fit_to_image=False)
