@@ -37,7 +37,7 @@ from tools.measure.load_flask import server
 RESULTS = ROOT / "docs" / "results" / "api.json"
 IMAGES = ROOT / "images"
 RATE = "1000000 per minute"
-ROUNDS = 5  # how often one client asks each question
+ROUNDS = 3  # how often one client asks each question
 
 
 class Question(NamedTuple):
