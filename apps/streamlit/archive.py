@@ -45,7 +45,8 @@ CONFLICTS = {
 def take_in() -> None:
     """Import people from a file, after a login."""
     turn = st.session_state.setdefault("people_import_turn", 0)
-    file = st.file_uploader("A file from “Export”", ["zip"], key=f"people_zip_{turn}", max_upload_size=200)
+    file = st.file_uploader("A file from “Export”", ["zip"], key=f"people_zip_{turn}")
+    show.note("A larger file can be imported on the computer that runs this app: facerec import people.zip")
     conflict = st.selectbox(
         "If a name is already known", list(CONFLICTS), format_func=CONFLICTS.get, key="people_conflict"
     )

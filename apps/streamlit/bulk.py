@@ -26,7 +26,6 @@ from facerec.photos import is_inside, open_file
 
 MOST_FILES = 2000
 MOST_BYTES, MOST_PIXELS = 20_000_000, 25_000_000  # of one picture
-MOST_MEGABYTES = 500  # of a ZIP file
 
 LEADS_OUT = "its name leads out of the folder"
 
@@ -176,7 +175,8 @@ def add_many() -> None:
     turn = st.session_state.setdefault("people_many_turn", 0)
     source = st.segmented_control("From", [ZIP, FILES, FOLDER], default=ZIP, required=True, key="people_many_from")
     if source == ZIP:
-        given = st.file_uploader("The ZIP file", ["zip"], key=f"people_many_zip_{turn}", max_upload_size=MOST_MEGABYTES)
+        given = st.file_uploader("The ZIP file", ["zip"], key=f"people_many_zip_{turn}")
+        show.note("If the file is larger, unpack it and choose “A folder”: each picture in it may be as large.")
         uploads = [given] if given else []
     else:
         kind = True if source == FILES else "directory"
@@ -225,11 +225,14 @@ def report() -> None:
     if table is None:
         return
     added = table[table.result.isin([ADDED, CHECK])]
-    known, unused, people = (table.result == KNOWN).sum(), (table.result == UNUSED).sum(), added.person.nunique()
+    known, doubtful, unused = ((table.result == each).sum() for each in (KNOWN, CHECK, UNUSED))
+    people = added.person.nunique()
     sentence = f"{len(added)} of {len(table)} files were added, for {people} {'person' if people == 1 else 'people'}."
     sentence += f" Known already: {known}." if known else ""
-    sentence += f" Not used: {unused}; the table says why." if unused else ""
-    show.notice(sentence, "warn" if unused else "good")
+    sentence += f" Please check: {doubtful}." if doubtful else ""
+    sentence += f" Not used: {unused}." if unused else ""
+    sentence += " The table says why." if doubtful or unused else ""
+    show.notice(sentence, "warn" if doubtful or unused else "good")
     st.dataframe(table, hide_index=True)
     st.download_button(
         "Download this report",

@@ -19,6 +19,7 @@ from streamlit.starlette import App
 
 from apps.streamlit import settings
 from facerec.errors import FaceError
+from facerec.photos import load_image
 
 PARAMETER = "first"  # of the link
 
@@ -62,11 +63,13 @@ async def starting(app: App) -> AsyncIterator[None]:
 
 
 def warm_up() -> None:
-    """Import and load what the first visitor would wait for."""
+    """Do what the first visitor would wait for: import, load, and look at a portrait, which takes seconds once."""
     try:
-        from apps.streamlit import shared  # imports TensorFlow
+        from apps.streamlit import looking, shared  # imports TensorFlow
 
-        shared.model()
-        shared.database()
+        model, database = shared.model(), shared.database()
+        seen = looking.look(load_image(shared.IMAGES / "lena.jpg"), model)
+        looking.looks_like(seen, database, model, model.facenet.threshold)
+        shared.spare_the_collector()
     except FaceError as error:  # every page says it, too
         print(f"  {error}", file=sys.stderr, flush=True)

@@ -26,8 +26,6 @@ with quietly():
     import keras
 
 
-TURNED = "the picture lay on its side, or upside down: it was turned"
-
 SAME_PICTURE = 0.01  # encodings that are nearer come from one picture: two pictures of a person differ by far more
 
 
@@ -41,7 +39,7 @@ class Look:
         count: How many faces the photo shows.
         encoding: (D,) float32.
         face: The aligned face, (S, S, 3) uint8.
-        turned: Whether the photo lay on its side; ``photo`` is upright.
+        turn: By how many degrees ``photo`` was turned clockwise, because the face was not upright in it.
     """
 
     photo: np.ndarray
@@ -49,18 +47,34 @@ class Look:
     count: int
     encoding: np.ndarray
     face: np.ndarray
-    turned: bool = False
+    turn: int = 0
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What would make a better picture, a sentence each."""
-        several = f"there are {self.count} faces in it: the largest counts"
-        return (*([several] if self.count > 1 else []), *self.flaws)
+        """What there is to say about the picture, a sentence each."""
+        several = [f"there are {self.count} faces in it: the largest counts"] if self.count > 1 else []
+        return (*several, *self.remarks)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What there is to say about this face, a sentence each: that it was turned, and its flaws."""
+        return (*filter(None, [turned_by(self.turn)]), *self.flaws)
 
     @property
     def flaws(self) -> tuple[str, ...]:
         """What would make a better picture of this face, a sentence each."""
-        return (*([TURNED] if self.turned else []), *face_quality(self.photo, self.detection).hints)
+        return face_quality(self.photo, self.detection).hints
+
+
+def turned_by(degrees: int) -> str:
+    """How a picture was turned, in a sentence; empty if it was not.
+
+    Example:
+        >>> turned_by(270)
+        'the picture was turned by 90° to the left: no clear face was upright in it'
+    """
+    how = {90: "by 90° to the right", 180: "by 180°", 270: "by 90° to the left"}.get(degrees)
+    return f"the picture was turned {how}: no clear face was upright in it" if how else ""
 
 
 def look(photo: np.ndarray, model: keras.Model, name: str = "the picture") -> Look:
@@ -78,22 +92,22 @@ def look_at_each(photo: np.ndarray, model: keras.Model, name: str = "the picture
     Raises:
         NoFaceFound: If there is no face; the error calls the picture by its name.
     """
-    (photo, found, turned), info = upright_faces(photo), info_of(model)
+    (photo, found, turn), info = upright_faces(photo), info_of(model)
     if not found:
         raise no_face_in(photo, name)
     faces = np.stack([align_face(photo, each["keypoints"], info.side, info.template) for each in found[:most]])
     encodings = faces_to_encodings(faces, model)
-    return [Look(photo, found[i], len(found), encodings[i], faces[i], turned) for i in range(len(faces))]
+    return [Look(photo, found[i], len(found), encodings[i], faces[i], turn) for i in range(len(faces))]
 
 
-def upright_faces(photo: np.ndarray) -> tuple[np.ndarray, list[Detection], bool]:
-    """A photo (H, W, 3), turned if its largest face lies on its side; its faces, the largest first; whether it was."""
+def upright_faces(photo: np.ndarray) -> tuple[np.ndarray, list[Detection], int]:
+    """A photo (H, W, 3), turned if its largest face lies on its side; its faces, the largest first; the turn."""
     found = detect_faces(photo)
     if found and found[0]["turn"]:
         turned = upright(photo, found[0])
         if again := detect_faces(turned):
-            return turned, again, True
-    return photo, found, False
+            return turned, again, found[0]["turn"]
+    return photo, found, 0
 
 
 def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.Model) -> float:

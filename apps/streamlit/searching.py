@@ -87,7 +87,7 @@ def search(photo: np.ndarray, name: str, model: keras.Model) -> Searched:
     photo = seen[0].photo if seen else photo
     small = smaller(photo, SIDE)
     faces = tuple(
-        Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, KEPT), 640), each.flaws)
+        Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, KEPT), 640), each.remarks)
         for each in (seen[i] for i in reading_order([each.detection["box"] for each in seen]))
     )
     return Searched(

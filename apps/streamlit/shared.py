@@ -55,11 +55,11 @@ def database() -> FaceDatabase:
 @st.cache_resource(show_spinner=False)
 def _model(path: str) -> keras.Model:
     network = load_facenet(path)
-    _spare_the_collector()
+    spare_the_collector()
     return network
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Streamlit collects garbage after every run: exempt what stays for good from being searched each time."""
     gc.collect()
     gc.freeze()
@@ -109,7 +109,7 @@ def asked_here(number: int) -> bool:
 @st.cache_resource(show_spinner="Loading the twins …")
 def _comparer(path: str) -> Comparer:
     comparer = Comparer(_model(path))
-    _spare_the_collector()
+    spare_the_collector()
     return comparer
 
 

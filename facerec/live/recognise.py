@@ -47,8 +47,9 @@ class LiveRecogniser:
         search_side: Search a copy of this longest side, in pixels: smaller is faster, but misses small faces.
         looks: How many looks it takes to name a face whose distance is near the threshold (others are named at the
             first), and how many in a row must agree to change a name.
-        background: True searches in a second thread, so that ``see`` never waits: for a camera. What is seen then
-            depends on the speed of the machine; with False, the same film gives the same tracks.
+        background: True searches in a second thread, so that ``see`` need not wait: for a camera. It searches again at
+            once while a face is undecided. What is seen then depends on the speed of the machine; with False, the same
+            film gives the same tracks.
 
     Raises:
         EmptyDatabase: If the database is empty.
@@ -87,8 +88,13 @@ class LiveRecogniser:
         self._looking: tuple[np.ndarray, Future] | None = None
         self._since: int | None = None  # frames since the last search; None if one is due
 
-    def see(self, frame: np.ndarray) -> list[Track]:
+    def see(self, frame: np.ndarray, wait: bool = False) -> list[Track]:
         """Take the next frame, (H, W, 3) uint8 RGB.
+
+        Args:
+            frame: The frame.
+            wait: True waits for the second thread as long as there is no decided face to show: frames that are only
+                followed meanwhile would take its time, and nothing could be said about them.
 
         Returns:
             A track per face in it, the oldest first; later frames do not change them.
@@ -96,12 +102,16 @@ class LiveRecogniser:
         Raises:
             BadArgument: If the frame is not an (H, W, 3) array of uint8.
         """
-        before = [track for track in self._tracker.tracks if not track.lost]
+        before = self._in_view()
         self._tracker.follow(check_photo(frame))
         lost = any(track.lost for track in before) or (before and not self._tracker.tracks)
         self._since = None if lost or self._since is None or self._since + 1 >= self.every else self._since + 1
-        self._search(frame) if self._thread is None else self._search_meanwhile(frame)
-        return [track.copy() for track in self._tracker.tracks if not track.lost]
+        self._search(frame) if self._thread is None else self._search_meanwhile(frame, wait)
+        return [track.copy() for track in self._in_view()]
+
+    def _in_view(self) -> list[Track]:
+        """The faces that can be followed, or were found just now."""
+        return [track for track in self._tracker.tracks if not track.lost]
 
     def _search(self, frame: np.ndarray) -> None:
         """Search this frame, if a search is due."""
@@ -109,17 +119,24 @@ class LiveRecogniser:
             self._learn(*self._look(frame))
             self._since = 0
 
-    def _search_meanwhile(self, frame: np.ndarray) -> None:
+    def _search_meanwhile(self, frame: np.ndarray, wait: bool) -> None:
         """Take what the second thread found in an earlier frame, and give it this one if a search is due."""
-        if self._looking is not None and self._looking[1].done():
-            grey, (boxes, encodings) = self._looking[0], self._looking[1].result()
-            self._looking = None
-            now = self._tracker.carry(grey, boxes)
-            still = [i for i, box in enumerate(now) if box is not None]
-            self._learn([now[i] for i in still], encodings[still])
-        if self._looking is None and self._since is None:
+        self._take_found()
+        if self._looking is None and (self._since is None or not all(face.recognised for face in self._in_view())):
             self._looking = (self._tracker.grey, self._thread.submit(self._look, frame.copy()))
             self._since = 0
+        if wait and not any(face.recognised for face in self._in_view()):
+            self._take_found(wait=True)
+
+    def _take_found(self, wait: bool = False) -> None:
+        """Take what the second thread found, if it is done or is to be waited for."""
+        if self._looking is None or not (wait or self._looking[1].done()):
+            return
+        (grey, looking), self._looking = self._looking, None
+        boxes, encodings = looking.result()
+        now = self._tracker.carry(grey, boxes)
+        still = [i for i, box in enumerate(now) if box is not None]
+        self._learn([now[i] for i in still], encodings[still])
 
     def _look(self, frame: np.ndarray) -> tuple[list[Box], np.ndarray]:
         """The boxes of a frame's faces, and their encodings (n, D)."""

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-import cv2
 import numpy as np
 import streamlit as st
 
@@ -26,7 +25,6 @@ from facerec.database import mean_encoding
 from facerec.errors import FaceError, UnreadableImage
 from facerec.live.recognise import LiveRecogniser
 from facerec.live.tracking import Track
-from facerec.photos import load_image
 
 LARGEST = 700_000  # letters of a frame in base64; a JPEG of 640 pixels has a tenth of that
 SIDE = 640
@@ -55,15 +53,6 @@ def recogniser() -> LiveRecogniser:
     return kept
 
 
-@st.cache_resource(show_spinner=False)
-def warm(network: str) -> None:
-    """Name a face once: the first time takes seconds, and later a visitor's face would be waiting."""
-    portrait = cv2.resize(load_image(shared.IMAGES / "lena.jpg"), (480, 480))
-    frame = cv2.copyMakeBorder(portrait, 0, 0, 80, 80, cv2.BORDER_CONSTANT)
-    with LiveRecogniser(shared.model(), shared.database()) as recogniser:
-        recogniser.see(frame)
-
-
 def frame_of(letters: Any) -> np.ndarray:
     """The frame (H, W, 3) that the browser sent as base64.
 
@@ -90,7 +79,7 @@ def answered(message: Any) -> dict:
         if not login.may_look():  # frames come without a click, so they do not extend a login
             raise login.NotLoggedIn("Your login has ended. Log in again to continue.")
         frame = frame_of(message.get("jpeg"))
-        tracks = recogniser().see(frame)
+        tracks = recogniser().see(frame, wait=True)
         st.session_state["live_last"] = (frame, tracks)
     except FaceError as error:
         return {"number": number, "faces": [], "problem": str(error)}
@@ -157,6 +146,5 @@ if len(shared.database()):
         "While the camera is on, its pictures go to the computer that runs this app; they are not kept. Browsers share "
         "the camera only with pages from this computer (localhost) or over https."
     )
-    warm(shared.network_path())
 else:
     show.notice(choose.NO_ONE, "warn")

@@ -78,13 +78,11 @@ def numbers() -> None:
     model, log, database = shared.model(), shared.decisions(), shared.database()
     took, counts = log.seconds(), log.counts
     memory = psutil.Process().memory_info().rss / 1e6
-    info = info_of(model)
     accepts = rate(counts.rate_of_false_accepts, counts.false_accepts, counts.right_out, "sent away")
     rejects = rate(counts.rate_of_false_rejects, counts.false_rejects, counts.right_in, "let in")
     show.tiles(
         [
-            ("Network", info.name, f"fingerprint of its weights: {(database.network or 'none')[:18]}…"),
-            ("Threshold", f"{shared.threshold():.2f}", f"the network's own: {info.threshold:.2f}"),
+            ("Network", info_of(model).name, f"fingerprint of its weights: {(database.network or 'none')[:18]}…"),
             ("People", f"{len(database):,}", "in the database"),
             ("Decisions", f"{counts.decisions:,}", "in all; each picture counts once"),
             ("Median answer time", f"{took[0] * 1000:.0f} ms" if took else "–", "from the picture’s arrival"),

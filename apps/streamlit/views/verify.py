@@ -1,6 +1,7 @@
 """Is this the person they say they are?"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import streamlit as st
 from apps.certainty import Certainty
 from apps.pictures import boxed, data_url, jpeg, smaller
 from apps.streamlit import choose, shared, show
-from apps.streamlit.looking import look_at_each, portrait_of, sure_of
+from apps.streamlit.looking import look_at_each, portrait_of, sure_of, turned_by
 from facerec.gallery import distance_from, open_gallery
 
 WELCOME, AWAY, CLOSE = "Welcome in", "Go away", "Too close to call"
@@ -30,16 +31,18 @@ class Door:
         encodings: (m, D).
         flaws: What would make a better picture of each face.
         count: How many faces the picture shows; it may be more than m.
+        turn: By how many degrees ``photo`` was turned clockwise.
         seconds: How long it took.
     """
 
     digest: str
     photo: np.ndarray
     boxes: list[tuple[int, ...]]
-    faces: list[np.ndarray]
-    encodings: list[np.ndarray]
-    flaws: list[tuple[str, ...]]
+    faces: Sequence[np.ndarray]
+    encodings: Sequence[np.ndarray]
+    flaws: Sequence[tuple[str, ...]]
     count: int
+    turn: int
     seconds: float
 
 
@@ -62,8 +65,8 @@ def searched(picture: choose.Chosen, digest: str) -> Door:
     small = smaller(photo, SIDE)
     scale = small.shape[1] / photo.shape[1]
     boxes = [tuple(round(n * scale) for n in each.detection["box"]) for each in seen]
-    encodings, flaws = [each.encoding for each in seen], [each.flaws for each in seen]
-    return Door(digest, small, boxes, [each.face for each in seen], encodings, flaws, seen[0].count, took())
+    faces, encodings, flaws = zip(*((each.face, each.encoding, each.flaws) for each in seen), strict=True)
+    return Door(digest, small, boxes, faces, encodings, flaws, seen[0].count, seen[0].turn, took())
 
 
 def distances(identity: str, at: Door) -> list[float]:
@@ -99,7 +102,6 @@ def tell(identity: str, at: Door, name: str) -> None:
     sure = Certainty(near, probability)
     rival = nearer if near and sure.is_against else None
     welcome, other = near and rival is None, not near and far[nearest] < threshold
-    note_decision(identity, at, face, far[face], welcome)
     side = "below" if near else "not below"
     detail = f"The distance from {identity} is {far[face]:.2f}, {side} the threshold of {threshold:.2f}."
     if rival:
@@ -108,6 +110,7 @@ def tell(identity: str, at: Door, name: str) -> None:
         detail += f" {comfort(far[face] - threshold)}"
     words = CLOSE if sure.is_close else WELCOME if welcome else AWAY
     show.verdict(words, detail, None if sure.is_close else welcome)
+    note_decision(identity, at, face, far[face], welcome)  # after the answer: it writes to the disk
     for flaw in at.flaws[face]:
         show.notice(f"A better picture helps: {flaw}.", "warn")
     if other:
@@ -119,6 +122,9 @@ def tell(identity: str, at: Door, name: str) -> None:
             f"{identity} is now {sure.per_cent}."
         )
     show.note(f"It took {at.seconds * 1000:.0f} ms.")
+    if at.turn:
+        show.notice(f"{turned_by(at.turn).capitalize()}.")
+        st.toggle("Show it as it was taken", key=as_taken(at))
     if len(at.faces) > 1:
         choose_face(at, far)
     figures(identity, at, face, name)
@@ -152,9 +158,15 @@ def choose_face(at: Door, far: list[float]) -> None:
     choose.gallery("verify_face", "The faces in the picture", entries, first=entries[0]["id"])
 
 
+def as_taken(at: Door) -> str:
+    """The key of the wish to see a picture as it was taken."""
+    return f"verify_as_taken_{at.digest[:16]}"
+
+
 def figures(identity: str, at: Door, face: int, name: str) -> None:
     """The picture with a box around the face that was compared and, if one is kept, the known photo."""
-    at_the_door = jpeg(boxed(at.photo, at.boxes[face]))
+    turns = at.turn // 90 if st.session_state.get(as_taken(at)) else 0  # back, anticlockwise
+    at_the_door = jpeg(np.rot90(boxed(at.photo, at.boxes[face]), turns))
     pictures = [show.figure(at_the_door, f"At the door: {name}", "The picture, with a box around the compared face")]
     if (known := portrait_of(identity, shared.database())) is not None:
         pictures.append(show.figure(jpeg(known), f"{identity} in the database", f"The photo of {identity}"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gc
 import html
 import re
 
 import numpy as np
 import pytest
 
+from apps.pictures import jpeg
 from facerec._files import ROOT
 from facerec.database import FaceDatabase
 from facerec.networks import load_facenet, threshold_for
@@ -148,6 +150,23 @@ def test_verify_takes_an_example_and_explains_a_broken_picture(home):
     assert "me.jpg is not a picture that can be opened" in text_of(app)
 
 
+def test_sideways_picture_is_shown_turned_or_as_it_was_taken(home, photos):
+    app = start()
+    app.selectbox(key="verify_claimed").set_value("lena")
+    lying = jpeg(np.rot90(photos["camera_0"]))
+    app.file_uploader(key="verify_file").set_value(("lying.jpg", lying, "image/jpeg")).run()
+    assert "Welcome in" in text_of(app) and "The picture was turned by 90° to the right: no clear" in text_of(app)
+    turned, taken = at_the_door(app), at_the_door(app.toggle[0].set_value(True).run())
+    assert np.abs(np.rot90(turned) - taken).mean() < 10 < np.abs(turned - taken).mean()
+    app.file_uploader(key="verify_file").set_value(file("camera_0.jpg")).run()
+    assert "turned" not in text_of(app) and not app.toggle
+
+
+def at_the_door(app) -> np.ndarray:
+    """The picture on the Verify page."""
+    return load_image(re.search(r'<img src="(data:[^"]+)" alt="The picture, with', text_of(app))[1]).astype(float)
+
+
 def test_recognise_names_every_face_and_lists_a_broken_picture(home):
     app = start("recognise")
     broken = ("=broken.jpg", b"\xff\xd8 no more", "image/jpeg")
@@ -241,27 +260,51 @@ def test_names_in_decisions_are_hidden_from_other_visitors(home, secrets):
     assert page["table"](shared.decisions().recent(1)).identity.tolist() == ["(hidden)"]
 
 
-def test_live_page_has_its_component(home):
-    app = start("live")
+class Closing:
+    """Stands in for a recogniser, and notes that it was closed."""
+
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_live_page_has_its_component_and_is_closed_when_it_is_left(home):
+    app, recogniser = start("live"), Closing()
     assert text_of(app) and len(app.get("bidi_component")) == 1
+    app.session_state["live_recogniser"] = recogniser
+    assert app.run().session_state["live_recogniser"] is recogniser and not recogniser.closed
+    app.switch_page("views/metrics.py").run()
+    assert "live_recogniser" not in app.session_state and recogniser.closed == 1
 
 
-def test_unknown_face_is_named_where_it_was_found(home, secrets):
+def test_another_film_gets_another_recogniser(home):
+    live, recogniser = functions_of("live", home), Closing()
+    live["st"].session_state["live_recogniser"] = recogniser
+    live["answered"]({"number": 1, "jpeg": "!", "begins": False})
+    assert not recogniser.closed
+    live["answered"]({"number": 2, "jpeg": "!", "begins": True})
+    assert recogniser.closed == 1
+
+
+def test_unknown_faces_of_one_person_are_named_where_they_were_found(home, secrets, photos):
     app = log_in(start("people", secrets)).switch_page("views/recognise.py").run()
-    app.file_uploader(key="recognise_files").set_value([file("camera_5.jpg")]).run()
-    assert app.dataframe[0].value.who.tolist() == ["unknown"] and "Who is this?" in text_of(app)
+    mirrored = ("mirrored.jpg", jpeg(photos["camera_5"][:, ::-1]), "image/jpeg")
+    app.file_uploader(key="recognise_files").set_value([file("camera_5.jpg"), mirrored]).run()
+    assert app.dataframe[0].value.who.tolist() == ["unknown"] * 2 and "Who is this?" in text_of(app)
     page = functions_of("recognise", home)
     searched = list(app.session_state["recognised"].values())
     known = page["shared"].database(), page["shared"].model(), page["shared"].threshold_among()
-    unnamed = page["unnamed"](searched, page["recognise"](searched, *known))
-    app.session_state["recognise_unnamed_kept"] = next(iter(unnamed))
+    (group,) = page["unnamed"](searched, page["recognise"](searched, *known))
+    app.session_state["recognise_unnamed_kept"] = group
     app.run().text_input(key="recognise_name").set_value("lena")
     assert "“lena” is already known" in text_of(press(app, "Add"))
     app.text_input(key="recognise_name").set_value("Ada")
-    assert "Ada has been added" in text_of(press(app, "Add"))
-    assert app.dataframe[0].value.who.tolist() == ["Ada"]
+    app.button_group(key="recognise_which_2").set_value([1]).run()
+    assert "Ada has been added, with 1 picture." in text_of(press(app, "Add"))
+    assert app.dataframe[0].value.who.tolist() == ["Ada"] * 2
     with FaceDatabase(home) as database:
-        assert len(database) == 13 and database.thumbnail("Ada") is not None
+        assert len(database) == 13 and len(database.encodings("Ada")) == len(database.photos("Ada")) == 1
 
 
 def test_frames_are_refused_after_the_login_ended(home, monkeypatch):
@@ -270,8 +313,18 @@ def test_frames_are_refused_after_the_login_ended(home, monkeypatch):
     frame = base64.b64encode((ROOT / "images" / "camera_0.jpg").read_bytes()).decode()
     assert "Log in again" in live["answered"]({"number": 1, "jpeg": frame})["problem"]
     monkeypatch.setenv("FACES_READING", "open")
-    assert live["answered"]({"number": 2, "jpeg": frame})["problem"] == ""
+    answer = live["answered"]({"number": 2, "jpeg": frame})
+    assert answer["problem"] == "" and [face["label"] for face in answer["faces"]] == ["lena"], "named at once"
     live["shared"].end_live()
+
+
+def test_start_of_the_server_looks_at_a_portrait_and_leaves_nothing_to_the_collector(home, monkeypatch):
+    from apps.streamlit import first, looking
+
+    looked, look, before = [], looking.look, gc.get_freeze_count()
+    monkeypatch.setattr(looking, "look", lambda *given: looked.append(look(*given)) or looked[-1])
+    first.warm_up()
+    assert len(looked) == 1 and gc.get_freeze_count() > before
 
 
 def test_late_events_of_a_left_page_are_ignored(home):
@@ -330,6 +383,18 @@ def test_searches_use_the_threshold_for_so_many_people_until_the_slider_is_moved
     assert f"all 12 people, so they use {strict:.2f}" in text_of(app)
     app.sidebar.slider[0].set_value(0.65).run()
     assert "up to 12 times as often" in text_of(app) and f"{strict:.2f}" not in text_of(app)
+    assert press(app, "Reset to 0.70").sidebar.slider[0].value == 0.7 and f"{strict:.2f}" in text_of(app)
+
+
+def test_among_many_people_a_name_is_searched_first(home, monkeypatch):
+    from apps.streamlit import choose
+
+    monkeypatch.setattr(choose, "LISTED", 11)
+    app = start()
+    assert "12 people are known. Type part of the name." in text_of(app) and not app.selectbox
+    app.text_input(key="verify_claimed_search").set_value("EN").run()
+    assert app.selectbox(key="verify_claimed").options == ["lena"]
+    assert "No name contains “zz”" in text_of(app.text_input(key="verify_claimed_search").set_value("zz").run())
 
 
 def test_pages_that_search_take_the_threshold_among_everyone(home, monkeypatch):

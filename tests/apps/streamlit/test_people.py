@@ -145,6 +145,18 @@ def test_every_changing_function_needs_a_login(home, monkeypatch):
     assert {name: shared.database()[name].tobytes() for name in shared.database()} == known
 
 
+def test_removal_can_be_undone_for_a_minute_only(home, monkeypatch):
+    from apps.streamlit import person
+
+    monkeypatch.setattr(person, "st", pressed := Pressed())
+    monkeypatch.setattr(person, "put_back", lambda *given: pytest.fail("put back too late"))
+    monkeypatch.setattr(person.login, "who", lambda: "keeper")
+    for late in (person.offer_undo, person.undo):
+        pressed.session_state["people_removed"] = ("someone", time.monotonic() - 1)
+        late()
+        assert "people_removed" not in pressed.session_state
+
+
 def test_export_is_dropped_after_a_change_or_a_logout(home, secrets):
     from apps.streamlit import login
 
@@ -175,9 +187,11 @@ def test_login_allows_adding_renaming_and_forgetting(home, secrets):
     assert "Ada is now called Ada L." in text_of(press(app, "Rename"))
     shared.decisions().add("verify", "Ada L.", 0.1, 0.7, "Welcome in", 0.1)
     app.session_state["people_gallery_kept"] = "Ada L."
+    app.session_state["recognised"] = {"a digest": "a picture, perhaps of her"}
     app.run().checkbox(key="people_sure_Ada L.").check().run()
     assert "has been forgotten" in text_of(press(app, "Forget"))
     assert "Ada L." not in [each.identity for each in shared.decisions().recent()]
+    assert "recognised" not in app.session_state
     assert not [each.value for each in app.text_input if each.value]
     with FaceDatabase(home) as database:
         assert len(database) == 12
@@ -250,8 +264,9 @@ def test_bad_names_and_files_are_refused_in_words(home, secrets, tmp_path):
 
 
 def test_person_page_changes_pictures_merges_and_undoes_a_removal(home, secrets, network, photos):
-    from apps.streamlit import looking
+    from apps.streamlit import looking, shared
 
+    shared.decisions().add("verify", "otto’s double", 0.1, 0.7, "Welcome in", 0.1)
     with FaceDatabase(home, network) as database:
         seen = looking.look(photos["camera_11"], network)  # otto again
         database.add("otto", seen.encoding, photos["camera_11"])
@@ -269,6 +284,7 @@ def test_person_page_changes_pictures_merges_and_undoes_a_removal(home, secrets,
     assert "they look like one person" in text_of(app)
     app.checkbox(key="people_sure_merge_otto_otto’s double").check().run()
     assert "The pictures of otto’s double now belong to otto." in text_of(press(app, "Merge"))
+    assert "otto’s double" not in [each.identity for each in shared.decisions().recent()]
     app.checkbox(key="people_sure_remove_otto").check().run()
     assert "otto has been removed." in text_of(press(app, "Remove"))
     assert "otto is back." in text_of(press(app, "Undo the removal"))
@@ -301,6 +317,25 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
     assert "2 of 6 files were added, for 2 people. Known already: 1. Not used: 3" in said
     with FaceDatabase(home) as database:
         assert {"ada", "bo"} < set(database) and len(database) == 14
+
+
+def test_zip_of_too_many_files_or_too_large_pictures_is_refused(tmp_path, monkeypatch):
+    from apps.streamlit import bulk
+    from facerec.enrol import find_portraits
+
+    path = tmp_path / "friends.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        for name in ("ada.jpg", "bo.jpg"):
+            made.write(ROOT / "images" / "lena.jpg", name)
+    (portrait, _), archive = find_portraits(path).portraits, zipfile.ZipFile(path)
+    bulk.check_zip(path, "friends.zip")
+    assert bulk._too_large(archive, path, portrait) == ""
+    for limit, most, words in (("MOST_PIXELS", 10**5, "0 million pixels"), ("MOST_BYTES", 10**4, "larger than 0 MB")):
+        monkeypatch.setattr(bulk, limit, most)
+        assert words in bulk._too_large(archive, path, portrait)
+    monkeypatch.setattr(bulk, "MOST_FILES", 1)
+    with pytest.raises(FaceError, match="friends.zip holds 2 files; 1 at most"):
+        bulk.check_zip(path, "friends.zip")
 
 
 def test_five_wrong_passwords_lock_the_account(home, secrets):

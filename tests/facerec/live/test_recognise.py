@@ -177,6 +177,19 @@ def test_background_search_blocks_no_frame_and_its_boxes_are_carried_on(two, net
             assert iou(track.place, next(other.place for other in reference if other.label == track.label)) > 0.8
 
 
+def test_see_can_wait_for_the_first_name_and_an_undecided_face_is_searched_at_once(
+    photos, network, database, monkeypatch
+):
+    frame = np.array(photos["lena"])
+    with LiveRecogniser(network, database, background=True) as recogniser:
+        assert labels(recogniser.see(frame, wait=True)) == ["lena"]
+    monkeypatch.setattr(recognise, "DOUBT", 9)  # no distance is clear
+    with LiveRecogniser(network, database, every=100, background=True) as recogniser:
+        assert [labels(recogniser.see(frame, wait=True)) for _ in range(3)] == [["looking …"], ["looking …"], ["lena"]]
+        monkeypatch.setattr(recognise, "detect_faces", None)  # no further search is due
+        assert labels(recogniser.see(frame, wait=True)) == ["lena"]
+
+
 def test_error_of_the_background_search_is_raised(photos, network, database, monkeypatch):
     def fail(*args, **options):
         raise MemoryError("too much")
