@@ -82,7 +82,7 @@ def own_people(photos: Path = MY_FACES, to: Path = MY_ALIGNED) -> pd.DataFrame:
     if not any(file.suffix.lower() in PICTURE_ENDINGS for file in photos.glob("*/*")):
         return pd.DataFrame(columns=["identity", "picture"])
     report = preprocess(photos, to)
-    there = [(photos / picture).is_file() for picture in report.picture]
+    there = report.picture.map(lambda picture: (photos / picture).is_file())
     used = report[there & (report.dropped == "")]
     used = used.assign(number=used.picture.map(number_of), picture=[str(to / face) for face in used.face])
     return used.sort_values(["identity", "number"], ignore_index=True)[["identity", "picture"]]
