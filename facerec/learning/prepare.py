@@ -68,24 +68,24 @@ def preprocess(
     return align_all(people, to, side, which, chunk)
 
 
-def own_faces(person: str, photos: Path = MY_FACES, to: Path = MY_ALIGNED) -> list[str]:
-    """Find and align the faces in your own pictures of a person; pictures that are done are skipped.
+def own_people(photos: Path = MY_FACES, to: Path = MY_ALIGNED) -> pd.DataFrame:
+    """Find and align the faces in your own pictures; pictures that are done are skipped.
 
     Args:
-        person: The name of their folder. The names of the pictures in it don't matter.
-        photos: A folder with a folder per person.
+        photos: A folder with a folder per person. The names of the pictures in it don't matter.
         to: The folder of the aligned faces and of ``report.csv``, which says why a picture was not used.
 
     Returns:
-        The paths of the person's faces, in the order of the numbers at the end of their pictures' names; none if there
-        are no pictures.
+        A table of the faces like ``find_people``'s, each person's in the order of the numbers at the end of their
+        pictures' names; without rows if there are no pictures.
     """
-    if not any(file.suffix.lower() in PICTURE_ENDINGS for file in (photos / person).glob("*")):
-        return []
+    if not any(file.suffix.lower() in PICTURE_ENDINGS for file in photos.glob("*/*")):
+        return pd.DataFrame(columns=["identity", "picture"])
     report = preprocess(photos, to)
-    used = report[(report.identity == person) & (report.dropped == "")]
-    there = [row for row in used.itertuples() if (photos / row.picture).is_file()]
-    return [str(to / row.face) for row in sorted(there, key=lambda row: number_of(row.picture))]
+    there = report.picture.map(lambda picture: (photos / picture).is_file())
+    used = report[there & (report.dropped == "")]
+    used = used.assign(number=used.picture.map(number_of), picture=[str(to / face) for face in used.face])
+    return used.sort_values(["identity", "number"], ignore_index=True)[["identity", "picture"]]
 
 
 def number_of(picture: str) -> int:

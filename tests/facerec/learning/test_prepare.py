@@ -13,7 +13,7 @@ from facerec.detection import extract_face
 from facerec.errors import BadArgument
 from facerec.learning import prepare
 from facerec.learning.datasets import find_people
-from facerec.learning.prepare import find_and_align, own_faces, pack, preprocess, read_report
+from facerec.learning.prepare import find_and_align, own_people, pack, preprocess, read_report
 from facerec.photos import load_image
 from tests.facerec.learning.resuming import files_in
 
@@ -46,18 +46,28 @@ def test_preprocess_writes_a_face_or_a_reason_for_every_photo(photos, tmp_path):
     assert sorted(find_people(tmp_path / "faces").identity.unique()) == ["jun", "kofi", "lena"]
 
 
-def test_own_faces_are_found_under_any_name_in_the_order_of_their_numbers(images, tmp_path):
+def test_own_people_are_found_under_any_file_name_in_the_order_of_their_numbers(images, tmp_path):
     mine, aligned = tmp_path / "mine", tmp_path / "aligned"
-    (mine / "me").mkdir(parents=True)
-    for name, file in {"IMG_20.JPG": "lena", "IMG_3.jpg": "camera_0", "card.jpg": "camera_4"}.items():
-        shutil.copy(images / f"{file}.jpg", mine / "me" / name)
+    pictures = {"me/IMG_20.JPG": "lena", "me/IMG_3.jpg": "camera_0", "me/card.jpg": "camera_4", "ada/1.jpg": "mei"}
+    for name, file in pictures.items():
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / f"{file}.jpg", mine / name)
     (mine / "me" / "IMG_9.jpg").write_bytes(b"no picture")
-    found = own_faces("me", mine, aligned)
-    assert [Path(face).stem for face in found] == ["card", "IMG_3", "IMG_20"]
-    assert load_image(found[2]).shape == (160, 160, 3)
+    found = own_people(mine, aligned)
+    assert found.identity.tolist() == ["ada", "me", "me", "me"]
+    assert [Path(face).stem for face in found.picture] == ["1", "card", "IMG_3", "IMG_20"]
+    assert load_image(found.picture[3]).shape == (160, 160, 3)
     (mine / "me" / "card.jpg").unlink()  # deleted pictures are not used any more
-    assert own_faces("me", mine, aligned) == found[1:]
-    assert own_faces("you", mine, aligned) == own_faces("me", tmp_path / "nowhere", aligned) == []
+    assert own_people(mine, aligned).picture.tolist() == found.picture.drop(1).tolist()
+    (aligned / "kofi").mkdir()  # nor are faces that come from elsewhere
+    shutil.copy(images / "kofi.jpg", aligned / "kofi" / "1.jpg")
+    assert set(own_people(mine, aligned).identity) == {"ada", "me"}
+
+
+def test_without_own_pictures_there_are_no_own_people(tmp_path):
+    assert own_people(tmp_path / "nowhere").empty
+    (tmp_path / "mine" / "me").mkdir(parents=True)
+    assert list(own_people(tmp_path / "mine").columns) == ["identity", "picture"]
 
 
 def test_preprocess_aligns_like_extract_face(photos, tmp_path):
