@@ -190,14 +190,14 @@ class Comparer:
 
 @functools.cache
 def reliability() -> str:
-    """How often each network was right about people that neither had met, in a sentence; empty if not measured."""
+    """How often each network was right about people that the twins had not met, in a sentence; empty if not measured."""
     path = ROOT / "docs" / "results" / "siamese_transfer.json"
     if not path.exists():
         return ""
     measured = json.loads(path.read_text(encoding="utf-8"))["methods"]
     twins, facenet = (measured[name]["accuracy"]["value"] for name in ("twin, transfer", "FaceNet, residual"))
     return (
-        f"On pairs of people that neither network had met, the twins were right in {100 * twins:.0f} of 100 cases, "
+        f"On pairs of people that the twins had not met, the twins were right in {100 * twins:.0f} of 100 cases, "
         f"FaceNet in {100 * facenet:.0f}."
     )
 

@@ -312,8 +312,8 @@ def model_as_onnx(model: keras.Model) -> bytes:
         Unsupported: If it can't be built here.
     """
     config = json.loads(model.to_json())["config"]
-    if "input_layers" not in config:
-        raise Unsupported(type(model).__name__)
+    if "input_layers" not in config or len(model.input_shape) != 4:
+        raise Unsupported(f"{type(model).__name__} of {model.input_shape}")
     return as_onnx(config, _weights_of(model), model.input_shape[1:])
 
 

@@ -149,12 +149,13 @@ def detect_faces_batch(
         BadArgument: If a photo is not an (H, W, 3) array of uint8.
     """
     found = _look_at([check_photo(photo) for photo in photos], Look(), min_confidence, search_side, batch_size)
-    doubtful = [i for i, faces in enumerate(found) if thorough and _surest(faces) < SURE]
+    upright = [_surest(faces) for faces in found]
+    doubtful = [i for i, certainty in enumerate(upright) if thorough and certainty < SURE]
     for look in AGAIN:
         rows = [i for i in doubtful if look.quarters or not found[i]]
         again = _look_at([photos[i] for i in rows], look, min_confidence, search_side, batch_size)
         for i, faces in zip(rows, again, strict=True):
-            needed = CLEARER if _surest(found[i]) > FACE else CLEAR
+            needed = CLEARER if upright[i] > FACE else CLEAR
             if _surest(faces) >= needed and _weight(faces) > _weight(found[i]):
                 found[i] = faces
     return found

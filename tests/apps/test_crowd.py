@@ -85,7 +85,7 @@ def test_page_about_the_apps_tells_the_limits():
     assert f"{server.CONNECTIONS}, and {door.connections} from one address" in page
     assert f"{within.head:.0f} seconds" in page and f"{within.body / 60:.0f} minutes" in page
     assert f"{within.answer / 60:.0f} minutes" in page
-    assert f"{gate.EACH // 10**6} MB for each visit\nand {gate.IN_ALL // 10**6} MB in all" in page
+    assert f"{gate.EACH // 10**6} MB for each visit and {gate.IN_ALL // 10**6} MB in all" in page
 
 
 # ------------------------------------------------------------------------------------------- servers with stubs

@@ -39,7 +39,7 @@ from facerec.evaluation import (
 )
 from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
 from facerec.learning.checkpoints import digest_of, read_config
-from facerec.learning.datasets import check_disjoint, find_people, split_within_identity
+from facerec.learning.datasets import split_within_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
 from facerec.learning.prepare import read_report
 from facerec.learning.triplet_training import TripletPlan, fine_tune, train_triplets
@@ -69,9 +69,6 @@ class Run(NamedTuple):
         plan: How to learn.
         study: The study whose train people are learned from.
         people: The number of these people; None for all.
-        more: A folder of further people to learn from, prepared like the study's; None for no others.
-        steps: The number of steps in all, for runs that are compared on different numbers of faces; None for the
-            plan's epochs.
         start: Another run, or the folder of a network, to start from; None for random weights.
         compares: What the run is compared in, if it is one of a comparison. Then the network of the last epoch is
             scored, not the best, so that all of them learn for the same number of steps.
@@ -80,8 +77,6 @@ class Run(NamedTuple):
     plan: TripletPlan
     study: str = "celeba_people"
     people: int | None = None
-    more: str | None = None
-    steps: int | None = None
     start: str | None = None
     compares: str | None = None
 
@@ -101,7 +96,7 @@ RUNS: dict[str, Run] = {
     for seed in SEEDS
 }
 
-RUNS |= {f"people_{count}": Run(SHORT, people=count, steps=760, compares="number of people") for count in (20, 50)}
+RUNS |= {f"people_{count}": Run(SHORT, people=count, compares="number of people") for count in (20, 50)}
 
 RUNS |= {
     optimizer: Run(replace(SHORT, optimizer=optimizer, rate=RATES[optimizer]), compares="optimizer")
@@ -121,28 +116,6 @@ RUNS |= {
 }
 
 
-#: Further people of CelebA, with two to eight pictures each; none of them is in the study.
-MORE = "datasets/celeba_faces"
-
-LEVER = TripletPlan(side=64, batch=128, mining="semi-hard", optimizer="adamw", rate=1e-3, patience=10_000)
-
-HARSH = replace(LEVER, harsh=0.5)
-
-#: What helps, a lever at a time: each run differs from the one before it, or from "harsh", in one thing.
-LEVERS = {
-    "few_people": (LEVER, None),
-    "many_people": (LEVER, MORE),
-    "harsh": (HARSH, MORE),
-    "random": (replace(HARSH, mining="random"), MORE),
-    "all": (replace(HARSH, mining="all"), MORE),
-    "names": (replace(HARSH, mining="names"), MORE),
-    "inception": (replace(HARSH, network="inception"), MORE),
-    "inception_names": (replace(HARSH, network="inception", mining="names"), MORE),
-}
-
-RUNS |= {f"lever_{name}": Run(plan, more=more, steps=1200, compares="lever") for name, (plan, more) in LEVERS.items()}
-
-
 def folder_of(name: str) -> Path:
     """The folder of a training."""
     return ROOT / "checkpoints" / "triplets" / name
@@ -160,9 +133,11 @@ def trained(name: str) -> keras.Model:
 def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
     """Train a run, or resume; its history goes to docs/results/triplets_history.csv."""
     chosen = RUNS[name]
-    people, plan = people_of(chosen), replace(chosen.plan, precision=precision)
-    if chosen.steps:
-        plan = replace(plan, epochs=round(chosen.steps / (len(people) // plan.batch)))
+    everyone = split(STUDIES[chosen.study])[0]
+    people = everyone[everyone.identity.isin(everyone.identity.unique()[: chosen.people])].reset_index(drop=True)
+    plan = replace(chosen.plan, precision=precision)
+    if chosen.people:  # as many steps as with all people
+        plan = replace(plan, epochs=round(plan.epochs * (len(everyone) // plan.batch) / (len(people) // plan.batch)))
     learned = PersonFaces(people, plan.side, progress=True)
     validation = PairFaces(read_list(chosen.study, "validation"), plan.side)
     start = None
@@ -172,17 +147,6 @@ def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
     _, history = train_triplets(learned, validation, plan, folder_of(name), start, every=every)
     note_history(name, history)
     return history
-
-
-def people_of(chosen: Run) -> pd.DataFrame:
-    """The people that a run learns from, as a table of ``find_people``."""
-    parts = split(STUDIES[chosen.study])
-    people = parts[0][parts[0].identity.isin(parts[0].identity.unique()[: chosen.people])]
-    if chosen.more:
-        more = find_people(chosen.more, min_pictures=2)
-        check_disjoint(more, *parts)
-        people = pd.concat([people, more])
-    return people.reset_index(drop=True)
 
 
 def how_it_was_trained(name: str) -> dict:
