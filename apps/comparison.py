@@ -190,7 +190,7 @@ class Comparer:
 
 @functools.cache
 def reliability() -> str:
-    """How often each network was right about people that the twins had not met, in a sentence; empty if not measured."""
+    """How often each network was right about people new to the twins, in a sentence; empty if not measured."""
     path = ROOT / "docs" / "results" / "siamese_transfer.json"
     if not path.exists():
         return ""
