@@ -15,6 +15,7 @@ without a detected face makes each of its pairs a mistake.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -338,15 +339,21 @@ PEOPLE, PICTURES, PAIRS = 20, (10, 8), 1000
 
 
 def fine_tuned() -> dict:
-    """Fine-tune each network on ten pictures each of twenty people; verify other pictures of them before and after."""
+    """Fine-tune each network on ten pictures each of twenty people; verify other pictures of them before and after.
+
+    The row of a run whose checkpoints are not here stays as it was.
+    """
     test = split(STUDIES["celeba_people"])[2]
     counts = test.identity.value_counts(sort=False)
     names = counts.index[counts >= sum(PICTURES)][:PEOPLE]
     few = test[test.identity.isin(names)].groupby("identity", sort=False).head(sum(PICTURES))
     learned, later = split_within_identity(few, PICTURES)
     pairs, validation = make_pairs(later, PAIRS, seed=0), read_list("celeba_people", "validation")
-    rows = {}
-    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()} | {"phase_two": trained("phase_two")}
+    file = RESULTS / "triplets_fine_tuned.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["networks"] if file.is_file() else {}
+    networks = {label: load_facenet(folder) for folder, label in FACENETS.items()}
+    if (folder_of("phase_two") / "checkpoint.npz").is_file() or "phase_two" not in rows:
+        networks["phase_two"] = trained("phase_two")
     for label, model in networks.items():
         side = model.input_shape[1]
         checked = PairFaces(validation, side)
@@ -361,7 +368,7 @@ def fine_tuned() -> dict:
         people = pairs[["identity_1", "identity_2"]].to_numpy()
         rows[label]["gain"] = asdict(bootstrap_gain(*apart, pairs.same, people, tuple(thresholds)))
     result = {"people": len(names), "pictures": list(PICTURES), "pairs": len(pairs), "networks": rows}
-    write_json(RESULTS / "triplets_fine_tuned.json", result)
+    write_json(file, result)
     return result
 
 
