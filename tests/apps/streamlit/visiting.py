@@ -19,7 +19,7 @@ def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
     app = AppTest.from_file(str(APP / "main.py"), default_timeout=90)
     for name, value in (secrets or {}).items():
         app.secrets[name] = value
-    return app.run() if page == "verify" else app.run().switch_page(f"views/{page}.py").run()
+    return app.run() if page == "verify" else app.switch_page(f"views/{page}.py").run()
 
 
 def text_of(app: AppTest) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
 import keras
@@ -26,6 +27,7 @@ from facerec.learning.triplet_training import (
     TripletPlan,
     _encoders,
     fine_tune,
+    five_convolutions,
     make_encoder,
     make_learner,
     train_triplets,
@@ -60,6 +62,20 @@ def test_make_encoder_builds_five_convolutions_and_rejects_bad_arguments():
         make_encoder(side=20)
 
 
+def two_convolutions(side: int) -> keras.Model:
+    """The network of five convolutions with only two: enough for what does not depend on its depth."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triplet_training, "FILTERS", (8, 16))
+        return five_convolutions(side)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_two_convolutions() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENCODERS, "two convolutions", (two_convolutions, 32))
+        yield
+
+
 @pytest.fixture(scope="module")
 def parts() -> tuple[PersonFaces, PairFaces]:
     """Few small faces of people who do not exist, and pairs of others."""
@@ -68,7 +84,7 @@ def parts() -> tuple[PersonFaces, PairFaces]:
     return PersonFaces(learned, side=32), PairFaces(make_pairs(validation, 60), side=32)
 
 
-PLAN = TripletPlan(side=32, epochs=4, batch=32, rate=1e-3, seed=3)
+PLAN = TripletPlan("two convolutions", side=32, epochs=4, batch=32, rate=1e-3, seed=3)
 
 
 def few(people: int, side: int = 32) -> PersonFaces:
@@ -110,6 +126,7 @@ def run_training(folder: str) -> None:
     """What a student's process does: it trains, and never ends before it is killed."""
     wait_in_the_last_epoch(PLAN.epochs)
     tensorflow.config.run_functions_eagerly(True)  # as this file's tests do
+    ENCODERS["two convolutions"] = two_convolutions, 32
     people = find_people("datasets/people.zip")
     learned, validation = split_by_identity(people[people.identity < "p024"], (18, 6))
     parts = PersonFaces(learned, side=32), PairFaces(make_pairs(validation, 60), side=32)
@@ -146,7 +163,7 @@ def test_second_phase_starts_from_the_first_and_leaves_it_unchanged(trained, par
     assert 0 < second.found[0] < 1  # some pairs have no semi-hard negative in their batch
     assert digest_of(model) == before  # the first phase's network is left as it was
     with pytest.raises(BadArgument, match="was begun with start"):
-        train_triplets(*parts, plan, tmp_path, make_encoder(side=32), progress=False)
+        train_triplets(*parts, plan, tmp_path, make_encoder("two convolutions"), progress=False)
 
 
 def test_training_does_not_resume_with_other_data(trained, parts):
@@ -171,7 +188,7 @@ def batch(parts):
 def test_every_optimizer_lowers_the_loss(batch, optimizer):
     keras.utils.set_random_seed(0)
     rate = {"sgd": 1e-2, "adagrad": 1e-2}.get(optimizer, 3e-4)
-    learner = make_learner(make_encoder(side=32), replace(PLAN, optimizer=optimizer, rate=rate), steps=10)
+    learner = make_learner(make_encoder("two convolutions"), replace(PLAN, optimizer=optimizer, rate=rate), steps=10)
     faces, who = batch
     losses = [learner.train_on_batch([faces, who], who)[0] for _ in range(10)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 1e-3
@@ -186,7 +203,7 @@ def test_mixed_precision_training_saves_a_float32_network(parts, tmp_path):
 
 def test_collapsing_training_stops_with_an_error(parts, tmp_path):
     """A real one: the hardest negatives from the beginning, in long steps."""
-    plan = replace(PLAN, mining="hardest", epochs=20, rate=3e-2)
+    plan = replace(PLAN, network="five convolutions", mining="hardest", epochs=20, rate=3e-2)
     people = PersonFaces(find_people("datasets/people.zip").head(8 * 160), side=32)
     with pytest.raises(TrainingFailed, match=r"the same: for 10 steps, two people were less than 0.05 apart"):
         train_triplets(people, parts[1], plan, tmp_path, progress=False)
@@ -196,7 +213,7 @@ def test_collapsing_training_stops_with_an_error(parts, tmp_path):
 @pytest.mark.parametrize("mining", MINING)
 def test_dead_network_is_noticed_in_the_first_epoch(parts, tmp_path, mining):
     """The last dense layer knows nothing but its bias: all distances are 0. An epoch has two steps here."""
-    start = make_encoder(side=32)
+    start = make_encoder("two convolutions")
     kernel, bias = start.get_layer("embedding").get_weights()
     start.get_layer("embedding").set_weights([0 * kernel, bias + 1])
     plan = replace(PLAN, mining=mining, rate=1e-6, batch=16)
@@ -215,7 +232,7 @@ def test_collapse_alarm_rings_only_after_enough_collapsed_steps_in_a_row():
 
 
 def test_nan_loss_stops_the_training_without_a_checkpoint(parts, tmp_path):
-    start = make_encoder(side=32)
+    start = make_encoder("two convolutions")
     last = start.get_layer("embedding")
     last.set_weights([np.full_like(weight, np.nan) for weight in last.get_weights()])
     with pytest.raises(TrainingFailed, match="the loss of step 1 is nan: try a smaller learning rate"):
@@ -269,8 +286,8 @@ def test_frozen_layers_keep_their_weights_and_so_does_the_start(trained, parts, 
         for layer, was in zip(tuned.layers, model.layers, strict=True)
         if any(not np.array_equal(a, b) for a, b in zip(layer.get_weights(), was.get_weights(), strict=True))
     ]
-    names = [layer.name for layer in model.layers if layer.weights]  # five convolutions, each with its norm, and two
-    assert moved == names[round(0.6 * 12) :] == ["block4_bn", "block5_conv", "block5_bn", "dense", "embedding"]
+    names = [layer.name for layer in model.layers if layer.weights]  # two convolutions, each with its norm, and two
+    assert moved == names[round(0.6 * 6) :] == ["dense", "embedding"]
 
 
 def test_fine_tune_returns_a_network_like_the_given_one(tmp_path, network, monkeypatch):
@@ -282,7 +299,7 @@ def test_fine_tune_returns_a_network_like_the_given_one(tmp_path, network, monke
     )
     side = network.input_shape[1]
     learned, others = few(2, side), find_people("datasets/people.zip")[8 * 8 : 8 * 11]
-    validation = PairFaces(make_pairs(others, 10), side)
+    validation = PairFaces(make_pairs(others, 4), side)
     plan = TripletPlan(side=side, alpha=1.5, epochs=1, batch=8, rate=1e-5, frozen=0.8)  # a margin that leaves a loss
     tuned, _ = fine_tune(network, learned, validation, tmp_path, plan, progress=False)
     assert tuned.input_shape == network.input_shape and tuned.output_shape == network.output_shape
@@ -315,6 +332,6 @@ def test_fine_tune_works_with_three_people_and_ten_epochs_by_default(trained, pa
 
 
 def test_inception_network_trains_with_triplets(parts, tmp_path):
-    plan = replace(PLAN, network="inception", epochs=1, batch=8)
+    plan = replace(PLAN, network="inception", epochs=1, batch=16)
     model, history = train_triplets(few(2), parts[1], plan, tmp_path, progress=False)
     assert model.name == "faceRecoModel" and np.isfinite(history.loss[0])

@@ -9,6 +9,8 @@ from facerec.networks import load_facenet
 from tests.facerec.learning.toys import prepare_toy, small_student, small_teacher
 from tools.assets import distill
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def teacher() -> Teacher:

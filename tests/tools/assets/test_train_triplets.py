@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from facerec._files import ROOT
 from facerec.errors import BadArgument
 from facerec.evaluation import accuracy
+from facerec.learning import triplet_training
 from facerec.learning.baselines import pixel_baseline
 from facerec.learning.checkpoints import digest_of
 from facerec.learning.triplet_training import TripletPlan
@@ -152,6 +153,7 @@ def test_note_history_replaces_one_run_and_leaves_the_others(tmp_path, monkeypat
 def small_study(tmp_path, monkeypatch):
     """28 people of six pictures, one of which shows no face, and short runs: in two phases, and with fewer people."""
     study, test_person = prepare_study(tmp_path, "p028", (16, 6, 6), (60, 60, 60), monkeypatch)
+    monkeypatch.setattr(triplet_training, "FILTERS", (8, 16))  # two convolutions, not five
     tiny = TripletPlan(side=32, epochs=1, batch=24, rate=1e-3)
     plans = {"people_20": tiny, "phase_one": tiny, "phase_two": replace(tiny, mining="semi-hard")}
     runs = {name: RUNS[name]._replace(plan=plan, people=RUNS[name].people and 8) for name, plan in plans.items()}
