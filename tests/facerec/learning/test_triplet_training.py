@@ -332,6 +332,6 @@ def test_fine_tune_works_with_three_people_and_ten_epochs_by_default(trained, pa
 
 
 def test_inception_network_trains_with_triplets(parts, tmp_path):
-    plan = replace(PLAN, network="inception", epochs=1, batch=16)
+    plan = replace(PLAN, network="inception", epochs=1, batch=8)
     model, history = train_triplets(few(2), parts[1], plan, tmp_path, progress=False)
     assert model.name == "faceRecoModel" and np.isfinite(history.loss[0])
