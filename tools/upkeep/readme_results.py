@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ import pandas as pd
 from facerec._files import ROOT
 from facerec.evaluation import percent
 from tools.upkeep import scale_page
+from tools.upkeep.app_results import api_load, api_route, attack_files, attack_table, flask_app, streamlit_app
 from tools.upkeep.scale_page import RESULTS, fill, megabytes, table
 
 README = ROOT / "README.md"
@@ -199,35 +199,6 @@ def largest(database: dict) -> str:
         f"{row['cold_open_s']:.1f} s ({row['from_start_s']:.1f} s with the start of Python); "
         f"{megabytes(row['memory_mb'])} of memory, {megabytes(row['fill']['memory_mb'])} while it is filled; "
         f"one more person is on the disk after p50 {add['p50_ms']:.1f} ms, p99 {add['p99_ms']:.1f} ms"
-    )
-
-
-def flask_app(apps: dict) -> str:
-    """How the Flask app serves fifty clients at once, and one alone."""
-    load, memory = apps["flask_load"], apps["flask_memory_mb"]
-    return (
-        f"{load['requests']:,} comparisons, {load['errors']} errors, {load['wrong']} wrong answers; p50 "
-        f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; one client alone: {apps['flask_first_answer_s']:.2f} s; "
-        f"memory grows by {memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
-    )
-
-
-def attack_files(found: dict) -> str:
-    """What the worst files cost that were built to cost much."""
-    kinds, limits = found["kinds"], found["limits"]
-    slowest, largest = (max(kinds, key=itemgetter(f"worst_{what}")) for what in ("seconds", "megabytes"))
-    return (
-        f"{found['files']:,} files of {len(kinds)} kinds: at most {slowest['worst_seconds']:.1f} s ({slowest['kind']}) "
-        f"and {largest['worst_megabytes']:.0f} MB ({largest['kind']}); {found['over_a_limit']} over "
-        f"{limits['seconds']} s or {limits['megabytes']} MB"
-    )
-
-
-def streamlit_app(apps: dict) -> str:
-    """How long the Streamlit app takes from a picture to its answer."""
-    return (
-        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer on the page; slowest of "
-        f"five browsers at once: {apps['streamlit_five_browsers_slowest_s']:.1f} s"
     )
 
 
@@ -495,6 +466,14 @@ TABLES = {
         ),
         Row("`make app`: a person is verified", "apps.json", streamlit_app, "APPS_RESULTS=1 make test-apps"),
     ),
+    "api": (
+        Row("50 programs at once, each without a pause", "api.json", api_load, "make bench-api"),
+        *(
+            Row(f"{label}, {name}", "api.json", partial(api_route, route=route, clients=clients), "make bench-api")
+            for label, route in (("Recognise", "recognise"), ("Verify", "verify"), ("List or show people", "people"))
+            for name, clients in (("one program alone", "alone"), ("50 at once", "load"))
+        ),
+    ),
 }
 
 
@@ -552,7 +531,11 @@ def pages() -> dict[Path, str]:
     """Page → its text as it should be today."""
     short = table("| measured | result |", [row[:2] for row in measured(SHORT)])
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
-    transfer = json.loads((RESULTS / "siamese_transfer.json").read_text(encoding="utf-8"))
+    attacks, transfer = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("attack_files", "siamese_transfer")
+    )
+    full["attack files"] = attack_table(attacks)
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}
