@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,21 @@ import pandas as pd
 from facerec._files import ROOT
 from facerec.evaluation import percent
 from tools.upkeep import peers, scale_page
-from tools.upkeep.scale_page import RESULTS, fill, megabytes, table
+from tools.upkeep.scale_page import RESULTS, fill, table
+from tools.upkeep.speeds import (
+    api_load,
+    api_route,
+    attack_files,
+    attack_table,
+    encoding_speed,
+    flask_app,
+    largest,
+    latency,
+    latency_in_short,
+    search,
+    search_in_short,
+    streamlit_app,
+)
 
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "results.md"
@@ -168,92 +181,6 @@ def fine_tuned(study: dict, network: str) -> str:
     """The accuracy before fine-tuning and after it."""
     row = study["networks"][network]
     return f"{percent(row['before']['accuracy'])} before, {percent(row['after']['accuracy'])} after"
-
-
-def _of_size(database: dict, people: int) -> dict:
-    return next(row for row in database["sizes"] if row["people"] == people)
-
-
-def search(database: dict, people: int) -> str:
-    """How fast a search is and how often it finds the nearest person, beside other ways to search."""
-    row = _of_size(database, people)
-    right = {who: percent(value, 2) for who, value in row["true_nearest"].items()}
-    loop, product = (row["others"][way]["times_ours"] for way in ("the course's loop over a dict", "plain NumPy"))
-    return (
-        f"p50 {row['nearest']['p50_ms']:.1f} ms, p99 {row['nearest']['p99_ms']:.1f} ms; true nearest found for "
-        f"{right['known']} of known people and {right['strangers']} of strangers; {loop:.0f} times as fast as the loop "
-        f"over a dict, {product:.2g} times as fast as a product in NumPy"
-    )
-
-
-def search_in_short(database: dict, people: int) -> str:
-    """The median time of a search."""
-    return f"{_of_size(database, people)['nearest']['p50_ms']:.1f} ms"
-
-
-def largest(database: dict) -> str:
-    """What the largest database takes: to open, in memory, to add a person."""
-    row = database["sizes"][-1]
-    add = row["add"]
-    return (
-        f"{row['cold_open_s']:.1f} s ({row['from_start_s']:.1f} s with the start of Python); "
-        f"{megabytes(row['memory_mb'])} of memory, {megabytes(row['fill']['memory_mb'])} while it is filled; "
-        f"one more person is on the disk after p50 {add['p50_ms']:.1f} ms, p99 {add['p99_ms']:.1f} ms"
-    )
-
-
-def flask_app(apps: dict) -> str:
-    """How the Flask app serves fifty clients at once, and one alone."""
-    load, memory = apps["flask_load"], apps["flask_memory_mb"]
-    return (
-        f"{load['requests']:,} comparisons, {load['errors']} errors, {load['wrong']} wrong answers; p50 "
-        f"{load['p50_s']:.1f} s, p95 {load['p95_s']:.1f} s; one client alone: {apps['flask_first_answer_s']:.2f} s; "
-        f"memory grows by {memory['growth']:.0f} MB over {memory['requests']:,} comparisons"
-    )
-
-
-def attack_files(found: dict) -> str:
-    """What the worst files cost that were built to cost much."""
-    kinds, limits = found["kinds"], found["limits"]
-    slowest, largest = (max(kinds, key=itemgetter(f"worst_{what}")) for what in ("seconds", "megabytes"))
-    return (
-        f"{found['files']:,} files of {len(kinds)} kinds: at most {slowest['worst_seconds']:.1f} s ({slowest['kind']}) "
-        f"and {largest['worst_megabytes']:.0f} MB ({largest['kind']}); {found['over_a_limit']} over "
-        f"{limits['seconds']} s or {limits['megabytes']} MB"
-    )
-
-
-def streamlit_app(apps: dict) -> str:
-    """How long the Streamlit app takes from a picture to its answer."""
-    return (
-        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer on the page; slowest of "
-        f"five browsers at once: {apps['streamlit_five_browsers_slowest_s']:.1f} s"
-    )
-
-
-def encoding_speed(bench: dict, batch: int) -> str:
-    """How many faces per second the networks encode, beside the reference engine."""
-    speed = {name: row[f"batch_{batch}"]["faces_per_second"] for name, row in bench["encoding"].items()}
-    ours = speed["weights/resnet"]
-    parts = [f"residual network: {ours:.0f} faces per second"]
-    if "reference engine" in speed:
-        parts.append(f"{ours / speed['reference engine']:.0f} times as fast as the reference engine")
-    if "keras-facenet-h5" in speed:
-        parts.append(f"Inception FaceNet: {speed['keras-facenet-h5'] / ours:.1f} times as fast as the residual network")
-    return "; ".join(parts)
-
-
-def latency(bench: dict, faces: int) -> str:
-    """How long a photo takes from file to names, and its three steps."""
-    row = bench["photo_to_name"]["weights/resnet"][f"{faces}_faces"]
-    steps = ", ".join(f"{step} {row[f'{step}_ms']:.0f}" for step in ("detect", "align", "encode"))
-    return f"{row['whole_ms']:.0f} ms ({steps})"
-
-
-def latency_in_short(bench: dict) -> str:
-    """How long a photo of one face and one of six faces take."""
-    one, six = (bench["photo_to_name"]["weights/resnet"][f"{faces}_faces"]["whole_ms"] for faces in (1, 6))
-    return f"{one:.0f} ms, {six:.0f} ms"
 
 
 # ------------------------------------------------------------------------------------------------ the tables
@@ -495,6 +422,14 @@ TABLES = {
         ),
         Row("`make app`: a person is verified", "apps.json", streamlit_app, "APPS_RESULTS=1 make test-apps"),
     ),
+    "api": (
+        Row("50 programs at once, each without a pause", "api.json", api_load, "make bench-api"),
+        *(
+            Row(f"{label}, {name}", "api.json", partial(api_route, route=route, clients=clients), "make bench-api")
+            for label, route in (("Recognise", "recognise"), ("Verify", "verify"), ("List or show people", "people"))
+            for name, clients in (("one program alone", "alone"), ("50 at once", "load"))
+        ),
+    ),
 }
 
 
@@ -553,7 +488,11 @@ def pages() -> dict[Path, str]:
     short = table("| measured | result |", [row[:2] for row in measured(SHORT)])
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
     full["peers"] = peers.page_table(RESULTS / "peers.json")
-    transfer = json.loads((RESULTS / "siamese_transfer.json").read_text(encoding="utf-8"))
+    attacks, transfer = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("attack_files", "siamese_transfer")
+    )
+    full["attack files"] = attack_table(attacks)
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}
