@@ -2,8 +2,8 @@
 
 model.json and model.h5, or a Keras model ──► graph ──► faces (m, S, S, 3) → encodings (m, D)
 
-The runtime is an extra (``pip install .[fast]``) and is used wherever it is installed. A network with a layer that has
-no operation here stays with TensorFlow. Inside a graph pictures are (m, C, H, W), as the runtime wants them.
+A network with a layer that has no operation here stays with TensorFlow, and so does every network where the runtime is
+not installed. Inside a graph pictures are (m, C, H, W), as the runtime wants them.
 """
 
 from __future__ import annotations

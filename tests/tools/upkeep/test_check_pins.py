@@ -16,7 +16,7 @@ dev = ["My_Course[apps]", {last}]
 
 def test_every_requirement_of_the_project_is_pinned():
     pins = read_pins()
-    assert {"", "apps", "fast", "scale", "book", "dev"} == {pin.extra for pin in pins}
+    assert {"", "apps", "scale", "book", "dev"} == {pin.extra for pin in pins}
     assert {pin.name for pin in pins} >= {"tensorflow", "keras", "streamlit", "pytest", *EXCEPTIONS}
     assert len({pin.name for pin in pins}) == len(pins)
 
