@@ -174,7 +174,7 @@ def _png(data: bytes) -> Weight:
     _check_few(_png_chunks(data), data, "chunks")
     bits, colours = data[24:25], data[25:26]
     depth = (bits[0] if bits else 8) * {b"\0": 1, b"\2": 3, b"\3": 1, b"\4": 2}.get(colours, 4)
-    return Weight("PNG", max(1.0, depth / 24), 0, f" of {depth} bits")
+    return Weight("PNG", max(1.0, depth / 20), 0, f" of {depth} bits")
 
 
 def _gif(data: bytes) -> Weight:

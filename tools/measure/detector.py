@@ -3,7 +3,8 @@
     python tools/measure/detector.py [DIR]        # → docs/results/detector.json
 
 Every picture of ``images/``, and the first 500 of the folder DIR, are searched by both. Boxes and points are compared
-before they are rounded. A face counts as the same if its centre lies in a box of the other.
+before they are rounded. A face counts as the same if its centre lies in a box of the other. The package's ties have a
+fixed order here: without one, the last digits of a score decide which of two boxes survives.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from facerec import _cascade
 from facerec._cascade import Cascade
 from facerec._files import ROOT, write_json
-from facerec._quiet import quietly
+from facerec._mtcnn import with_tensorflow
 from facerec.detection import SEARCH_SIDE, search_copy
 from facerec.errors import run
 from facerec.photos import load_image
@@ -51,10 +52,7 @@ def pairs(ours: np.ndarray, others: np.ndarray) -> list[tuple[np.ndarray, np.nda
 
 def compare(files: Iterable[Path]) -> dict:
     """How far boxes and points of ours are from the package's, over many pictures."""
-    with quietly():
-        from mtcnn import MTCNN
-
-    package, cascade = MTCNN(), Cascade()
+    package, cascade = with_tensorflow(), Cascade()
     counts, farthest = defaultdict(int), defaultdict(list)
     for file in tqdm(list(files), unit="picture"):
         photo = np.ascontiguousarray(search_copy(load_image(file), SEARCH_SIDE)[0])
