@@ -1,4 +1,4 @@
-"""Ours beside the engines that users take instead: the table of docs/results.md."""
+"""Ours beside the engines that users take instead: the table of docs/results.md and the ratios of README.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 from tools.upkeep.scale_page import table
+
+#: Those that the ratios name, and what a sentence calls them.
+OTHERS = {"face_recognition (dlib)": "dlib", "facenet-pytorch": "facenet-pytorch", "DeepFace, Facenet": "DeepFace"}
 
 #: The columns with a spread: the head, what was measured, and its digits.
 COLUMNS = (
@@ -16,6 +19,22 @@ COLUMNS = (
     ("photo file → names, one (ms)", "who_ms", "one"),
     ("six", "who_ms", "six"),
 )
+
+
+def ratios(peers: dict, kind: str, what: str, ours: str = "ours, Inception") -> str:
+    """How many times as fast as each of the others.
+
+    Args:
+        peers: The file ``peers.json``.
+        kind: What was measured: ``faces_per_second``, ``detect_ms`` or ``who_ms``.
+        what: On what: ``"1"`` or ``"64"`` faces, ``"one"`` or ``"six"`` in a photo.
+        ours: Our engine.
+    """
+    speed = {name: row[kind][what]["value"] for name, row in peers["engines"].items() if kind in row}
+    if kind.endswith("_ms"):
+        speed = {name: 1 / value for name, value in speed.items()}
+    times = {short: speed[ours] / speed[name] for name, short in OTHERS.items() if name in speed}
+    return ", ".join(f"{short} {ratio:.{0 if ratio >= 10 else 1}f}" for short, ratio in times.items())
 
 
 def page_table(file: Path) -> str:

@@ -64,6 +64,21 @@ def test_numbers_are_medians_with_the_lowest_and_the_highest():
     assert "detect_ms" not in row and row["start_s"]["value"] == 1 and row["installed_mb"] == 5
 
 
+def test_ratios_say_how_many_times_as_fast_ours_is():
+    def engine(speed):
+        each = {"value": speed}
+        return {"faces_per_second": {"64": each}, "who_ms": {"six": {"value": 1000 / speed}}}
+
+    found = {
+        "ours, Inception": engine(600),
+        "facenet-pytorch": engine(60),
+        "DeepFace, Facenet": engine(80),
+        "mtcnn": {},
+    }
+    for kind, what in (("faces_per_second", "64"), ("who_ms", "six")):
+        assert peers.ratios({"engines": found}, kind, what) == "facenet-pytorch 10, DeepFace 7.5"
+
+
 def test_page_has_a_cell_for_everything_that_is_measured(tmp_path):
     file = tmp_path / "peers.json"
     assert peers.page_table(file) == "(Not measured yet: `make bench-peers`.)"
