@@ -59,12 +59,6 @@ def latency(bench: dict, faces: int) -> str:
     return f"{row['whole_ms']:.0f} ms ({steps})"
 
 
-def latency_in_short(bench: dict) -> str:
-    """How long a photo of one face and one of six faces take."""
-    one, six = (bench["photo_to_name"]["weights/resnet"][f"{faces}_faces"]["whole_ms"] for faces in (1, 6))
-    return f"{one:.0f} ms, {six:.0f} ms"
-
-
 def flask_app(apps: dict) -> str:
     """How the Flask app serves fifty clients at once, and one alone."""
     load, memory = apps["flask_load"], apps["flask_memory_mb"]
