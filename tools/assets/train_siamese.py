@@ -72,6 +72,7 @@ class Study(NamedTuple):
         pairs: The number of pairs of each part.
         large: Epochs of the two published twins: as many as two cores manage.
         compact: Epochs of the compact twin.
+        more: A folder of further people to learn from, prepared like ``source``; none of them may be in it.
     """
 
     source: str
@@ -79,10 +80,13 @@ class Study(NamedTuple):
     pairs: tuple[int, int, int]
     large: int
     compact: int
+    more: str | None = None
 
 
 STUDIES = {
-    "celeba_people": Study("datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 80),
+    "celeba_people": Study(
+        "datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 40, "datasets/celeba_faces"
+    ),
     "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 6, 150),
     "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 5, 60),
 }
@@ -105,7 +109,7 @@ def train_one(name: str, variant: str, epochs: int | None = None, precision: str
     plan = replace(plan, epochs=epochs or plan.epochs, precision=precision)
     validation = PairFaces(read_list(name, "validation"), plan.side)
     if variant == "compact":
-        learned = PersonFaces(split(STUDIES[name])[0], plan.side, progress=True)
+        learned = PersonFaces(train_people(STUDIES[name]), plan.side, progress=True)
     else:
         learned = PairFaces(read_list(name, "train"), plan.side, progress=True)
     _, history = train_siamese(learned, validation, plan, folder_of(name, variant))
@@ -131,6 +135,16 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
     parts = split_by_identity(people, study.shares, seed=0)
     check_disjoint(*parts)
     return parts
+
+
+def train_people(study: Study, more: bool = True) -> pd.DataFrame:
+    """The train people of a study, and the further people that it may have, as a table of ``find_people``."""
+    parts = split(study)
+    if not (more and study.more):
+        return parts[0]
+    others = find_people(study.more, min_pictures=2)
+    check_disjoint(others, *parts)
+    return pd.concat([parts[0], others], ignore_index=True)
 
 
 def list_file(name: str, label: str) -> Path:
