@@ -1,4 +1,4 @@
-"""Everyone encoded anew, from their kept photos, for another network."""
+"""Re-encode everyone, from their kept photos, for another network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def encode_anew(
         if lost and refuse:
             names = ", ".join(repr(name) for name, _ in lost[:5])
             raise BadArgument(
-                f"{how_many(len(lost))} can't be encoded anew: {names} ({lost[0][1]}); nothing was changed"
+                f"{how_many(len(lost))} can't be re-encoded: {names} ({lost[0][1]}); nothing was changed"
             )
         dimension = dimension or next((encodings.shape[1] for encodings in people.values()), None)
         if engine.replace_all(state, network, dimension, people, [name for name, _ in lost]):
@@ -55,7 +55,7 @@ def _encode_all(
     from tqdm.auto import tqdm
 
     people, lost = {}, []
-    for name in tqdm(list(engine.names()), desc="encoding anew", unit="person", disable=not progress):
+    for name in tqdm(list(engine.names()), desc="re-encoding", unit="person", disable=not progress):
         reason, encodings = "no photo is kept", []
         for jpeg, _ in engine.pictures(name):
             key = hashlib.sha256(jpeg).digest()
