@@ -48,7 +48,7 @@ class Added(BaseModel):
 
     identity: str
     encodings: int
-    looks_like: str | None = Field(description="Another person nearer than the threshold, who may be the same person; null if there is none")
+    looks_like: str | None = Field(description="A person within the threshold, perhaps the same one, or null")
     named_like: list[str] = Field(description="Others whose names are easily mistaken for this one")
 
 

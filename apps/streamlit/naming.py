@@ -115,6 +115,7 @@ def keep(key: str, name: str, faces: Sequence[Face], is_new: bool) -> None:
     login.changed()
     for each in ("unnamed_kept", "name", "person", "kind"):
         st.session_state.pop(f"{key}_{each}", None)
-    pictures = "1 picture" if len(faces) == 1 else f"{len(faces)} pictures"
-    done = f"{called} has been added, with {pictures}." if is_new else f"{called} now has {pictures.replace(' ', ' more ')}."
+    more, plural = "" if is_new else "more ", "" if len(faces) == 1 else "s"
+    pictures = f"{len(faces)} {more}picture{plural}"
+    done = f"{called} has been added, with {pictures}." if is_new else f"{called} now has {pictures}."
     say(done, key, "The face has been named.")

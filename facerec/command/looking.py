@@ -44,8 +44,8 @@ def who(
 ) -> None:
     """Name the faces in pictures, folders, films, or in front of a camera.
 
-    A picture gives a row per face, a film a row per person: who is seen, and from when to when. A camera is watched until
-    Ctrl-C. The confidence is the probability that the face shows that person.
+    A picture gives a row per face, a film a row per person: who is seen, and from when to when. A camera is watched
+    until Ctrl-C. The confidence is the probability that the face shows that person.
     """
     form = console.form_of(as_csv, as_json)
     found = find_sources([*(sources or []), *(["0"] if camera else [])])
