@@ -40,9 +40,7 @@ def encode_anew(
         people, lost = _encode_all(engine, encode, dimension, done, progress)
         if lost and refuse:
             names = ", ".join(repr(name) for name, _ in lost[:5])
-            raise BadArgument(
-                f"{how_many(len(lost))} can't be re-encoded: {names} ({lost[0][1]}); nothing was changed"
-            )
+            raise BadArgument(f"{how_many(len(lost))} can't be re-encoded: {names} ({lost[0][1]}); nothing was changed")
         dimension = dimension or next((encodings.shape[1] for encodings in people.values()), None)
         if engine.replace_all(state, network, dimension, people, [name for name, _ in lost]):
             return lost

@@ -302,7 +302,7 @@ def test_enrol_says_which_names_left_a_picture_out(images, here):
     for name in ("lena", "camera_0"):
         shutil.copy(images / f"{name}.jpg", "faces")
     result = call("enrol", "faces")
-    assert "left out because of their names: camera_0.jpg; --all takes them" in result.stderr
+    assert "left out because of their names: camera_0.jpg; --all includes them" in result.stderr
     assert call("enrol", "faces", "--all").stdout == "people.db: 2 people (1 added, 1 left as they were)\n"
 
 
