@@ -313,7 +313,7 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
         "ada.jpg": "added", "lena.jpg": "known already", "bo/1.jpg": "added", "cy.jpg": "not used",
         **dict.fromkeys(hostile, "not used"),
     }  # fmt: skip
-    assert "not a picture" in rows.remark["cy.jpg"] and all("leads out" in rows.remark[name] for name in hostile)
+    assert "not a picture" in rows.remark["cy.jpg"] and all("points outside" in rows.remark[name] for name in hostile)
     assert "2 of 6 files were added, for 2 people. Known already: 1. Not used: 3" in said
     with FaceDatabase(home) as database:
         assert {"ada", "bo"} < set(database) and len(database) == 14
