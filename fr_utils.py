@@ -44,7 +44,7 @@ def distance_to(
     model: keras.Model,
     aligned: bool = False,
 ) -> float:
-    """Measure how far the largest face of a photo is from a known person, without a word.
+    """Measure how far the largest face of a photo is from a known person, without printing anything.
 
     Args:
         photo: The photo, as anything that ``load_image`` takes.

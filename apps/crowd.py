@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from facerec.errors import FaceError
 
 #: The sentences for clients that are turned away.
-MANY_PICTURES = "Many pictures are being looked at. Please try again in a few seconds."
+MANY_PICTURES = "Many pictures are being processed. Please try again in a few seconds."
 MANY_BYTES = "Many pictures are being sent. Please try again in a few seconds."
 MANY_CONNECTIONS = "Too many connections are open from this address. Please close some of them."
 TOO_SLOW = "The request did not arrive in time. Please try again."

@@ -1,4 +1,4 @@
-"""The picture in a file, without what is beside it.
+"""The picture in a file, without the notes and other data beside it.
 
     file ──pieces──► tables, pixels, notes ──bare──► a file that holds the picture alone
 

@@ -1,4 +1,4 @@
-"""What reaches the console: not TensorFlow's page of messages, but names in any letters; and no hanging processes."""
+"""A quiet console: no page of TensorFlow's messages, names in any script, and no hanging processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_process() -> None:
         _computes_in = os.getpid()
     elif _computes_in != os.getpid():
         raise ForkedProcess(
-            "this process was forked from one that had already used a network, and would wait for ever; start it with "
+            "this process was forked from one that had already used a network, and would wait forever; start it with "
             'multiprocessing.get_context("spawn")'
         )
 

@@ -1,4 +1,4 @@
-"""What opening a picture would cost, told by its bytes before anything is decoded.
+"""What opening a picture would cost, estimated from its bytes before anything is decoded.
 
     bytes ──weigh──► kind, work per pixel ──check, once its size is known──► go on, or TooCostly
 
@@ -32,7 +32,7 @@ TABLES, FRAMES, PROGRESSIVE = (0xC4, 0xDB), (0xC0, 0xC1, 0xC2), 0xC2
 ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 PROFILE, TABLE = 20, 45  # nanoseconds per pixel to bring colours to sRGB, by formulas or by a table
 
-SAVE_ANEW = "open it in a picture program and save it anew as JPEG"
+SAVE_AGAIN = "open it in a picture editor and save it again as JPEG"
 SMALLER = "make it smaller, or save it as an ordinary JPEG"
 
 
@@ -125,7 +125,7 @@ def _check_few(pieces: Iterable, data: bytes, what: str) -> None:
     """Refuse so many pieces that reading them one by one takes long."""
     most = FEW_PIECES + len(data) // 1000
     if next(itertools.islice(pieces, most, None), None) is not None:
-        raise TooCostly(f"has over {most:,} {what} in {len(data) / 1e6:.1f} MB: {SAVE_ANEW}")
+        raise TooCostly(f"has over {most:,} {what} in {len(data) / 1e6:.1f} MB: {SAVE_AGAIN}")
 
 
 def _png_chunks(data: bytes) -> Iterator[int]:
@@ -153,11 +153,11 @@ def _jpeg(data: bytes) -> Weight:
         frame = piece if marker in FRAMES else frame
     scans = len(sizes.get(SCAN, ()))
     if scans > MAX_SCANS:
-        raise TooCostly(f"is a JPEG of {scans:,} scans, and each goes over the whole picture again: {SAVE_ANEW}")
+        raise TooCostly(f"is a JPEG of {scans:,} scans, and each goes over the whole picture again: {SAVE_AGAIN}")
     if sum(sum(sizes.get(table, ())) for table in TABLES) > MAX_TABLES:
-        raise TooCostly(f"is a JPEG with over {MAX_TABLES:,} bytes of tables: {SAVE_ANEW}")
+        raise TooCostly(f"is a JPEG with over {MAX_TABLES:,} bytes of tables: {SAVE_AGAIN}")
     if sizes.keys() & ARITHMETIC:
-        raise TooCostly(f"is a JPEG of a kind that hardly any program writes (arithmetic coding): {SAVE_ANEW}")
+        raise TooCostly(f"is a JPEG of a kind that hardly any program writes (arithmetic coding): {SAVE_AGAIN}")
     if scans < 2 and PROGRESSIVE not in sizes:
         return Weight("JPEG")
     return Weight("JPEG", 1 + scans / 15, _kept_until_the_last_scan(frame), f" in {scans} scans")
@@ -196,12 +196,12 @@ def _ppm(data: bytes) -> Weight:
     """Pixels of 0 to 255 are read at once; what is written in digits, or has another range, number by number."""
     words = re.sub(rb"#[^\r\n]*", b" ", data[:1000]).split(None, 4)
     if len(words) < 4:
-        raise TooCostly(f"has a header of over a thousand bytes: {SAVE_ANEW}")
+        raise TooCostly(f"has a header of over a thousand bytes: {SAVE_AGAIN}")
     kind, _, _, largest = words[:4]
     if kind in (b"P4", b"Pf") or (kind, largest) in ((b"P5", b"255"), (b"P6", b"255"), (b"P5", b"65535")):
         return Weight("PPM")
     if data.count(b"#") > MAX_COMMENTS:
-        raise TooCostly(f"has over {MAX_COMMENTS} comments: {SAVE_ANEW}")
+        raise TooCostly(f"has over {MAX_COMMENTS} comments: {SAVE_AGAIN}")
     return Weight("PPM, by numbers")
 
 
@@ -209,7 +209,7 @@ def _tiff(data: bytes) -> Weight:
     """Of the first page; the others are never read."""
     try:
         if len(tiff_entries(data)) > MAX_TAGS:
-            raise TooCostly(f"is a TIFF of {len(tiff_entries(data)):,} tags: {SAVE_ANEW}")
+            raise TooCostly(f"is a TIFF of {len(tiff_entries(data)):,} tags: {SAVE_AGAIN}")
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16] if data[2] == 43 else data[:8])
         file = io.BytesIO(data)
         file.seek(tags.next)
@@ -220,9 +220,9 @@ def _tiff(data: bytes) -> Weight:
     except DAMAGED_NOTES:
         return Weight("TIFF")  # Pillow reads them in the same way, and says what is wrong
     if packed not in (1, 2, 3, 4, 5, 7, 8, 32773, 32946):  # LZMA may take gigabytes
-        raise TooCostly(f"is a TIFF compressed in an unusual way ({packed}): {SAVE_ANEW}")
+        raise TooCostly(f"is a TIFF compressed in an unusual way ({packed}): {SAVE_AGAIN}")
     if isinstance(strips, tuple) and len(strips) > MAX_STRIPS:
-        raise TooCostly(f"is a TIFF of {len(strips):,} strips: {SAVE_ANEW}")
+        raise TooCostly(f"is a TIFF of {len(strips):,} strips: {SAVE_AGAIN}")
     scans = data.count(b"\xff\xda") if packed == 7 else 0  # JPEGs in a TIFF
     return Weight("TIFF", max(1.0, depth / 24) + scans / 15, depth / 8, f" of {depth} bits")
 

@@ -105,7 +105,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         if len(file.parts) == 1 and is_left_out(file, skip):
             found.skipped.append(text)
         elif len(file.parts) > DEEPEST:
-            found.unusable.append((text, "it lies too deep: expected person/picture or group/person/picture"))
+            found.unusable.append((text, "it is nested too deeply: expected person/picture or group/person/picture"))
         elif file.suffix.lower() in FILMS:
             found.unusable.append((text, "it is a film: take pictures from it with python -m facerec collect"))
         else:
@@ -225,7 +225,7 @@ def about_names(
     others = [file for file in found.skipped if file not in unnamed]
     notes = []
     for files, what in (
-        (others, f"left out because of their names: {{}}; {everything} takes them"),
+        (others, f"left out because of their names: {{}}; {everything} includes them"),
         (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
         (again, f"people of their own: {{}}; {together} adds such pictures to the person without a number"),
     ):

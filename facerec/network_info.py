@@ -84,7 +84,7 @@ def check_model(model: keras.Model) -> keras.Model:
     try:
         takes, gives = model.input_shape, model.output_shape
     except AttributeError as error:
-        raise BadNetwork(f"{model.name} has never been called, so nobody knows what it takes") from error
+        raise BadNetwork(f"{model.name} has never been called, so its input shape is unknown") from error
     side = takes[1] if isinstance(takes, tuple) and len(takes) == 4 else None
     if side is None or takes[1:] != (side, side, 3):
         raise BadNetwork(f"{model.name} takes {takes}; a face network takes (m, S, S, 3)")

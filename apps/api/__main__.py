@@ -16,13 +16,13 @@ from facerec.errors import run
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (0.0.0.0: all networks)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (0.0.0.0: all networks)")
     parser.add_argument("--port", type=int, default=8600)
-    parser.add_argument("--rate", default="600 per minute", help="how often each key may ask")
+    parser.add_argument("--rate", default="600 per minute", help="how many requests each key may make")
     parser.add_argument("--database", default=database_path())
     parser.add_argument("--network", default=network_path())
     parser.add_argument(
-        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto are believed"
+        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto headers are trusted"
     )
     options = parser.parse_args(argv)
     door = Door(trusted=filter(None, [options.trusted_proxy]))

@@ -16,7 +16,7 @@ from apps.crowd import Door
 DESCRIPTION = """
 Verify, recognise and manage the people of a database of faces.
 
-Every request but `/healthz` needs a key: `Authorization: Bearer …`. Keys are made with
+Every request except `/healthz` needs a key: `Authorization: Bearer …`. Keys are made with
 `python -m apps.api.keys new NAME`; a key with the scope *write* may add, rename and forget people.
 """
 

@@ -56,7 +56,7 @@ class Recognition(BaseModel):
 
     faces: list[RecognisedFace]
     people: int = Field(description="How many people the faces were compared with")
-    threshold: float = Field(description="Faces farther away are unknown; one stranger in a hundred would get a name")
+    threshold: float = Field(description="Faces farther away are unknown; about 1 % of strangers get a name")
 
 
 class EncodedFace(BaseModel):

@@ -30,7 +30,7 @@ class Person(BaseModel):
     """A person of the database."""
 
     identity: str
-    encodings: int = Field(description="How many encodings they are known by")
+    encodings: int = Field(description="How many encodings the person has")
     photos: int = Field(description="How many photos are kept")
     added: datetime
     changed: datetime
@@ -44,12 +44,12 @@ class People(BaseModel):
 
 
 class Added(BaseModel):
-    """A person who was added, or is known by one more picture now."""
+    """A person who was added, or who got one more picture."""
 
     identity: str
     encodings: int
-    looks_like: str | None = Field(description="Another person who is this near, if there is one: the same person?")
-    named_like: list[str] = Field(description="Others whose names are easily taken for this one")
+    looks_like: str | None = Field(description="A person within the threshold, perhaps the same one, or null")
+    named_like: list[str] = Field(description="Others whose names are easily mistaken for this one")
 
 
 class NewName(BaseModel):

@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 TITLES = {
     400: "Bad request",
     401: "A key is needed",
-    403: "This key may only read",
+    403: "This key is read-only",
     404: "Not found",
     405: "Method not allowed",
     408: "Too slow",
-    409: "In conflict with the people",
+    409: "Conflicts with the database",
     413: "Too large",
     422: "This can't be used",
     429: "Too many requests",
@@ -41,7 +41,7 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="A sentence for people")
     reason: str = Field(description="A word for programs, such as no-face, unreadable, unknown-person")
-    request: str = Field(description="The number of the request, as in the header X-Request-ID")
+    request: str = Field(description="The number of this request, as in the header X-Request-ID")
 
 
 def announced(*statuses: int) -> dict[int | str, dict[str, Any]]:

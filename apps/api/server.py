@@ -112,8 +112,8 @@ def make_server(
 
     Args:
         app: The ASGI app.
-        host: The address to listen at.
-        port: The port to listen at.
+        host: The address to listen on.
+        port: The port to listen on.
         trusted_proxy: The address of a proxy in front of the server, whose headers say who asks and whether over
             https. None ignores such headers, because anyone can send them.
         door: Counts connections. None makes one with the usual limits, where the trusted proxy stands for many

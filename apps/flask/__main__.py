@@ -19,13 +19,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m apps.flask", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (0.0.0.0: all networks)")
-    parser.add_argument("--port", type=int, default=8000, help="the port to listen at")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (0.0.0.0: all networks)")
+    parser.add_argument("--port", type=int, default=8000, help="the port to listen on")
     parser.add_argument(
         "--threads", type=int, default=THREADS, help="how many requests are answered or wait at the same time"
     )
     parser.add_argument(
-        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto are believed"
+        "--trusted-proxy", metavar="ADDRESS", help="the proxy whose X-Forwarded-For and -Proto headers are trusted"
     )
     options = parser.parse_args()
     if options.threads < 1:
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         server = make_server(app, options.host, options.port, options.threads, options.trusted_proxy)
     except OSError as error:
-        raise BadArgument(f"can't listen at {options.host}:{options.port}: {error.strerror or error}") from error
+        raise BadArgument(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
     _serve(app, server, f"http://{options.host}:{options.port}")
 
 

@@ -106,7 +106,7 @@ def open_picture(data: bytes, name: str, picture: int | None = None) -> np.ndarr
         return load_image(data)
     except TooLargeImage:
         text = f"has more than {MAX_PIXELS // 10**6} million pixels, or takes too long to open"
-        text = f"{_start(name)} {text}. Please choose a smaller one, or save it anew as JPEG."
+        text = f"{_start(name)} {text}. Please choose a smaller one, or save it again as JPEG."
         raise Problem(422, "too-many-pixels", text, picture) from None
     except FaceError:
         text = f"{_start(name)} can't be opened. Is it a complete photo?"

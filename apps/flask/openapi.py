@@ -34,7 +34,7 @@ SCHEMAS = {
     "Session": _object(
         consent=_say("boolean", "Whether this session has given consent"),
         csrf_token=_say("string", "Send it as X-CSRFToken with every POST and DELETE"),
-        idle_minutes=_say("number", "The session ends after so many minutes without a request"),
+        idle_minutes=_say("number", "The session ends after this many minutes without a request"),
     ),
     "Consent": _object(
         agree=_say("boolean", "I agree that the pictures I choose are compared, until this session ends", const=True),
@@ -95,7 +95,7 @@ DESCRIPTION = {
     "info": {
         "title": "Do two pictures show one person?",
         "version": "1.0.0",
-        "description": "Nothing is kept: pictures are compared in memory and forgotten with the answer. First get "
+        "description": "Nothing is kept: pictures are compared in memory and forgotten after the answer. First get "
         "/api/session, keep its cookie, and send its csrf_token with every POST and DELETE; then give consent.",
         "license": {"name": "MIT", "identifier": "MIT"},
     },

@@ -233,8 +233,8 @@ def make_server(
 
     Args:
         app: The app of ``create_app``.
-        host: The address to listen at.
-        port: The port to listen at.
+        host: The address to listen on.
+        port: The port to listen on.
         threads: How many requests are answered or wait at the same time.
         trusted_proxy: The address of a proxy in front of the server, whose headers say who asks and whether over
             https. None ignores such headers, because anyone can send them.

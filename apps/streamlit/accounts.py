@@ -261,7 +261,7 @@ def _password_for(name: str) -> str:
     """Ask for a password twice; one that is too short is refused at once."""
     password = getpass.getpass(f"Password for {name}, at least {SHORTEST} characters: ")
     check_length(password)
-    if getpass.getpass("The same password again: ") != password:
+    if getpass.getpass("Repeat the password: ") != password:
         raise BadArgument("the two passwords differ, so no account was made")
     return password
 

@@ -37,7 +37,7 @@ def export() -> None:
 
 CONFLICTS = {
     "skip": "keep the known person",
-    "replace": "take the person in the file",
+    "replace": "use the person in the file",
     "refuse": "import no one",
 }
 

@@ -27,15 +27,15 @@ from facerec.photos import is_inside, open_file
 MOST_FILES = 2000
 MOST_BYTES, MOST_PIXELS = 20_000_000, 25_000_000  # of one picture
 
-LEADS_OUT = "its name leads out of the folder"
+LEADS_OUT = "its name points outside the folder"
 
 ADDED, CHECK, KNOWN, UNUSED = "added", "added, please check", "known already", "not used"
 
 #: What to do with pictures of a known person, in words.
 CONFLICTS = {
     "skip": "leave the known person as they are",
-    "add": "add the pictures to the known person’s",
-    "replace": "put the pictures in place of the known person’s",
+    "add": "add the pictures to the known person",
+    "replace": "replace the known person’s pictures",
 }
 
 #: Warnings are noted for the whole process, so only one session at a time may do it.

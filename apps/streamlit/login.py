@@ -159,7 +159,7 @@ def welcome() -> None:
         del st.query_params[first.PARAMETER]
         show.notice("This link has been used, or is from an earlier start of the app.", "warn")
         return
-    show.title("Welcome", "Make your account. Only people with an account can add, change or remove people.")
+    show.title("Welcome", "Create your account. Only people with an account can add, change or remove people.")
     with st.form("first_account", width=480):
         name = _name()
         password = st.text_input(
@@ -168,8 +168,8 @@ def welcome() -> None:
             autocomplete="new-password",
             max_chars=accounts.LONGEST,
         )
-        again = st.text_input("The same password again", type="password", autocomplete="new-password")
-        pressed = st.form_submit_button("Make the account", icon=":material/person_add:", type="primary")
+        again = st.text_input("Repeat the password", type="password", autocomplete="new-password")
+        pressed = st.form_submit_button("Create account", icon=":material/person_add:", type="primary")
     if pressed:
         with show.friendly():
             make_first(given, name.strip(), password, again)

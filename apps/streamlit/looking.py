@@ -52,7 +52,7 @@ class Look:
     @property
     def hints(self) -> tuple[str, ...]:
         """What there is to say about the picture, a sentence each."""
-        several = [f"there are {self.count} faces in it: the largest counts"] if self.count > 1 else []
+        several = [f"there are {self.count} faces in it: the largest is used"] if self.count > 1 else []
         return (*several, *self.remarks)
 
     @property

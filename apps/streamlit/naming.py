@@ -49,7 +49,7 @@ def offer(key: str, groups: dict[str, tuple[list[Face], str | None]]) -> None:
     show.note(
         "To name faces, log in on the People page."
         if idle
-        else "Press a face to name it. Faces that look like one person are together."
+        else "Press a face to name it. Faces that look like one person are grouped."
     )
     entries = []
     for number, (each, (faces, who)) in enumerate(list(groups.items())[:MOST], 1):
@@ -115,6 +115,7 @@ def keep(key: str, name: str, faces: Sequence[Face], is_new: bool) -> None:
     login.changed()
     for each in ("unnamed_kept", "name", "person", "kind"):
         st.session_state.pop(f"{key}_{each}", None)
-    pictures = "1 picture" if len(faces) == 1 else f"{len(faces)} pictures"
-    done = f"{called} has been added, with {pictures}." if is_new else f"{called} is now known by {pictures} more."
-    say(done, key, "The face has a name.")
+    more, plural = "" if is_new else "more ", "" if len(faces) == 1 else "s"
+    pictures = f"{len(faces)} {more}picture{plural}"
+    done = f"{called} has been added, with {pictures}." if is_new else f"{called} now has {pictures}."
+    say(done, key, "The face has been named.")

@@ -132,7 +132,7 @@ def given_name(text: str) -> str:
 
 def ask_to_merge(name: str) -> None:
     """Offer to give this person the pictures of another one."""
-    show.note(f"If another entry shows the same person, its pictures can become pictures of {name}; its name goes.")
+    show.note(f"If another entry shows the same person, its pictures can be moved to {name}; its name is then removed.")
     other = choose.person("people_merge", "The other entry")
     if other is None or other == name:
         return

@@ -32,7 +32,7 @@ def collect(
     source: Annotated[str, typer.Option(help=CAMERA_OR)] = "0",
     to: Annotated[Path, typer.Option(help="The folder of people.")] = MY_FACES,
     detector: Annotated[Detector, typer.Option(help="haar is faster, for slow machines.")] = Detector.mtcnn,
-    rate: Annotated[float, typer.Option(help="The most automatic pictures per second.")] = 4.0,
+    rate: Annotated[float, typer.Option(help="At most this many automatic pictures per second.")] = 4.0,
     quiet: Quiet = False,
 ) -> None:
     """Save the faces of one person, as pictures to train with.
@@ -81,7 +81,7 @@ def demo(
     output: Annotated[Path | None, typer.Option(help="Write a video here, and open no window.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the names of the faces at a camera or in a film, in a window or into a copy of the film."""
+    """Draw the names of the faces in front of a camera or in a film, in a window or into a copy of the film."""
     from facerec.detection import SEARCH_SIDE
     from facerec.live.film import Viewing, check_output, write_annotated
     from facerec.live.frames import Frames

@@ -35,7 +35,7 @@ def who(
     threshold: Threshold = None,
     every: Annotated[int, typer.Option(min=1, metavar="N", help="Search every n-th frame of a film.")] = 5,
     seconds: Annotated[
-        float | None, typer.Option(min=0, metavar="S", help="Watch only so many seconds.", show_default="to the end")
+        float | None, typer.Option(min=0, metavar="S", help="Stop after this many seconds.", show_default="to the end")
     ] = None,
     as_csv: Csv = False,
     as_json: Json = False,
@@ -44,8 +44,8 @@ def who(
 ) -> None:
     """Name the faces in pictures, folders, films, or in front of a camera.
 
-    A picture gives a row per face, a film a row per person: who is seen from when to when. A camera is watched until
-    Ctrl-C. The confidence is the probability that the face shows that person.
+    A picture gives a row per face, a film a row per person: who is seen, and from when to when. A camera is watched
+    until Ctrl-C. The confidence is the probability that the face shows that person.
     """
     form = console.form_of(as_csv, as_json)
     found = find_sources([*(sources or []), *(["0"] if camera else [])])
@@ -123,7 +123,7 @@ def _watch(
     from facerec.network_info import confidence
 
     def arrived(identity: str | None, second: float) -> None:
-        console.note(f"{answers.clock(second)}  {'someone unknown' if identity is None else identity}")
+        console.note(f"{answers.clock(second)}  {'an unknown person' if identity is None else identity}")
 
     name = _label(source)
     with (
@@ -180,7 +180,7 @@ def _compare(pictures: list[str], model: keras.Model) -> tuple[float, float]:
 
     def seen(number: int, found: Any) -> None:
         if found.faces > 1:
-            console.note(f"{pictures[number]} shows {found.faces} faces: the largest counts")
+            console.note(f"{pictures[number]} shows {found.faces} faces: the largest is used")
 
     encodings, problems = photos_to_encodings(pictures, model, seen=seen)  # (2, D)
     for problem in problems.values():

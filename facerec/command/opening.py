@@ -126,7 +126,7 @@ def _encoded(folder: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
     for file, reason in unusable.itertuples(index=False):
         note(f"not used: {file}: {reason}")
     if not people:
-        raise EmptyDatabase(f"--database {folder} holds no portrait that can be used")
+        raise EmptyDatabase(f"--database {folder} has no portrait that can be used")
     return people
 
 

@@ -48,7 +48,7 @@ Known = Annotated[
         "--database",
         envvar="FACES_DATABASE",
         metavar="PATH",
-        help="Whom to compare with: a database, or a folder of portraits in which lena.jpg shows lena.",
+        help="Who to compare with: a database, or a folder of portraits in which lena.jpg shows lena.",
         show_default=f"{PEOPLE} if there is one here, else the example people of {EXAMPLES}/",
     ),
 ]

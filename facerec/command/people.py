@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def enrol(
     pictures: Annotated[list[str], typer.Argument(help="Folders, zip files or pictures.", show_default=False)],
     database: People = PEOPLE,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Whom all these pictures show.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The person all these pictures show.")] = None,
     on_conflict: Annotated[
         Conflict,
         typer.Option(
@@ -194,9 +194,9 @@ def import_people(
     ] = ImportConflict.refuse,
     quiet: Quiet = False,
 ) -> None:
-    """Take in the people of an export, all of them or none. The database is made if it is missing."""
+    """Import the people of an export, all of them or none. The database is made if it is missing."""
     if not file.is_file():
         raise BadArgument(f"{file} is not a file; an export is needed")
     with opening.lasting(database, make=True) as known:
         count = known.import_from(file, on_conflict.value)
-        say(f"{database}: {_how_many(len(known))} ({count} taken in)")
+        say(f"{database}: {_how_many(len(known))} ({count} imported)")

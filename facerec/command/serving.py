@@ -40,7 +40,7 @@ def serve(
             help="people: verify, recognise, a database. compare: two pictures, nothing kept. api: people for programs."
         ),
     ] = App.people,
-    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is reached by other computers.")] = (
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 lets other computers in.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int | None, typer.Option(min=1, max=65535, show_default="8501; compare 8000; api 8600")] = None,

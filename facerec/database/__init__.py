@@ -3,8 +3,8 @@
     face_database     FaceDatabase: what users call
       archive         people in a ZIP file, to take elsewhere
       updates         many people at once
-      one_person      pictures arranged anew, two people merged, a removal undone
-      reencoding      everyone encoded anew for another network
+      one_person      pictures rearranged, two people merged, a removal undone
+      reencoding      everyone re-encoded for another network
     opening           an address → its engine
     engine            the contract of the engines: Engine and Change
       sqlite          one file (the default)

@@ -159,7 +159,7 @@ def read_archive(engine: Engine, path: Path, on_conflict: str) -> int:
             archive.check()
             count = _take_in(engine, archive, on_conflict)
     except MemoryError as error:
-        raise BadArgument(f"{path} needs more memory than there is; nothing was taken in") from error
+        raise BadArgument(f"{path} needs more memory than there is; nothing was imported") from error
     except DAMAGED as error:
         raise BadArgument(f"{path} is damaged, not a ZIP file, or can't be read: {error}") from error
     if archive.left_out:
@@ -218,8 +218,8 @@ class _Archive:
         self.members: dict[str, zipfile.ZipInfo] = {}
 
     def error(self, what: str) -> BadArgument:
-        """What is wrong, and where; nothing was taken in."""
-        return BadArgument(f"{self.path}: {what}; nothing was taken in")
+        """What is wrong, and where; nothing was imported."""
+        return BadArgument(f"{self.path}: {what}; nothing was imported")
 
     def check(self) -> None:
         """Check all of it; raises ``BadArgument``."""

@@ -239,7 +239,7 @@ def other_network(where: str, known: str, given: str) -> OtherNetwork:
     """The error that says which network's encodings a database holds, and which network was given."""
     return OtherNetwork(
         f"{where} holds encodings of {short(known)}, and {short(given)} can't compare them: load that network, or "
-        f"open it without a network and encode everyone anew with reencode(), which needs a kept photo of each person"
+        f"open it without a network and re-encode everyone with reencode(), which needs a kept photo of each person"
     )
 
 
@@ -248,5 +248,5 @@ def unlabelled(where: str, given: str) -> OtherNetwork:
     return OtherNetwork(
         f"{where} does not say which network encoded its people, so their encodings may not be those of "
         f"{short(given)}: if they are, say so once, FaceDatabase({where!r}).label(network); if not, open it without a "
-        f"network and encode everyone anew with reencode(), which needs a kept photo of each person"
+        f"network and re-encode everyone with reencode(), which needs a kept photo of each person"
     )

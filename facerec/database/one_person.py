@@ -1,4 +1,4 @@
-"""The pictures of one person, arranged anew in one step: all of it lasts, or none.
+"""Rearrange one person's pictures in one step: all of it is kept, or nothing changes.
 
 identity ──arrange──► some pictures left out, another portrait
 identity, other ──merge──► one person with the pictures of both

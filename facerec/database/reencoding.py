@@ -1,4 +1,4 @@
-"""Everyone encoded anew, from their kept photos, for another network."""
+"""Re-encode everyone, from their kept photos, for another network."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def encode_anew(
         people, lost = _encode_all(engine, encode, dimension, done, progress)
         if lost and refuse:
             names = ", ".join(repr(name) for name, _ in lost[:5])
-            raise BadArgument(
-                f"{how_many(len(lost))} can't be encoded anew: {names} ({lost[0][1]}); nothing was changed"
-            )
+            raise BadArgument(f"{how_many(len(lost))} can't be re-encoded: {names} ({lost[0][1]}); nothing was changed")
         dimension = dimension or next((encodings.shape[1] for encodings in people.values()), None)
         if engine.replace_all(state, network, dimension, people, [name for name, _ in lost]):
             return lost
@@ -55,7 +53,7 @@ def _encode_all(
     from tqdm.auto import tqdm
 
     people, lost = {}, []
-    for name in tqdm(list(engine.names()), desc="encoding anew", unit="person", disable=not progress):
+    for name in tqdm(list(engine.names()), desc="re-encoding", unit="person", disable=not progress):
         reason, encodings = "no photo is kept", []
         for jpeg, _ in engine.pictures(name):
             key = hashlib.sha256(jpeg).digest()

@@ -18,8 +18,8 @@ from tests.facerec.test_bare import SOFT
 #: What is refused at any size above this one, and why.
 SIZE = 300_000
 REFUSED = {
-    "JPEG of thousands of scans": "is a JPEG of 7,500 scans, .* save it anew as JPEG",
-    "JPEG with comments": r"has over 10,30\d segments in 0.3 MB: open it in a picture program and save it anew as JPEG",
+    "JPEG of thousands of scans": "is a JPEG of 7,500 scans, .* save it again as JPEG",
+    "JPEG with comments": r"has over 10,30\d segments in 0.3 MB: open it in a picture editor and save it again as JPEG",
     "JPEG with lone markers": r"has over 10,30\d segments",
     "PNG with notes": "has over 10,300 chunks",
     "PNG with private chunks": "has over 10,300 chunks",

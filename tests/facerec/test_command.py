@@ -224,7 +224,7 @@ def test_verify_tells_the_same_person_from_others_by_its_exit_code(images):
 
 def test_verify_notes_further_faces_and_fails_without_any(images, here):
     noted = call("verify", images / "video_call.jpg", images / "video_call.jpg").stderr
-    assert "video_call.jpg shows 6 faces: the largest counts" in noted
+    assert "video_call.jpg shows 6 faces: the largest is used" in noted
     from facerec.photos import save_picture
 
     save_picture(here / "wall.png", np.full((80, 80, 3), 127, np.uint8))
@@ -247,7 +247,7 @@ def test_people_are_enrolled_listed_exported_forgotten_and_imported(portraits, h
     assert call("forget", "lena", "--yes").stdout == "people.db: 1 person (1 forgotten)\n"
     assert "'marco' is in the database already" in error_of("import", "out.zip")
     again = call("import", "out.zip", "--on-conflict", "skip")
-    assert again.stdout == "people.db: 2 people (1 taken in)\n"
+    assert again.stdout == "people.db: 2 people (1 imported)\n"
 
 
 def test_forget_asks_first_and_checks_every_name(people, here):
@@ -302,7 +302,7 @@ def test_enrol_says_which_names_left_a_picture_out(images, here):
     for name in ("lena", "camera_0"):
         shutil.copy(images / f"{name}.jpg", "faces")
     result = call("enrol", "faces")
-    assert "left out because of their names: camera_0.jpg; --all takes them" in result.stderr
+    assert "left out because of their names: camera_0.jpg; --all includes them" in result.stderr
     assert call("enrol", "faces", "--all").stdout == "people.db: 2 people (1 added, 1 left as they were)\n"
 
 

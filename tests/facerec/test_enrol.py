@@ -147,7 +147,7 @@ LAYOUT = {
     "lena (3).jpg": "lena (3)",
 }
 JUNK = ["Thumbs.db", "otto/.DS_Store", "otto/2.MOV", "otto/desktop.ini", "otto/1.aae", "friends/notes.txt"]
-ROWS = {"a/b/c/d.jpg": "it lies too deep", "party.mp4": "it is a film"}
+ROWS = {"a/b/c/d.jpg": "it is nested too deeply", "party.mp4": "it is a film"}
 
 
 def laid_out(where: Path, packed: str | None) -> Path:
@@ -216,7 +216,7 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
     shutil.copy(images / "camera_0.jpg", tmp_path)
     build_database(tmp_path, network)
-    assert "left out because of their names: camera_0.jpg; skip=() takes them" in capsys.readouterr().err
+    assert "left out because of their names: camera_0.jpg; skip=() includes them" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, progress=False, skip=())[0]) == {"camera_0"}
 
 

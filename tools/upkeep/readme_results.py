@@ -186,7 +186,7 @@ def fine_tuned(study: dict, network: str) -> str:
 #: README.md: what matters to a user.
 SHORT = (
     Row(
-        "Pairs of the LFW development test judged right, residual network (the default)",
+        "Pairs of the LFW development test judged correctly, residual network (the default)",
         "lfw_resnet.json",
         at_default,
         "make lfw DIR=…",
@@ -223,7 +223,7 @@ SHORT = (
         "make bench-database",
     ),
     Row(
-        "Pairs of unseen people judged right by `verify_faces`",
+        "Pairs of unseen people judged correctly by `verify_faces`",
         "siamese_transfer.json",
         lambda transfer: percent(transfer["methods"]["twin, transfer"]["accuracy"]),
         TRANSFER,
@@ -302,7 +302,7 @@ TABLES = {
         ),
         *(
             Row(
-                f"{name} among {people:,} people at the threshold for so many",
+                f"{name} among {people:,} people at the threshold for that many",
                 "strangers.json",
                 partial(at_the_threshold_for, network=network, people=people),
                 "make strangers DIR=…",
@@ -321,7 +321,7 @@ TABLES = {
             )
             for name, network, way, people, where in (
                 ("Residual network,", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
-                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone who did not choose"),
+                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone else"),
                 ("…", "weights/resnet", "HDBSCAN", "pairsDevTest", ""),
                 ("…", "weights/resnet", "single linkage", "pairsDevTest", ""),
                 ("…", "weights/resnet", "DBSCAN", "pairsDevTest", ""),
@@ -357,7 +357,7 @@ TABLES = {
         ),
         Row("… that FaceNet itself", "siamese_transfer.json", partial(accuracy, method="FaceNet, Inception"), TRANSFER),
         Row(
-            "Compact twin, trained here from nothing",
+            "Compact twin, trained here from scratch",
             "siamese_celeba_people.json",
             partial(accuracy, method="twin, compact"),
             SIAMESE,
@@ -365,7 +365,7 @@ TABLES = {
         Row("… whitened PCA", "siamese_celeba_people.json", partial(accuracy, method="whitened PCA"), SIAMESE),
         Row("… residual network", "siamese_celeba_people.json", partial(accuracy, method="FaceNet, residual"), SIAMESE),
         Row(
-            "Embedding trained here with triplets, from nothing (from the photo)",
+            "Embedding trained here with triplets, from scratch (from the photo)",
             "triplets.json",
             partial(accuracy, method="phase_one"),
             TRIPLETS,

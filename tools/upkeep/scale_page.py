@@ -80,7 +80,7 @@ def search_table(result: dict) -> str:
     """The speed and the accuracy of a search, a row per size."""
     head = (
         "| people | p50 | p99 | true nearest: known people | … strangers | rank 1 "
-        "| ours beside plain NumPy | beside the course's loop |"
+        "| ours against plain NumPy | against the course's loop |"
     )
     rows = []
     for row in result["sizes"]:

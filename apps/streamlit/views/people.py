@@ -108,7 +108,7 @@ def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, 
         file = shared.one_line(each.name)
         digest = hashlib.sha256(each.data).digest()
         if digest in before:
-            problems.append(f"{file} is the same picture as {before[digest]}: it is added once.")
+            problems.append(f"{file} is the same picture as {before[digest]}: it will be added once.")
             continue
         before[digest] = file
         try:
@@ -119,7 +119,7 @@ def examined(pictures: list[choose.Chosen], name: str) -> tuple[list[tuple[str, 
             problems.append(str(error))
             continue
         if is_kept(found, name.strip(), shared.database()):
-            problems.append(f"{file} is a picture of {name.strip()} that is already known: it is not added again.")
+            problems.append(f"{file} is a picture of {name.strip()} that is already known: it will not be added again.")
         else:
             seen.append((file, found))
     if len(pictures) > MOST:

@@ -145,7 +145,7 @@ elif given:
         as_table(listed)
         grid(found, table, listed)
     else:
-        show.notice("There are none of this kind.")
+        show.notice("There are no faces of this kind.")
     said("recognise")
     offer("recognise", unnamed(found, table))
 else:

@@ -1,10 +1,10 @@
-"""Damage: what the disk has changed is found by checksums, named and left out, and the rest serves.
+"""Damage: what the disk has changed is found by checksums, named and left out; the rest keeps working.
 
     read ──► rows ──checksum──► whole rows
                └──► DamageFound: "people.db: an encoding of 'lena' is damaged, and left out"
 
 SQLite keeps rows in pages. Where a page itself can't be read, people are read by halves, until only those who are on it
-are left out. A file that is damaged takes no change: it is looked through before the first one.
+are left out. A damaged file can't be changed: it is looked through before the first one.
 """
 
 from __future__ import annotations

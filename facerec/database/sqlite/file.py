@@ -233,8 +233,8 @@ class SQLiteFile:
     def damaged(self, what: str) -> DamagedDatabase:
         """The error that says what is damaged, and what can be done."""
         return DamagedDatabase(
-            f"{self.where} is damaged ({what}): it takes no change, but export_to() writes all that is whole into a "
-            f"file, and a new database takes that in with import_from()"
+            f"{self.where} is damaged ({what}): it can't be changed, but export_to() writes everything that is "
+            f"intact into a file, and import_from() reads that into a new database"
         )
 
     def _meant_by(self, error: str) -> str:

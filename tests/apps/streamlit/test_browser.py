@@ -219,7 +219,7 @@ def test_face_in_view_of_the_other_camera_is_named_and_a_folder_is_added(film, s
         page.get_by_role("button", name="Name a face in view").click()
         page.locator(".gallery button").filter(has_text="lena?").click()
         page.get_by_role("button", name="Add", exact=True).click()
-        notice(page, "good", "lena is now known by 1 picture more.")
+        notice(page, "good", "lena now has 1 more picture.")
         page.locator(".status").filter(has_text="In view: lena").wait_for()  # the camera is still on
 
 

@@ -58,7 +58,7 @@ def first_account(context, terminal: str) -> None:
     page.get_by_role("textbox", name="Name").fill("keeper")
     for field in page.locator("input[type=password]").all():
         field.fill(PASSWORD)
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     page.locator("h1").filter(has_text="People").wait_for()
     assert "first=" not in still(page).url
 

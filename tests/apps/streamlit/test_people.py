@@ -91,7 +91,7 @@ def test_link_of_the_first_start_makes_the_first_account_once(home, secrets_file
         return app.run()
 
     app = visit()
-    assert "Make your account" in text_of(app) and not app.selectbox
+    assert "Create your account" in text_of(app) and not app.selectbox
     for name, password, again, problem in (
         ("ada", "short", "short", "at least 10 characters"),
         ("ada", PASSWORD, f"{PASSWORD}!", "The two passwords differ"),
@@ -99,14 +99,14 @@ def test_link_of_the_first_start_makes_the_first_account_once(home, secrets_file
     ):
         for label, value in (("Name", name), (app.text_input[1].label, password), (app.text_input[2].label, again)):
             field(app, label).set_value(value)
-        app = press(app, "Make the account")
+        app = press(app, "Create account")
         assert problem in text_of(app) and not secrets_file.exists()
     field(app, "Name").set_value("ada ")
     field(app, app.text_input[2].label).set_value(PASSWORD)
-    app = press(app, "Make the account")
+    app = press(app, "Create account")
     assert "Logged in as ada" in text_of(app) and PASSWORD not in secrets_file.read_text()
     said = text_of(visit())  # the same link again
-    assert "This link has been used" in said and "Make your account" not in said
+    assert "This link has been used" in said and "Create your account" not in said
     app = start("people")
     field(app, "Name").set_value("ada")
     field(app, "Password").set_value(PASSWORD)
@@ -313,7 +313,7 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
         "ada.jpg": "added", "lena.jpg": "known already", "bo/1.jpg": "added", "cy.jpg": "not used",
         **dict.fromkeys(hostile, "not used"),
     }  # fmt: skip
-    assert "not a picture" in rows.remark["cy.jpg"] and all("leads out" in rows.remark[name] for name in hostile)
+    assert "not a picture" in rows.remark["cy.jpg"] and all("points outside" in rows.remark[name] for name in hostile)
     assert "2 of 6 files were added, for 2 people. Known already: 1. Not used: 3" in said
     with FaceDatabase(home) as database:
         assert {"ada", "bo"} < set(database) and len(database) == 14

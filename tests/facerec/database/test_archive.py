@@ -51,7 +51,7 @@ def test_archive_that_needs_too_much_memory_is_rejected(archive, path, monkeypat
 
     with FaceDatabase(path, "one:1") as database:
         monkeypatch.setattr(json, "loads", no_more)
-        with pytest.raises(BadArgument, match="needs more memory than there is; nothing was taken in"):
+        with pytest.raises(BadArgument, match="needs more memory than there is; nothing was imported"):
             database.import_from(archive)
         assert list(database) == []
 

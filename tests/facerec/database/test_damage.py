@@ -129,7 +129,7 @@ def test_damaged_file_takes_no_change_and_its_rest_moves_to_another(damaged, con
             database.clear,
             database.tidy,
         ):
-            with pytest.raises(DamagedDatabase, match=r"people.db is damaged \(an encoding of .* takes no change"):
+            with pytest.raises(DamagedDatabase, match=r"people.db is damaged \(an encoding of .* can't be changed"):
                 change()
         database.export_to(tmp_path / "rest.zip")
         assert new.import_from(tmp_path / "rest.zip") == 39

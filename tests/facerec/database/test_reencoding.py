@@ -1,4 +1,4 @@
-"""One network per database: others are rejected, and people are encoded anew for another."""
+"""One network per database: others are rejected, and people are re-encoded for another."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_damaged_photo_is_named_and_left_out_and_the_rest_serves(path):
         with pytest.warns(UserWarning, match="a photo of 'omar'"):
             assert database.photos("omar") == [] and database.thumbnail("omar") is None
         with pytest.raises(
-            BadArgument, match=r"1 person can't be encoded anew: 'omar' \(a kept photo of 'omar' is damag"
+            BadArgument, match=r"1 person can't be re-encoded: 'omar' \(a kept photo of 'omar' is damag"
         ):
             database.reencode("two:2", lambda photo: unit(1, 7, 8)[0], progress=False)
         lost = database.reencode("two:2", lambda photo: unit(1, 7, 8)[0], without="remove", progress=False)
@@ -192,7 +192,7 @@ def test_reencode_uses_the_kept_photos(database):
             raise NoFaceFound("no face in it")
         return unit(1, int(picture.sum()) % 1000, 8)[0]
 
-    with pytest.raises(BadArgument, match="2 people can't be encoded anew: 'nina', 'ivan' .*nothing was changed"):
+    with pytest.raises(BadArgument, match="2 people can't be re-encoded: 'nina', 'ivan' .*nothing was changed"):
         database.reencode("two:2", encode, progress=False)
     assert database == before
     assert database.network == "one:1"
