@@ -177,11 +177,12 @@ def people_of(chosen: Run) -> pd.DataFrame:
 
 
 def how_it_was_trained(name: str) -> dict:
-    """The plan of a run, from its checkpoint, and its epochs, seconds and parameters."""
+    """The plan of a run, from its checkpoint, and its people, epochs, seconds and parameters."""
     history, plan = pd.read_csv(folder_of(name) / "history.csv"), read_config(folder_of(name)) or {}
     best = len(history) if RUNS[name].compares else int(history.epoch[history.validation_error.argmin()])
     return {
         "plan": {key: plan.get(key) for key in asdict(RUNS[name].plan)},
+        "people": int(people_of(RUNS[name]).identity.nunique()),
         "start": RUNS[name].start,
         "epochs": len(history),
         "scored_epoch": best,
