@@ -88,15 +88,13 @@ STUDIES = {
 }
 
 
-def plan_for(study: Study, variant: str, seed: int = 0) -> SiamesePlan:
+def plan_for(study: Study, variant: str) -> SiamesePlan:
     """The plan of a twin: the published ones at the published rate, the compact one on all pairs of 64 faces."""
     if variant != "compact":
-        return SiamesePlan(variant, epochs=study.large, batch=32, rate=5e-5, seed=seed)
+        return SiamesePlan(variant, epochs=study.large, batch=32, rate=5e-5)
     epochs = study.compact
     decay = 0.04 ** (1 / epochs)  # by the end the rate falls to a twenty-fifth
-    return SiamesePlan(
-        variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True, seed=seed
-    )
+    return SiamesePlan(variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True)
 
 
 def train_one(name: str, variant: str, epochs: int | None = None, precision: str = "float32") -> pd.DataFrame:
