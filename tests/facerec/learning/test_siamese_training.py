@@ -15,7 +15,7 @@ from facerec.errors import BadArgument
 from facerec.learning.checkpoints import alone_in
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
-from facerec.learning.siamese import make_siamese
+from facerec.learning.siamese import VARIANTS, make_siamese
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese, with_all_pairs
 from tests.facerec.learning.resuming import (
     assert_resumes_to,
@@ -23,8 +23,17 @@ from tests.facerec.learning.resuming import (
     killed_in_the_last_epoch,
     wait_in_the_last_epoch,
 )
+from tests.facerec.learning.toys import SMALL_TWIN
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+pytestmark = pytest.mark.usefixtures("eagerly", "small")
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Trainings build small twins instead of the compact ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, "compact", SMALL_TWIN)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +100,7 @@ def run_training(folder: str) -> None:
     """What a student's process does: it trains, and never ends before it is killed."""
     wait_in_the_last_epoch(PLAN.epochs)
     tensorflow.config.run_functions_eagerly(True)  # as this file's tests do
+    VARIANTS["compact"] = SMALL_TWIN
     people = find_people("datasets/people.zip")
     learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
     parts = (PairFaces(make_pairs(part, count), side=32) for part, count in ((learned, 96), (validation, 40)))
@@ -164,7 +174,7 @@ def test_with_all_pairs_scores_like_single_pairs():
     assert with_all_pairs(model, 5).count_params() == model.count_params()
 
 
-IN_BATCH = SiamesePlan(side=32, epochs=3, batch=32, rate=1e-3, moved=True, seed=3)
+IN_BATCH = SiamesePlan(side=32, epochs=2, batch=32, rate=1e-3, moved=True, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +188,7 @@ def test_training_on_all_pairs_learns_and_resumes(person_faces, pairs, tmp_path)
     assert whole.loss.iloc[-1] < whole.loss.iloc[0]
     killed = killed_in_the_last_epoch(tmp_path / "whole", tmp_path / "killed")
     _, resumed = train_siamese(person_faces, pairs[1], IN_BATCH, killed, progress=False)
-    assert_same_curve(resumed, whole, resumed_after=2)
+    assert_same_curve(resumed, whole, resumed_after=1)
 
 
 def test_training_from_a_list_does_not_resume_from_all_pairs(trained, person_faces, pairs):
