@@ -119,6 +119,14 @@ def eagerly() -> Iterator[None]:
 
 
 @pytest.fixture
+def in_graphs() -> Iterator[None]:
+    """TensorFlow draws up graphs again, among tests with ``eagerly``: in a longer training they pay."""
+    tensorflow.config.run_functions_eagerly(False)
+    yield
+    tensorflow.config.run_functions_eagerly(True)
+
+
+@pytest.fixture
 def small_network() -> keras.Model:
     """An untrained network that takes 8×8 faces: for what does not depend on good weights."""
     faces = keras.Input((8, 8, 3))

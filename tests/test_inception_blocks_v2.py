@@ -15,21 +15,14 @@ from keras import layers, ops
 
 import inception_blocks_v2 as blocks
 from facerec.learning.folding import fold_batch_norm
+from tests.facerec.learning.toys import small_facenet
 
 COURSE_LAYERS = Path(__file__).parent / "data" / "course_layers.json"
 
 
 @pytest.fixture(scope="module")
 def small():
-    """The small FaceNet with batch statistics, scales and offsets that are far from 0 and 1."""
-    keras.utils.set_random_seed(1)
-    model = blocks.faceRecoModel((96, 96, 3))
-    rng = np.random.default_rng(1)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            gamma, beta, mean, variance = (rng.uniform(0.5, 2, w.shape) for w in layer.get_weights())
-            layer.set_weights([gamma, beta - 1, mean - 1, variance])
-    return model
+    return small_facenet()
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +68,6 @@ def test_small_network_scales_pixels_to_minus_1_to_1(small):
     np.testing.assert_allclose(pixels, 1.0, atol=1e-6)
     pixels = ops.convert_to_numpy(scaled(np.zeros((1, 96, 96, 3), "float32")))
     np.testing.assert_allclose(pixels, -1.0, atol=1e-6)
-
-
-def test_small_network_uses_standard_layers_only(small):
-    kinds = {type(layer) for layer in small.layers}
-    assert all(kind.__module__.startswith("keras.") for kind in kinds)
-    assert layers.Lambda not in kinds
 
 
 def test_small_network_loads_from_json_without_our_code(small, faces):
@@ -142,8 +129,9 @@ def test_later_network_has_the_residual_scales_of_the_courses(large):
     assert "Block8_5_Activation" in names and "Block8_6_Activation" not in names
 
 
-def test_later_network_uses_standard_layers_only(large):
-    kinds = {type(layer) for layer in large.layers}
+@pytest.mark.parametrize("network", ["small", "large"])
+def test_networks_use_standard_layers_only(network, request):
+    kinds = {type(layer) for layer in request.getfixturevalue(network).layers}
     assert all(kind.__module__.startswith("keras.") for kind in kinds)
     assert layers.Lambda not in kinds
 
@@ -153,14 +141,13 @@ def test_later_network_can_give_512_numbers():
     assert model.output_shape == (None, 512)
 
 
-def test_stages_agree_with_the_network_whether_folded_or_not():
+def test_stages_agree_with_the_network_whether_folded_or_not(small):
     """Their parameters add up, and their shapes are those of the layers of that name."""
-    model = blocks.faceRecoModel((96, 96, 3))
-    stages = blocks.stages_of(model)
-    assert sum(stage.parameters for stage in stages) == model.count_params()
+    stages = blocks.stages_of(small)
+    assert sum(stage.parameters for stage in stages) == small.count_params()
     for stage in stages:
         if stage.name[0].isdigit():
-            assert stage.shape == model.get_layer(f"inception_{stage.name}").output.shape[1:]
-    folded = fold_batch_norm(model)
+            assert stage.shape == small.get_layer(f"inception_{stage.name}").output.shape[1:]
+    folded = fold_batch_norm(small)
     assert [(s.name, s.shape) for s in blocks.stages_of(folded)] == [(s.name, s.shape) for s in stages]
     assert sum(stage.parameters for stage in blocks.stages_of(folded)) == folded.count_params()

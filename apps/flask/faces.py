@@ -139,7 +139,7 @@ class Seen:
         return "One face found." if self.count == 1 else f"{self.count} faces found. The largest one is compared."
 
 
-def look_at(photo: np.ndarray, name: str = "the picture") -> Seen:
+def look_at(photo: np.ndarray) -> Seen:
     """Find the largest face of a photo.
 
     Raises:
@@ -147,7 +147,7 @@ def look_at(photo: np.ndarray, name: str = "the picture") -> Seen:
     """
     faces = detect_faces(photo)
     if not faces:
-        raise no_face_in(photo, name)
+        raise no_face_in(photo, "the picture")
     return show(photo, pick_face(faces, photo), len(faces))
 
 

@@ -206,14 +206,14 @@ def _crops(table: pd.DataFrame) -> list[str]:
     return [crops[row] for row in range(len(table))]
 
 
-def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], turn: int = 0, side: int = SIDE) -> str:
-    """The square around a face of a photo (H, W, 3), turned upright: a data URL of a JPEG of ``side`` pixels a side."""
+def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], turn: int = 0) -> str:
+    """The square around a face of a photo (H, W, 3), turned upright: a data URL of a JPEG of SIDE pixels a side."""
     x, y, width, height = box
     limits = np.array(photo.shape[1::-1])
     size = min(MARGIN * max(width, height), *limits)  # no wider than the photo, and inside of it
     middle = np.clip([x + width / 2, y + height / 2], size / 2, limits - size / 2)
-    scale = side / size
-    matrix = np.column_stack([np.eye(2) * scale, side / 2 - scale * middle])
-    crop = np.rot90(warp(photo, matrix, side), -turn // 90)[..., ::-1]
+    scale = SIDE / size
+    matrix = np.column_stack([np.eye(2) * scale, SIDE / 2 - scale * middle])
+    crop = np.rot90(warp(photo, matrix, SIDE), -turn // 90)[..., ::-1]
     data = cv2.imencode(".jpg", np.ascontiguousarray(crop), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from facerec._files import whole
-from facerec.database.engine import Engine
+from facerec.database.engine import Addition, Engine
 from facerec.database.entries import OtherNetwork, check_encodings, is_fingerprint, other_network, short
 from facerec.database.names import as_looked_up, spelled_out
 from facerec.database.pictures import Picture, pack, unpack
@@ -179,7 +179,8 @@ def _take_in(engine: Engine, archive: _Archive, on_conflict: str) -> int:
                 if on_conflict == "skip":
                     continue
             pictures = [archive.picture(photo) for photo in person.photos if photo["file"] in archive.packed]
-            change.put(person.identity, archive.encodings_of(person), pictures, True, (person.added, person.changed))
+            encodings, times = archive.encodings_of(person), (person.added, person.changed)
+            change.put(Addition(person.identity, encodings, pictures, replace=True, times=times))
             count += 1
         if count:
             change.note(archive.network, None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,25 @@ import numpy as np
 from facerec.database.entries import other_network
 from facerec.database.pictures import Picture
 from facerec.errors import BadArgument
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Encodings and photos for a person, known or new.
+
+    Attributes:
+        identity: The name.
+        encodings: (n, D) float32 of unit length, n ≥ 1.
+        pictures: Packed photos, each with its thumbnail.
+        replace: Whether they take the place of the earlier encodings and photos.
+        times: When the person was added and last changed, in seconds since 1970; by default now.
+    """
+
+    identity: str
+    encodings: np.ndarray
+    pictures: Sequence[Picture] = ()
+    replace: bool = False
+    times: tuple[float, float] | None = None
 
 
 class Change(Protocol):
@@ -45,22 +65,8 @@ class Change(Protocol):
             BadArgument: If another D is noted.
         """
 
-    def put(
-        self,
-        identity: str,
-        encodings: np.ndarray,
-        pictures: Sequence[Picture] = (),
-        replace: bool = False,
-        times: tuple[float, float] | None = None,
-    ) -> None:
+    def put(self, new: Addition) -> None:
         """Add encodings and photos to a person, known or new.
-
-        Args:
-            identity: The name.
-            encodings: (n, D) float32 of unit length, n ≥ 1.
-            pictures: Packed photos, each with its thumbnail.
-            replace: Whether they take the place of the earlier encodings and photos.
-            times: When the person was added and last changed, in seconds since 1970; by default now.
 
         Raises:
             BadArgument: If D is another one than here, or the engine can't keep so many photos.

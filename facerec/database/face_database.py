@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facerec.database.archive import read_archive, write_archive
+from facerec.database.engine import Addition
 from facerec.database.entries import (
     UnknownPerson,
     check_path,
@@ -153,7 +154,7 @@ class FaceDatabase(MutableMapping):
         with self._engine.change() as change:
             for names, encodings in pieces:
                 for identity, its_own in zip(names, encodings, strict=True):
-                    change.put(identity, its_own, replace=True)
+                    change.put(Addition(identity, its_own, replace=True))
 
     def clear(self) -> None:
         """Remove everyone, in one transaction."""
@@ -451,7 +452,7 @@ class FaceDatabase(MutableMapping):
         checked = check_some(encoding, self._engine.dimension, "encoding")
         pictures = [] if photo is None else [pack(photo, self._engine.photo_limit, f"the photo of {name}")]
         with self._engine.change() as change:
-            change.put(name, checked, pictures, replace)
+            change.put(Addition(name, checked, pictures, replace))
 
     def _pictures(self, identity: str) -> list[Picture]:
         if identity not in self:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facerec.database.engine import Addition
 from facerec.database.names import as_looked_up
 from facerec.database.pictures import Picture
 from facerec.errors import BadArgument
@@ -71,7 +72,7 @@ def arrange(database: FaceDatabase, identity: str, order: Sequence[int]) -> None
         if not order or sorted(set(order)) != sorted(order) or not set(order) <= set(range(count)):
             raise BadArgument(f"order={list(order)!r:.80}: numbers below {count}, each once, at least one")
         pictures = [person.pictures[number] for number in order]
-        change.put(person.identity, person.encodings[list(order)], pictures, replace=True)
+        change.put(Addition(person.identity, person.encodings[list(order)], pictures, replace=True))
 
 
 def merge(database: FaceDatabase, identity: str, other: str) -> None:
@@ -87,7 +88,8 @@ def merge(database: FaceDatabase, identity: str, other: str) -> None:
         if first.identity == second.identity:
             raise BadArgument(f"other={other!r}: the same person as {identity!r}; two people are needed")
         encodings = np.concatenate([second.encodings, first.encodings])
-        change.put(first.identity, encodings, [*second.pictures, *first.pictures], replace=True)
+        pictures = [*second.pictures, *first.pictures]
+        change.put(Addition(first.identity, encodings, pictures, replace=True))
         change.drop(second.identity)
 
 
@@ -113,7 +115,7 @@ def put_back(database: FaceDatabase, person: Person) -> None:
     with database._engine.change() as change:
         if change.has(person.identity):
             raise BadArgument(f"{person.identity!r} can't be put back: another person got that name meanwhile")
-        change.put(person.identity, person.encodings, person.pictures)
+        change.put(Addition(person.identity, person.encodings, person.pictures))
 
 
 def _read(database: FaceDatabase, engine: Engine, identity: str) -> Person:

@@ -113,20 +113,14 @@ def corner_thresholds(distances: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values[-1:] + 1e-6]) if len(values) else np.array([0.0])
 
 
-def count_accepted(
-    distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray, weight: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def count_accepted(distances: np.ndarray, same: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The shares of the different and of the same pairs accepted at each threshold (false and true accepts)."""
-    weight = np.ones(len(same)) if weight is None else weight
-    return tuple(_below(distances[k], thresholds, weight[k]) / weight[k].sum() for k in (~same, same))
+    return tuple(_below(distances[k], thresholds) / k.sum() for k in (~same, same))
 
 
-def _below(values: np.ndarray, thresholds: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The weight strictly below each threshold; values that are not finite lie below none."""
-    usable = np.flatnonzero(np.isfinite(values))
-    order = usable[np.argsort(values[usable])]
-    total = np.concatenate([[0.0], np.cumsum(weight[order])])
-    return total[np.searchsorted(values[order], thresholds, side="left")]
+def _below(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How many values lie strictly below each threshold; those that are not finite lie below none."""
+    return np.searchsorted(np.sort(values[np.isfinite(values)]), thresholds, side="left")
 
 
 def precision_recall(

@@ -1,11 +1,13 @@
 """Variations of aligned faces: nine named augmentations, and ``degrade``, which makes bad photographs of good ones.
 
 The augmentations take faces in 0..1 on any backend of Keras; ``degrade`` and its steps take uint8 faces one at a time.
+``as_shown`` varies the batches of a training, in TensorFlow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -160,3 +162,61 @@ DEGRADATIONS = (
     (0.25, add_noise),
     (0.35, compress),
 )
+
+
+# ------------------------------------------------------------------------------------------ batches in training
+def as_shown(faces, draw, augmented: bool, moved: bool, harsh: float = 0.0):
+    """Faces as a network sees them in training, varied at random.
+
+    Args:
+        faces: (m, S, S, 3) uint8, a tensor.
+        draw: Two integers, the seed.
+        augmented: Whether they are flipped and change brightness and contrast.
+        moved: Whether they are also rotated, shifted and resized a little.
+        harsh: How bad the photographs are made (see ``degrade``); 0 leaves them.
+
+    Returns:
+        (m, S, S, 3) float32 in 0..1.
+    """
+    import tensorflow as tf
+
+    if harsh:
+        shape = faces.shape
+        faces = tf.numpy_function(partial(_degrade_all, harsh=harsh), [faces, draw], tf.uint8)
+        faces.set_shape(shape)
+    faces = tf.cast(faces, tf.float32) / 255.0
+    if moved:
+        faces = _move(faces, draw + 2)
+    if augmented:
+        faces = _relight(faces, draw)
+    return faces
+
+
+def _degrade_all(faces: np.ndarray, draw: np.ndarray, harsh: float) -> np.ndarray:
+    """A bad photograph of each face (m, S, S, 3); ``draw`` is the seed."""
+    rng = np.random.default_rng(draw)
+    return np.stack([degrade(face, rng, harsh) for face in faces])
+
+
+def _relight(faces, seed):
+    """Flip half of the faces (m, S, S, 3) and change the brightness and contrast of all a little."""
+    import tensorflow as tf
+
+    draws = tf.random.stateless_uniform((3, tf.shape(faces)[0], 1, 1, 1), seed)
+    faces = tf.where(draws[0] < 0.5, faces, flip(faces))
+    faces = contrast(faces, 0.8 + 0.4 * draws[1])
+    return brightness(faces, 0.2 * draws[2] - 0.1)
+
+
+def _move(faces, seed):
+    """Rotate (up to 6°), resize (10 %) and shift (6 %) each face (m, S, S, 3) a little; edges are repeated."""
+    import tensorflow as tf
+
+    m, side = tf.shape(faces)[0], faces.shape[1]
+    draws = tf.random.stateless_uniform((4, m), seed, -1.0, 1.0)
+    angle, scale, shift = 0.1 * draws[0], 1 + 0.1 * draws[1], 0.06 * side * draws[2:]
+    cos, sin, middle, zero = tf.cos(angle) * scale, tf.sin(angle) * scale, (side - 1) / 2, tf.zeros((m,))
+    to_x = middle - cos * middle + sin * middle + shift[0]
+    to_y = middle - sin * middle - cos * middle + shift[1]
+    transform = tf.stack([cos, -sin, to_x, sin, cos, to_y, zero, zero], axis=1)
+    return ops.image.affine_transform(faces, transform, fill_mode="nearest")

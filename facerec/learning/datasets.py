@@ -66,33 +66,6 @@ def _why_none(source: Path, rows: list) -> str:
     return "expected a folder per person, with pictures"
 
 
-def fetch_lfw(min_pictures: int = 1, data_home: str | os.PathLike | None = None, download: bool = True) -> pd.DataFrame:
-    """List the people of Labeled Faces in the Wild, the usual strangers; scikit-learn downloads them once (233 MB).
-
-    Args:
-        min_pictures: People with fewer pictures are left out.
-        data_home: scikit-learn's data folder; None for its default.
-        download: False to use only what was downloaded before.
-
-    Returns:
-        A table like ``find_people``'s: photographs of 250×250 pixels with the person in the middle, not aligned.
-
-    Raises:
-        BadArgument: If LFW is missing and can't be downloaded.
-
-    Source:
-        Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", 2007.
-    """
-    from sklearn import datasets
-
-    home = Path(datasets.get_data_home(data_home)) / "lfw_home"
-    try:
-        datasets.fetch_lfw_pairs(data_home=data_home, download_if_missing=download)
-    except OSError as error:
-        raise BadArgument(f"LFW is not in {home} and can't be downloaded: {error}") from error
-    return find_people(home / "lfw_funneled", min_pictures)
-
-
 def _files_of(source: Path) -> list[Path]:
     """The files in the folders directly below a folder, or in those of a zip file."""
     if source.is_dir():

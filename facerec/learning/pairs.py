@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,12 +20,11 @@ from facerec._quiet import quietly
 from facerec.detection import resize_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError, UnreadableImage
-from facerec.learning.augmentation import brightness, contrast, degrade, flip
+from facerec.learning.augmentation import as_shown
 from facerec.photos import load_image
 
 with quietly():
     import keras
-    from keras import ops
 
 
 def make_pairs(people: pd.DataFrame, count: int, seed: int = 0, per_picture: int | None = None) -> pd.DataFrame:
@@ -268,7 +266,7 @@ class PairFaces:
         def show(numbers, draw):
             chosen = tf.gather(rows, numbers)  # (B, 2)
             both = tf.gather(faces, tf.concat([chosen[:, 0], chosen[:, 1]], axis=0))  # (2B, S, S, 3)
-            both = _as_shown(both, draw, augmented, moved)
+            both = as_shown(both, draw, augmented, moved)
             return (both[:batch], both[batch:]), tf.gather(same, numbers)
 
         def order(rng):
@@ -415,7 +413,7 @@ class PersonFaces:
             return people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
-            return show(_as_shown(tf.gather(faces, numbers), draw, augmented, moved, harsh), numbers)
+            return show(as_shown(tf.gather(faces, numbers), draw, augmented, moved, harsh), numbers)
 
         return _batches(order, shown, seed, first_epoch)
 
@@ -452,49 +450,3 @@ def _batches(order: Callable, show: Callable, seed: int, first_epoch: int):
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max)
     shown = epochs.flat_map(in_epoch).map(show, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return shown.prefetch(tf.data.AUTOTUNE)
-
-
-def _as_shown(faces, draw, augmented: bool, moved: bool, harsh: float = 0.0):
-    """Faces (m, S, S, 3) uint8 as a network sees them in training: float32 in 0..1, varied at random."""
-    import tensorflow as tf
-
-    if harsh:
-        shape = faces.shape
-        faces = tf.numpy_function(partial(_degrade_all, harsh=harsh), [faces, draw], tf.uint8)
-        faces.set_shape(shape)
-    faces = tf.cast(faces, tf.float32) / 255.0
-    if moved:
-        faces = _move(faces, draw + 2)
-    if augmented:
-        faces = _relight(faces, draw)
-    return faces
-
-
-def _degrade_all(faces: np.ndarray, draw: np.ndarray, harsh: float) -> np.ndarray:
-    """A bad photograph of each face (m, S, S, 3); ``draw`` is the seed."""
-    rng = np.random.default_rng(draw)
-    return np.stack([degrade(face, rng, harsh) for face in faces])
-
-
-def _relight(faces, seed):
-    """Flip half of the faces (m, S, S, 3) and change the brightness and contrast of all a little."""
-    import tensorflow as tf
-
-    draws = tf.random.stateless_uniform((3, tf.shape(faces)[0], 1, 1, 1), seed)
-    faces = tf.where(draws[0] < 0.5, faces, flip(faces))
-    faces = contrast(faces, 0.8 + 0.4 * draws[1])
-    return brightness(faces, 0.2 * draws[2] - 0.1)
-
-
-def _move(faces, seed):
-    """Rotate (up to 6°), resize (10 %) and shift (6 %) each face (m, S, S, 3) a little; edges are repeated."""
-    import tensorflow as tf
-
-    m, side = tf.shape(faces)[0], faces.shape[1]
-    draws = tf.random.stateless_uniform((4, m), seed, -1.0, 1.0)
-    angle, scale, shift = 0.1 * draws[0], 1 + 0.1 * draws[1], 0.06 * side * draws[2:]
-    cos, sin, middle, zero = tf.cos(angle) * scale, tf.sin(angle) * scale, (side - 1) / 2, tf.zeros((m,))
-    to_x = middle - cos * middle + sin * middle + shift[0]
-    to_y = middle - sin * middle - cos * middle + shift[1]
-    transform = tf.stack([cos, -sin, to_x, sin, cos, to_y, zero, zero], axis=1)
-    return ops.image.affine_transform(faces, transform, fill_mode="nearest")

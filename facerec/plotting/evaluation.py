@@ -126,9 +126,7 @@ def interval_chart(
     return ax
 
 
-def interval_dots(
-    ax: Axes, rows: Mapping[str, Mapping[str, Any]], value: str = "value", digits: int = 1, marked: bool = True
-) -> Axes:
+def interval_dots(ax: Axes, rows: Mapping[str, Mapping[str, Any]], value: str = "value", marked: bool = True) -> Axes:
     """Shares with their intervals, in per cent: a row per case, a kind of dot per series, the numbers beside them.
 
     Args:
@@ -136,7 +134,6 @@ def interval_dots(
         rows: Name of a row → name of a series → its share, as anything that ``evaluation.as_interval`` takes; None is
             written as "withheld". A series without a name needs no legend.
         value: The key of the estimate, in a mapping or a table's row.
-        digits: Digits after the point of the numbers.
         marked: False to leave the numbers out.
     """
     series = list(dict.fromkeys(name for row in rows.values() for name in row))
@@ -148,9 +145,7 @@ def interval_dots(
                 ax.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=1.6)
                 ax.plot(100 * found.value, y, marker, color=colour)
             if marked or found is None:
-                ax.annotate(
-                    percent(found, digits), (1, y), (6, 0), ax.get_yaxis_transform(), "offset points", va="center"
-                )
+                ax.annotate(percent(found), (1, y), (6, 0), ax.get_yaxis_transform(), "offset points", va="center")
     ax.set_yticks(range(len(rows)), list(rows))
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="share (%), with its 95 % interval")
     ax.grid(axis="x", color="#EEEEEE")

@@ -63,11 +63,9 @@ def network_diagram(ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[in
     return ax
 
 
-def _stages(
-    ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[int]], x: float = 0.0, y: float = 0.0
-) -> tuple[float, float]:
-    """Draw the boxes of a network in a row from x on, with arrows between them; return both ends of the last one."""
-    start = end = x
+def _stages(ax: Axes, names: Sequence[str], shapes: Sequence[Sequence[int]], y: float = 0.0) -> tuple[float, float]:
+    """Draw the boxes of a network in a row from 0 on, with arrows between them; return both ends of the last one."""
+    x = start = end = 0.0
     for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
         side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (1, shape[-1])
         height, width = np.sqrt(side) / 2, np.sqrt(channels) / 12

@@ -188,10 +188,9 @@ def test_missing_file_of_a_copied_network_says_copy_again(small_folder):
         load_facenet(small_folder)
 
 
-def test_missing_file_of_a_shipped_network_names_a_git_command_that_works(tmp_path, monkeypatch):
+def test_missing_file_of_a_shipped_network_names_a_git_command_that_works(tmp_path, small_folder, monkeypatch):
     monkeypatch.setattr(network_info, "ROOT", tmp_path)
-    folder = tmp_path / "weights" / "resnet"
-    shutil.copytree("weights/resnet", folder)
+    folder = shutil.copytree(small_folder, tmp_path / "weights" / "resnet")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "weights"]):
         subprocess.run([*git, *command], cwd=tmp_path, check=True)
@@ -213,18 +212,10 @@ def test_load_facenet_rejects_a_damaged_card(small_folder, text, reason):
         load_facenet(small_folder)
 
 
-@pytest.mark.parametrize("entry", ["name", "side", "template", "threshold", "sha256"])
+@pytest.mark.parametrize("entry", ["name", "side", "template", "threshold", "sha256", "model.h5"])
 def test_load_facenet_rejects_a_card_without_an_entry(small_folder, entry):
     card = json.loads((small_folder / "facenet.json").read_text())
-    del card[entry]
-    (small_folder / "facenet.json").write_text(json.dumps(card))
-    with pytest.raises(BadNetwork, match="facenet.json is incomplete"):
-        load_facenet(small_folder)
-
-
-def test_load_facenet_rejects_a_card_without_checksums(small_folder):
-    card = json.loads((small_folder / "facenet.json").read_text())
-    del card["sha256"]["model.h5"]
+    del (card["sha256"] if entry == "model.h5" else card)[entry]
     (small_folder / "facenet.json").write_text(json.dumps(card))
     with pytest.raises(BadNetwork, match="facenet.json is incomplete"):
         load_facenet(small_folder)
@@ -358,7 +349,7 @@ DEAD_LAMBDA = {
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A folder like the course's, with weights of our own making, and the network they came from."""
+    """A folder like the course's, with weights of our own making, and the network they came from: it is built once."""
     folder = tmp_path_factory.mktemp("courses") / "keras-facenet-h5"
     folder.mkdir()
     keras.utils.set_random_seed(0)
@@ -371,24 +362,34 @@ def course(tmp_path_factory):
     return folder, network
 
 
+FACES = np.random.default_rng(2).integers(0, 256, (2, 160, 160, 3)).astype("float32")
+
+
 @pytest.fixture(scope="module")
-def loaded(course) -> keras.Model:
-    """What ``load_facenet`` makes of the course's folder."""
-    return load_facenet(course[0])
+def loaded(course) -> tuple[keras.Model, np.ndarray]:
+    """What ``load_facenet`` makes of the course's folder, and what the network encodes before its weights are lost."""
+    folder, network = course
+    expected = np.asarray(network(FACES / 255, training=False))
+
+    def built_anew(shape, dimension):
+        assert (shape, dimension) == ((160, 160, 3), 128)
+        network.set_weights([0 * weight for weight in network.get_weights()])
+        return network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "InceptionResNetV1", built_anew)
+        return load_facenet(folder), expected / np.linalg.norm(expected, axis=1, keepdims=True)
 
 
-def test_course_folder_loads_by_layer_name_with_equal_outputs(course, loaded):
-    (_, network), model = course, loaded
-    faces = np.random.default_rng(2).integers(0, 256, (2, 160, 160, 3)).astype("float32")
-    expected = np.asarray(network(faces / 255, training=False))
-    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(faces_to_encodings(faces, model), expected, atol=1e-5)
+def test_course_folder_loads_by_layer_name_with_equal_outputs(loaded):
+    model, expected = loaded
+    np.testing.assert_allclose(faces_to_encodings(FACES, model), expected, atol=1e-5)
     assert model.facenet.side == 160
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
 
 
 def test_course_network_encodes_a_photo(loaded):
-    encoding = img_to_encoding("images/lena.jpg", loaded)
+    encoding = img_to_encoding("images/lena.jpg", loaded[0])
     assert encoding.shape == (128,)
     assert np.linalg.norm(encoding) == pytest.approx(1, abs=1e-5)
 
@@ -408,28 +409,3 @@ def test_weights_of_another_network_are_rejected_with_the_layers_name(course, tm
         pass
     with pytest.raises(BadNetwork, match="Conv2d_1a_3x3 is None"):
         load_facenet(tmp_path)
-
-
-def tiny(side: int | None = 32, outputs: int = 5) -> keras.Model:
-    """A network (m, side, side, 3) → (m, outputs) that is not ours."""
-    layers = [keras.Input((side, side, 3)), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
-    return keras.Sequential([*layers, keras.layers.Dense(outputs)], name="tiny")
-
-
-def test_load_facenet_rejects_bad_arguments_with_a_reason(tmp_path):
-    file = tmp_path / "mine.keras"
-    tiny().save(file)
-    with pytest.raises(BadArgument, match="say what the network expects"):
-        load_facenet(file)
-    with pytest.raises(BadArgument, match="scaling='0..2'"):
-        load_facenet(file, scaling="0..2")
-    with pytest.raises(BadNetwork, match="not faces"):
-        load_facenet(file, scaling="0..1", side=31)
-    with pytest.raises(BadArgument, match="carries its own scaling"):
-        load_facenet("weights/resnet", scaling="0..1")
-    keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3)]).save(file)
-    with pytest.raises(BadNetwork, match=r"encodings are \(m, D\)"):
-        load_facenet(file, scaling="0..1")
-    file.write_bytes(b"PK nothing")
-    with pytest.raises(BadNetwork, match="can't be opened as a Keras model"):
-        load_facenet(file, scaling="0..1")

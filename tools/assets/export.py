@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from facerec._files import ROOT, in_project, whole, write_json
+from facerec._onnx import Encode, open_encoder
 from facerec._quiet import quietly
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, run
@@ -37,9 +38,6 @@ from tools.measure.lfw import aligned, find_faces
 
 with quietly():
     import keras
-
-#: Aligned faces (m, S, S, 3) in 0..255 → encodings (m, D).
-Encode = Callable[[np.ndarray], np.ndarray]
 
 EXPORTED = ROOT / "build" / "export"
 
@@ -84,11 +82,7 @@ def open_litert(path: Path) -> Encode:
 
 def open_onnx(path: Path) -> Encode:
     """Open the network of an ``.onnx`` file."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (name,) = (node.name for node in session.get_inputs())
-    return lambda faces: session.run(None, {name: faces.astype(np.float32)})[0]
+    return open_encoder(path.read_bytes())
 
 
 class Form(NamedTuple):

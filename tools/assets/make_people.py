@@ -174,14 +174,14 @@ def is_frontal(keypoints: dict) -> bool:
     return abs(aside) <= 0.3 and abs(np.angle(eyes, deg=True)) <= 30
 
 
-def load_recogniser(network: str = "weights/resnet") -> Recogniser:
+def load_recogniser() -> Recogniser:
     """Load the recogniser, which decides whether two pictures show one person: the residual network's raw encodings.
 
     Returns:
         A function: pictures (m, H, W, 3) → encodings (m, 128), before centring and unit length, NaN where
         MTCNN sees no face, or several; and whether each picture is one clear frontal face, (m,) bool.
     """
-    resnet = load_facenet(network)
+    resnet = load_facenet("weights/resnet")
     info, model = info_of(resnet), resnet.get_layer("trunk")
 
     def recognise(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,7 @@ from facerec.damage import DAMAGE_LEVELS, damaged
 from facerec.detection import TEMPLATE, Detection, align_face, detect_faces_batch
 from facerec.encoding import faces_to_encodings, find_faces
 from facerec.errors import FaceError, run
+from facerec.evaluation.intervals import draw_counts, percentile_interval
 from facerec.evaluation.lfw import find_pictures, person_of, read_pairs
 from facerec.learning.datasets import SYNTHETIC_PEOPLE, find_people, split_by_identity
 from facerec.live.collect import crop_around
@@ -274,20 +275,18 @@ def area(failure: np.ndarray, predictor: np.ndarray, weight: np.ndarray) -> floa
     return float(roc_auc_score(label, -np.tile(predictor, 2), sample_weight=weight))
 
 
-def areas(table: pd.DataFrame, samples: int = 1000, seed: int = 0) -> dict:
+def areas(table: pd.DataFrame) -> dict:
     """The area of every predictor, and the score's lead over each other one, with 95 % intervals over people.
 
     Args:
         table: A row per picture or pair: ``failure`` (0..1), ``identity``, and the predictors.
-        samples: Number of drawings.
-        seed: Seed of the drawings.
     """
     who = np.unique(table.identity, return_inverse=True)[1]
-    failure, rng = table.failure.to_numpy(float), np.random.default_rng(seed)
+    failure, rng = table.failure.to_numpy(float), np.random.default_rng(0)
     columns = {name: table[name].to_numpy(float) for name in PREDICTORS}
     drawn = {name: [] for name in PREDICTORS}
-    for _ in range(samples):
-        weight = np.bincount(rng.integers(who.max() + 1, size=who.max() + 1), minlength=who.max() + 1)[who]
+    for _ in range(1000):
+        weight = draw_counts(rng, who.max() + 1)[who]
         if 0 < weight @ failure < weight.sum():
             for name, column in columns.items():
                 drawn[name].append(area(failure, column, weight))
@@ -302,8 +301,7 @@ def areas(table: pd.DataFrame, samples: int = 1000, seed: int = 0) -> dict:
 
 def interval(value: float, drawn: Sequence[float]) -> dict[str, float]:
     """A number and its 95 % interval, rounded."""
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {end: round(number, 4) for end, number in asdict(percentile_interval(value, drawn)).items()}
 
 
 def genuine_pairs(table: pd.DataFrame) -> pd.DataFrame:

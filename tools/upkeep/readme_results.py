@@ -20,292 +20,122 @@ import pandas as pd
 
 from facerec._files import ROOT
 from facerec.evaluation import percent
-from tools.upkeep import peers, scale_page
+from tools.upkeep import cells, peers, scale_page
 from tools.upkeep.scale_page import RESULTS, fill, table
-from tools.upkeep.speeds import (
-    api_load,
-    api_route,
-    attack_files,
-    attack_table,
-    encoding_speed,
-    flask_app,
-    largest,
-    latency,
-    search,
-    search_in_short,
-    streamlit_app,
-)
 
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "results.md"
 CARD = ROOT / "weights" / "resnet" / "MODEL_CARD.md"
 TWIN_CARD = ROOT / "weights" / "transfer" / "MODEL_CARD.md"
 
-# The trainings whose results are quoted used two-byte numbers.
-SIAMESE = "make siamese DIR=… PRECISION=mixed_bfloat16"
-TRANSFER = "make transfer DIR=…"
-TRIPLETS = "make triplets DIR=… PRECISION=mixed_bfloat16"
 
+class Source(NamedTuple):
+    """Where a number comes from: the file that holds it, and the command that measures it."""
 
-class Row(NamedTuple):
-    """A row: what was measured, the file that holds it, the function that writes it, the command that measures it."""
-
-    label: str
     file: str
-    write: Callable[[Any], str]
     command: str
 
 
-# ------------------------------------------------------------------------------------- a result → a cell's text
-def at_default(lfw: dict) -> str:
-    """The accuracy at the default threshold."""
-    return percent(lfw["accuracy_at_0.7"])
+class Row(NamedTuple):
+    """A row: what was measured, where it comes from, and the function that writes it."""
+
+    label: str
+    source: Source
+    write: Callable[[Any], str]
 
 
-def at_trained(lfw: dict) -> str:
-    """The accuracy at the threshold chosen on other people, and the area under the ROC curve."""
-    return f"{percent(lfw['accuracy_at_trained'])}, ROC area {lfw['auc']:.4f}"
+RESIDUAL = Source("lfw_resnet.json", "make lfw DIR=…")
+INCEPTION = Source("lfw_keras-facenet-h5.json", "make lfw DIR=… NETWORK=keras-facenet-h5")
+PIXELS = Source("lfw_pixels.json", "make lfw DIR=… NETWORK=pixels")
+EXPORTED = Source("export_keras-facenet-h5.json", "make export-network DIR=…")
+STEPS = Source("steps.json", "make steps DIR=…")
+EVALUATED = Source("evaluation_resnet.json", "make evaluate DIR=…")
+EVALUATED_INCEPTION = Source("evaluation_keras-facenet-h5.json", "make evaluate DIR=… NETWORK=keras-facenet-h5")
+QUALITY = Source("quality.json", "make quality DIR=… LFW=…")
+STRANGERS = Source("strangers.json", "make strangers DIR=…")
+CLUSTERS = Source("clusters.json", "make clusters DIR=…")
+GROUPED = Source("groups.json", "make groups DIR=…")
+BENCH = Source("bench.json", "make bench")
+PEERS = Source("peers.json", "make bench-peers")
+API = Source("api.json", "make bench-api")
+DATABASE = Source("database.json", "make bench-database")
+FLASK = Source("apps.json", "python tools/measure/load_flask.py")
+STREAMLIT = Source("apps.json", "APPS_RESULTS=1 make test-apps")
+ATTACKS = Source("attack_files.json", "python tools/measure/attack_files.py")
+TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
+# These trainings used two-byte numbers.
+TWINS = Source("siamese_celeba_people.json", "make siamese DIR=… PRECISION=mixed_bfloat16")
+ONE_PERSON = TWINS._replace(file="siamese_one_person.json")
+TRIPLETS = Source("triplets.json", "make triplets DIR=… PRECISION=mixed_bfloat16")
+TUNED = TRIPLETS._replace(file="triplets_fine_tuned.json")
 
-
-def errors_equal(steps: dict) -> str:
-    """The equal-error rate without the steps that were kept, and with them."""
-    first = steps["steps"][0]
-    kept = next(row for row in steps["steps"] if row["kept"])
-    return f"{percent(first['equal_error_rate'])} without, {percent(kept['equal_error_rate'])} with"
-
-
-def named(evaluation: dict) -> str:
-    """The share of known people who are named correctly in the largest gallery."""
-    row = evaluation["open_set"][-1]
-    return percent(row, value="named_at_fpir_0.01")
-
-
-def named_of(evaluation: dict) -> str:
-    """The same, with the number of pictures and the rank-1 rate."""
-    row = evaluation["open_set"][-1]
-    return f"{named(evaluation)} of {row['known_probes']:,} pictures; rank 1: {100 * row['rank_1']:.1f} %"
-
-
-def calibration_error(evaluation: dict, kind: str) -> str:
-    """How far the confidence is off on average."""
-    error = evaluation["confidence"][kind]["expected_calibration_error"]
-    return percent(error, digits=2)
-
-
-def false_accepts(groups: dict, place: str) -> str:
-    """The false accepts between two people of a group, and the group's name."""
-    row = groups["networks"]["weights/resnet"][place]
-    name = f"{row['group']}: " if place.startswith("adults") else ""
-    return name + percent(row, digits=2, value="false_accepts")
-
-
-def false_accepts_in_short(groups: dict) -> str:
-    """The false accepts of the groups between which they differ most."""
-    found = groups["networks"]["weights/resnet"]
-    few, many, children = found["adults_fewest"], found["adults_most"], found["most"]
-    return (
-        f"{100 * few['false_accepts']:.1f} % ({few['group']} adults), {100 * many['false_accepts']:.1f} % "
-        f"({many['group']} adults), {100 * children['false_accepts']:.1f} % (children under ten)"
-    )
-
-
-def quality_area(quality: dict) -> str:
-    """How well the quality of a photo predicts a false reject, beside the width of the face alone."""
-    area = quality["pairs_of_celeba"]["area"]
-    score, width = ("{value:.2f} [{low:.2f}, {high:.2f}]".format(**area[name]) for name in ("score", "width"))
-    return f"ROC area {score}; width of the face alone: {width}"
-
-
-def at_the_threshold_for(strangers: dict, network: str, people: int) -> str:
-    """The shares of strangers and of known pictures that get a name, at the threshold for K people and at 0.7."""
-    row = next(row for row in strangers["networks"][network] if row["people"] == people)
-    now, then = (
-        f"{100 * row[f'strangers_named{at}']:.1f} % of strangers named, {100 * row[f'known_named{at}']:.0f} % of known "
-        "pictures"
-        for at in ("", "_at_0.7")
-    )
-    return f"{now} (at 0.7: {then})"
-
-
-def clustered(clusters: dict, network: str, way: str, people: str = "pairsDevTest") -> str:
-    """How well faces without names are grouped into people, and of how many photographs of how many people."""
-    row, of = clusters["networks"][network]["ways"][way][people], clusters["networks"][network]["people"][people]
-    precision, recall = (100 * row[measure]["value"] for measure in ("precision", "recall"))
-    return (
-        f"F {percent(row['f'])}, precision {precision:.1f} %, recall {recall:.1f} %; {of['photographs']:,} photos of "
-        f"{of['people']:,} people, {of['single']:,} with one photo"
-    )
-
-
-def clustering_speed(clusters: dict, faces: int) -> str:
-    """How long it takes to cluster so many generated encodings, in how much memory, and how well that goes."""
-    row = next(row for row in clusters["generated"]["sizes"] if row["faces"] == faces)
-    more = row["memory_mb"]["most"] - row["memory_before_mb"]["now"]
-    quality = f"precision {100 * row['precision']:.1f} %, recall {100 * row['recall']:.1f} %"
-    return f"{row['seconds']:.1f} s, {more:.0f} MB of memory; {quality}"
-
-
-def exported(export: dict) -> str:
-    """The accuracy, size and speed of the 8-bit network."""
-    form = export["forms"]["LiteRT int8"]
-    accuracy = f"{percent(form['lfw_accuracy'])}, " if "lfw_accuracy" in form else ""
-    return f"{accuracy}{form['megabytes']:.1f} MB, {form['times_the_originals_time']:.2f} times the original's time"
-
-
-def accuracy(study: dict, method: str) -> str:
-    """The accuracy of a method of a study on pairs of unseen people."""
-    row = study["methods"][method]
-    return f"{percent(row['accuracy'])}, ROC area {row['auc']:.3f}"
-
-
-def one_person(study: dict, method: str) -> str:
-    """The share of a person's later pictures that are accepted, and of strangers' pictures."""
-    row = study["methods"][method]
-    return f"{percent(row['true_accepts'])}, and {100 * row['false_accepts']:.1f} % of strangers' pictures"
-
-
-def accepted(transfer: dict, people: str) -> str:
-    """The same by the transfer twin, of the first twelve people or of everyone."""
-    return one_person(transfer["one_person"][people], "twin, transfer")
-
-
-def portraits(transfer: dict) -> str:
-    """The pairs of different portraits in images/ that each network takes for one person."""
-    found = transfer["portraits"]
-    counts = (f"{row['taken_for_one']} ({name})" for name, row in found["methods"].items())
-    return f"of {found['pairs']} pairs: {', '.join(counts)}"
-
-
-def fine_tuned(study: dict, network: str) -> str:
-    """The accuracy before fine-tuning and after it."""
-    row = study["networks"][network]
-    return f"{percent(row['before']['accuracy'])} before, {percent(row['after']['accuracy'])} after"
-
-
-# ------------------------------------------------------------------------------------------------ the tables
 #: README.md: what matters to a user.
 SHORT = (
-    Row(
-        "Pairs of the LFW development test judged correctly, residual network (the default)",
-        "lfw_resnet.json",
-        at_default,
-        "make lfw DIR=…",
-    ),
-    Row(
-        "… Inception FaceNet (small)",
-        "lfw_keras-facenet-h5.json",
-        at_default,
-        "make lfw DIR=… NETWORK=keras-facenet-h5",
-    ),
+    Row("Pairs of the LFW development test judged correctly, residual network (the default)", RESIDUAL, cells.at_default),
+    Row("… Inception FaceNet (small)", INCEPTION, cells.at_default),
     Row(
         "… plain pixels, at their best threshold on other people",
-        "lfw_pixels.json",
+        PIXELS,
         lambda lfw: percent(lfw["accuracy_at_trained"]),
-        "make lfw DIR=… NETWORK=pixels",
     ),
-    Row(
-        "Known people named correctly among 2,000 when 1 % of strangers get a name",
-        "evaluation_resnet.json",
-        named,
-        "make evaluate DIR=…",
-    ),
-    Row("Strangers of one group taken for each other", "groups.json", false_accepts_in_short, "make groups DIR=…"),
+    Row("Known people named correctly among 2,000 when 1 % of strangers get a name", EVALUATED, cells.named),
+    Row("Strangers of one group taken for each other", GROUPED, cells.false_accepts_in_short),
     Row(
         "How many times as fast as other packages the Inception FaceNet encodes faces, in batches of 64",
-        "peers.json",
+        PEERS,
         partial(peers.ratios, kind="faces_per_second", what="64"),
-        "make bench-peers",
     ),
-    Row(
-        "One face found among a million people",
-        "database.json",
-        partial(search_in_short, people=1_000_000),
-        "make bench-database",
-    ),
+    Row("One face found among a million people", DATABASE, partial(cells.search_in_short, people=1_000_000)),
     Row(
         "Pairs of unseen people judged correctly by `verify_faces`",
-        "siamese_transfer.json",
-        lambda transfer: percent(transfer["methods"]["twin, transfer"]["accuracy"]),
         TRANSFER,
+        lambda transfer: percent(transfer["methods"]["twin, transfer"]["accuracy"]),
     ),
 )
 
 #: docs/results.md: block → its rows.
 TABLES = {
     "recognition": (
-        Row("Residual network, at 0.7", "lfw_resnet.json", at_default, "make lfw DIR=…"),
-        Row(
-            "Residual network, at the threshold chosen on other people", "lfw_resnet.json", at_trained, "make lfw DIR=…"
-        ),
-        Row(
-            "Inception FaceNet, at 0.7",
-            "lfw_keras-facenet-h5.json",
-            at_default,
-            "make lfw DIR=… NETWORK=keras-facenet-h5",
-        ),
-        Row(
-            "Inception FaceNet, at the threshold chosen on other people",
-            "lfw_keras-facenet-h5.json",
-            at_trained,
-            "make lfw DIR=… NETWORK=keras-facenet-h5",
-        ),
-        Row(
-            "Plain pixels, at the threshold chosen on other people",
-            "lfw_pixels.json",
-            at_trained,
-            "make lfw DIR=… NETWORK=pixels",
-        ),
-        Row(
-            "Inception FaceNet in 8 bits, at 0.7",
-            "export_keras-facenet-h5.json",
-            exported,
-            "make export-network DIR=…",
-        ),
+        Row("Residual network, at 0.7", RESIDUAL, cells.at_default),
+        Row("Residual network, at the threshold chosen on other people", RESIDUAL, cells.at_trained),
+        Row("Inception FaceNet, at 0.7", INCEPTION, cells.at_default),
+        Row("Inception FaceNet, at the threshold chosen on other people", INCEPTION, cells.at_trained),
+        Row("Plain pixels, at the threshold chosen on other people", PIXELS, cells.at_trained),
+        Row("Inception FaceNet in 8 bits, at 0.7", EXPORTED, cells.exported),
         Row(
             "Equal-error rate of the residual network on 3,443 photos of LFW's training list, without and with the "
             "mirror image and unit length before centring",
-            "steps.json",
-            errors_equal,
-            "make steps DIR=…",
+            STEPS,
+            cells.errors_equal,
         ),
     ),
     "strangers": (
         Row(
             "Known people named correctly among 2,000 when 1 % of strangers get a name: residual network",
-            "evaluation_resnet.json",
-            named_of,
-            "make evaluate DIR=…",
+            EVALUATED,
+            cells.named_of,
         ),
-        Row(
-            "… Inception FaceNet",
-            "evaluation_keras-facenet-h5.json",
-            named_of,
-            "make evaluate DIR=… NETWORK=keras-facenet-h5",
-        ),
+        Row("… Inception FaceNet", EVALUATED_INCEPTION, cells.named_of),
         Row(
             "Expected calibration error of `confidence`, LFW development test pairs",
-            "evaluation_resnet.json",
-            partial(calibration_error, kind="ours"),
-            "make evaluate DIR=…",
+            EVALUATED,
+            partial(cells.calibration_error, kind="ours"),
         ),
         Row(
             "… of DeepFace's formula with the same weights",
-            "evaluation_resnet.json",
-            partial(calibration_error, kind="DeepFace's way"),
-            "make evaluate DIR=…",
+            EVALUATED,
+            partial(cells.calibration_error, kind="DeepFace's way"),
         ),
         Row(
             "Quality as a predictor of false rejects, pairs of photos of 41 people of CelebA",
-            "quality.json",
-            quality_area,
-            "make quality DIR=… LFW=…",
+            QUALITY,
+            cells.quality_area,
         ),
         *(
             Row(
-                f"{name} among {people:,} people at the threshold for that many",
-                "strangers.json",
-                partial(at_the_threshold_for, network=network, people=people),
-                "make strangers DIR=…",
+                f"{name} among {people:,} people at the threshold for so many",
+                STRANGERS,
+                partial(cells.at_the_threshold_for, network=network, people=people),
             )
             for network, name in (("weights/resnet", "Residual network"), ("keras-facenet-h5", "Inception FaceNet"))
             for people in (10, 100, 1000, 2000)
@@ -313,15 +143,10 @@ TABLES = {
     ),
     "clusters": (
         *(
-            Row(
-                f"{name} {way}{where}",
-                "clusters.json",
-                partial(clustered, network=network, way=way, people=people),
-                "make clusters DIR=…",
-            )
+            Row(f"{name} {way}{where}", CLUSTERS, partial(cells.clustered, network=network, way=way, people=people))
             for name, network, way, people, where in (
                 ("Residual network,", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
-                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone else"),
+                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone who did not choose"),
                 ("…", "weights/resnet", "HDBSCAN", "pairsDevTest", ""),
                 ("…", "weights/resnet", "single linkage", "pairsDevTest", ""),
                 ("…", "weights/resnet", "DBSCAN", "pairsDevTest", ""),
@@ -330,17 +155,12 @@ TABLES = {
             )
         ),
         *(
-            Row(
-                f"{faces:,} generated faces",
-                "clusters.json",
-                partial(clustering_speed, faces=faces),
-                "make clusters DIR=…",
-            )
+            Row(f"{faces:,} generated faces", CLUSTERS, partial(cells.clustering_speed, faces=faces))
             for faces in (10_000, 100_000)
         ),
     ),
     "groups": tuple(
-        Row(label, "groups.json", partial(false_accepts, place=place), "make groups DIR=…")
+        Row(label, GROUPED, partial(cells.false_accepts, place=place))
         for label, place in (
             ("Any two people", "any"),
             ("Two adults of the group with the fewest", "adults_fewest"),
@@ -351,85 +171,51 @@ TABLES = {
     "training": (
         Row(
             "Transfer twin, on the Inception FaceNet (from the photo)",
-            "siamese_transfer.json",
-            partial(accuracy, method="twin, transfer"),
             TRANSFER,
+            partial(cells.accuracy, method="twin, transfer"),
         ),
-        Row("… that FaceNet itself", "siamese_transfer.json", partial(accuracy, method="FaceNet, Inception"), TRANSFER),
-        Row(
-            "Compact twin, trained here from scratch",
-            "siamese_celeba_people.json",
-            partial(accuracy, method="twin, compact"),
-            SIAMESE,
-        ),
-        Row("… whitened PCA", "siamese_celeba_people.json", partial(accuracy, method="whitened PCA"), SIAMESE),
-        Row("… residual network", "siamese_celeba_people.json", partial(accuracy, method="FaceNet, residual"), SIAMESE),
+        Row("… that FaceNet itself", TRANSFER, partial(cells.accuracy, method="FaceNet, Inception")),
+        Row("Compact twin, trained here from scratch", TWINS, partial(cells.accuracy, method="twin, compact")),
+        Row("… whitened PCA", TWINS, partial(cells.accuracy, method="whitened PCA")),
+        Row("… residual network", TWINS, partial(cells.accuracy, method="FaceNet, residual")),
         Row(
             "Embedding trained here with triplets, from scratch (from the photo)",
-            "triplets.json",
-            partial(accuracy, method="long"),
             TRIPLETS,
+            partial(cells.accuracy, method="long"),
         ),
-        Row("… whitened PCA", "triplets.json", partial(accuracy, method="whitened PCA"), TRIPLETS),
-        Row("… residual network", "triplets.json", partial(accuracy, method="FaceNet, residual"), TRIPLETS),
+        Row("… whitened PCA", TRIPLETS, partial(cells.accuracy, method="whitened PCA")),
+        Row("… residual network", TRIPLETS, partial(cells.accuracy, method="FaceNet, residual")),
         Row(
             "Inception FaceNet fine-tuned on ten pictures of each of twenty people, tested on eight others of each",
-            "triplets_fine_tuned.json",
-            partial(fine_tuned, network="FaceNet, Inception"),
-            TRIPLETS,
+            TUNED,
+            partial(cells.fine_tuned, network="FaceNet, Inception"),
         ),
         Row(
             "One person's later pictures accepted by a twin trained for this person, at about 1 % false accepts",
-            "siamese_one_person.json",
-            partial(one_person, method="twin, for this person"),
-            SIAMESE,
+            ONE_PERSON,
+            partial(cells.one_person, method="twin, for this person"),
         ),
-        Row(
-            "… by the residual network",
-            "siamese_one_person.json",
-            partial(one_person, method="FaceNet, residual"),
-            SIAMESE,
-        ),
-        Row("… by the transfer twin", "siamese_transfer.json", partial(accepted, people="12"), TRANSFER),
-        Row("… of all 41 people in turn", "siamese_transfer.json", partial(accepted, people="everyone"), TRANSFER),
-        Row("Different portraits in `images/` taken for one person", "siamese_transfer.json", portraits, TRANSFER),
+        Row("… by the residual network", ONE_PERSON, partial(cells.one_person, method="FaceNet, residual")),
+        Row("… by the transfer twin", TRANSFER, partial(cells.accepted, people="12")),
+        Row("… of all 41 people in turn", TRANSFER, partial(cells.accepted, people="everyone")),
+        Row("Different portraits in `images/` taken for one person", TRANSFER, cells.portraits),
     ),
     "speed": (
-        Row("A photo file with one face, to its name", "bench.json", partial(latency, faces=1), "make bench"),
-        Row("A video call with six faces, to their names", "bench.json", partial(latency, faces=6), "make bench"),
-        Row("Encoding faces one by one", "bench.json", partial(encoding_speed, batch=1), "make bench"),
-        Row("Encoding faces in batches of 64", "bench.json", partial(encoding_speed, batch=64), "make bench"),
-        Row(
-            "One face found among 100,000 people, exactly",
-            "database.json",
-            partial(search, people=100_000),
-            "make bench-database",
-        ),
-        Row(
-            "One face found among 1,000,000 people",
-            "database.json",
-            partial(search, people=1_000_000),
-            "make bench-database",
-        ),
-        Row("A database of a million people opened by a new process", "database.json", largest, "make bench-database"),
-        Row(
-            "`make compare` with 50 clients at once for a minute",
-            "apps.json",
-            flask_app,
-            "python tools/measure/load_flask.py",
-        ),
-        Row(
-            "Pictures built to take long to open, refused or opened",
-            "attack_files.json",
-            attack_files,
-            "python tools/measure/attack_files.py",
-        ),
-        Row("`make app`: a person is verified", "apps.json", streamlit_app, "APPS_RESULTS=1 make test-apps"),
+        Row("A photo file with one face, to its name", BENCH, partial(cells.latency, faces=1)),
+        Row("A video call with six faces, to their names", BENCH, partial(cells.latency, faces=6)),
+        Row("Encoding faces one by one", BENCH, partial(cells.encoding_speed, batch=1)),
+        Row("Encoding faces in batches of 64", BENCH, partial(cells.encoding_speed, batch=64)),
+        Row("One face found among 100,000 people, exactly", DATABASE, partial(cells.search, people=100_000)),
+        Row("One face found among 1,000,000 people", DATABASE, partial(cells.search, people=1_000_000)),
+        Row("A database of a million people opened by a new process", DATABASE, cells.largest),
+        Row("`make compare` with 50 clients at once for a minute", FLASK, cells.flask_app),
+        Row("Pictures built to take long to open, refused or opened", ATTACKS, cells.attack_files),
+        Row("`make app`: a person is verified", STREAMLIT, cells.streamlit_app),
     ),
     "api": (
-        Row("50 programs at once, each without a pause", "api.json", api_load, "make bench-api"),
+        Row("50 programs at once, each without a pause", API, cells.api_load),
         *(
-            Row(f"{label}, {name}", "api.json", partial(api_route, route=route, clients=clients), "make bench-api")
+            Row(f"{label}, {name}", API, partial(cells.api_route, route=route, clients=clients))
             for label, route in (("Recognise", "recognise"), ("Verify", "verify"), ("List or show people", "people"))
             for name, clients in (("one program alone", "alone"), ("50 at once", "load"))
         ),
@@ -440,10 +226,10 @@ TABLES = {
 def measured(rows: Iterable[Row]) -> list[tuple[str, str, str]]:
     """The label, the result and the command of every row that has been measured."""
     found = []
-    for row in rows:
-        file = RESULTS / row.file
+    for label, (name, command), write in rows:
+        file = RESULTS / name
         if file.is_file():
-            found.append((row.label, row.write(json.loads(file.read_text(encoding="utf-8"))), f"`{row.command}`"))
+            found.append((label, write(json.loads(file.read_text(encoding="utf-8"))), f"`{command}`"))
     return found
 
 
@@ -482,7 +268,7 @@ def twins_table(transfer: dict) -> str:
 def jobs_table(transfer: dict) -> str:
     """The one-person job, by each network."""
     parts = [transfer["one_person"][people] for people in ("12", "everyone")]
-    rows = [(name, *(one_person(part, name) for part in parts)) for name in parts[0]["methods"]]
+    rows = [(name, *(cells.one_person(part, name) for part in parts)) for name in parts[0]["methods"]]
     return table("| | twelve people | all 41 in turn |", rows)
 
 
@@ -493,10 +279,9 @@ def pages() -> dict[Path, str]:
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
     full["peers"] = peers.page_table(RESULTS / "peers.json")
     attacks, transfer = (
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("attack_files", "siamese_transfer")
+        json.loads((RESULTS / source.file).read_text(encoding="utf-8")) for source in (ATTACKS, TRANSFER)
     )
-    full["attack files"] = attack_table(attacks)
+    full["attack files"] = cells.attack_table(attacks)
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}

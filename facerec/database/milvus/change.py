@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from facerec.database.engine import Change, check_fits
+from facerec.database.engine import Addition, Change, check_fits
 from facerec.database.entries import BadDatabase
 from facerec.database.milvus.calls import one_of
 from facerec.database.milvus.rows import FIELDS, fitting, rows_of, who
-from facerec.database.pictures import Picture
 from facerec.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -34,15 +31,8 @@ class _Drop:
     rows, size = 1, 0
 
 
-@dataclass(frozen=True)
-class _Put:
+class _Put(Addition):
     """A person to write."""
-
-    identity: str
-    encodings: np.ndarray
-    pictures: list[Picture]
-    replace: bool
-    times: tuple[float, float] | None
 
     @property
     def rows(self) -> int:
@@ -85,19 +75,13 @@ class MilvusChange(Change):
         self.dimension = self.dimension or dimension
         self.steps.append(partial(self.engine.note, network, dimension))
 
-    def put(
-        self,
-        identity: str,
-        encodings: np.ndarray,
-        pictures: Sequence[Picture] = (),
-        replace: bool = False,
-        times: tuple[float, float] | None = None,
-    ) -> None:
+    def put(self, new: Addition) -> None:
         """Keeps one photo for each encoding at most, and makes photos smaller if need be."""
-        if self.dimension != encodings.shape[1]:
-            self.note(None, encodings.shape[1])
-        self.steps.append(_Put(identity, encodings, fitting(identity, pictures, encodings), replace, times))
-        self.known[identity] = True
+        if self.dimension != new.encodings.shape[1]:
+            self.note(None, new.encodings.shape[1])
+        pictures = fitting(new.identity, new.pictures, new.encodings)
+        self.steps.append(_Put(new.identity, new.encodings, pictures, new.replace, new.times))
+        self.known[new.identity] = True
 
     def drop(self, identity: str) -> bool:
         """Knows at once whether there is anything to send."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facerec.database.engine import Change, check_fits
-from facerec.database.pictures import Picture
+from facerec.database.engine import Addition, Change, check_fits
 from facerec.database.sqlite.file import checksum_of
 
 if TYPE_CHECKING:
@@ -61,28 +59,21 @@ class SQLiteChange(Change):
         """Sees what this transaction has done so far."""
         return self._number_of(identity) is not None
 
-    def put(
-        self,
-        identity: str,
-        encodings: np.ndarray,
-        pictures: Sequence[Picture] = (),
-        replace: bool = False,
-        times: tuple[float, float] | None = None,
-    ) -> None:
+    def put(self, new: Addition) -> None:
         """Keeps any number of photos, whatever the number of encodings."""
-        if self.dimension != encodings.shape[1]:
-            self.note(None, encodings.shape[1])
-        added, changed = times or (time.time(),) * 2
+        if self.dimension != new.encodings.shape[1]:
+            self.note(None, new.encodings.shape[1])
+        added, changed = new.times or (time.time(),) * 2
         person = self.db.execute(
             "INSERT INTO people (identity, added, changed, change, checksum) VALUES (?, ?, ?, ?, ?) ON CONFLICT"
             " (identity) DO UPDATE SET changed = excluded.changed, change = excluded.change RETURNING id",
-            (identity, added, changed, self.number, checksum_of(0, identity.encode())),
+            (new.identity, added, changed, self.number, checksum_of(0, new.identity.encode())),
         ).fetchall()[0][0]
-        if replace:
+        if new.replace:
             self.db.execute("DELETE FROM encodings WHERE person = ?", (person,))
             self.db.execute("DELETE FROM photos WHERE person = ?", (person,))
-        self._insert(person, encodings)
-        rows = [(person, *both, checksum_of(person, *both)) for both in pictures]
+        self._insert(person, new.encodings)
+        rows = [(person, *both, checksum_of(person, *both)) for both in new.pictures]
         self.db.executemany("INSERT INTO photos (person, jpeg, thumbnail, checksum) VALUES (?, ?, ?, ?)", rows)
 
     def encode(self, identity: str, encodings: np.ndarray) -> None:

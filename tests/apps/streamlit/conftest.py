@@ -12,6 +12,20 @@ from facerec.networks import DEFAULT_NETWORK
 from tests.apps.streamlit.visiting import PASSWORD
 
 
+class Clock:
+    """A clock that only moves when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(scope="session")
 def people(tmp_path_factory, images, network, once):
     """A database with the people of ``images/``, as the app fills it, for tests to copy. The network is loaded once."""

@@ -8,11 +8,8 @@ import zipfile
 from pathlib import Path
 
 from facerec._files import ROOT
+from tests.apps.streamlit.visiting import APP, PASSWORD
 from tests.chromium import HANG, look, serving
-
-APP = ROOT / "apps" / "streamlit"
-
-PASSWORD = "a long password for tests"
 
 
 def running(home: Path, port: int, secrets: Path, **environment: str):

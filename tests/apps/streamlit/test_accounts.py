@@ -27,26 +27,11 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=1024)  # the real thing takes a 
 HASH = CHEAP.hash("correct horse battery")
 
 
-class Clock:
-    """A clock that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch) -> None:
     """Hashes that are quickly computed."""
     accounts._no_ones_hash.cache_clear()
     monkeypatch.setattr(accounts, "_HASHER", CHEAP)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

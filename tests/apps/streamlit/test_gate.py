@@ -12,7 +12,6 @@ import pytest
 
 from apps.streamlit import gate
 from apps.streamlit.gate import COOKIE, Gate, Uploads
-from facerec._files import ROOT
 from tests.chromium import free_port, serving
 
 
@@ -66,10 +65,6 @@ class Kept(Uploads):
 def upload(app, session: str, size: int, **more) -> int:
     path = f"/_stcore/upload_file/{session}/some-file"
     return ask(app, path, "PUT", content_length=str(size), **more)[0]
-
-
-def test_app_stands_behind_the_gate():
-    assert "middleware=gate.layers()" in (ROOT / "apps" / "streamlit" / "app.py").read_text(encoding="utf-8")
 
 
 def test_metrics_are_closed():

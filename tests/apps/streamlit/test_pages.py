@@ -8,7 +8,6 @@ import html
 import re
 
 import numpy as np
-import pytest
 
 from apps.pictures import jpeg
 from facerec._files import ROOT
@@ -31,24 +30,21 @@ ODD_NAMES = (
 )
 
 
-@pytest.mark.parametrize(
-    ("claimed", "picture", "words"),
-    [
-        ("lena", "camera_0.jpg", "Welcome in"),
-        ("otto", "camera_11.jpg", "Welcome in"),
-        ("otto", "camera_0.jpg", "Go away"),
-    ],
-)
-def test_verify_lets_in_the_claimed_person_only(home, claimed, picture, words):
+def test_verify_lets_in_the_claimed_person_only(home):
     app = start()
-    app.selectbox(key="verify_claimed").set_value(claimed)
-    app.file_uploader(key="verify_file").set_value(file(picture)).run()
-    said = text_of(app)
-    assert words in said and {"Welcome in": "Go away", "Go away": "Welcome in"}[words] not in said
-    distance = float(re.search(r"distance from \w+ is (\d\.\d\d)", said)[1])
-    assert (distance < 0.7) == (words == "Welcome in")
-    assert said.count("<figure") == 2 and "threshold 0.70" in said
-    assert "probability" in said and ("No offence" in said) == (words == "Go away")
+    for claimed, picture, words, others in (
+        ("lena", "camera_0.jpg", "Welcome in", "Go away"),
+        ("otto", "camera_11.jpg", "Welcome in", "Go away"),
+        ("otto", "camera_0.jpg", "Go away", "Welcome in"),
+    ):
+        app.selectbox(key="verify_claimed").set_value(claimed)
+        app.file_uploader(key="verify_file").set_value(file(picture)).run()
+        said = text_of(app)
+        assert words in said and others not in said
+        distance = float(re.search(r"distance from \w+ is (\d\.\d\d)", said)[1])
+        assert (distance < 0.7) == (words == "Welcome in")
+        assert said.count("<figure") == 2 and "threshold 0.70" in said
+        assert "probability" in said and ("No offence" in said) == (words == "Go away")
 
 
 def test_group_at_the_door_says_that_another_face_matches_and_compares_the_pressed_one(home):
@@ -425,11 +421,9 @@ def test_faces_in_view_can_be_named(home, photos):
     assert shown.shape[0] == shown.shape[1] > faces[0].box[2]
 
 
-@pytest.mark.parametrize(
-    "message", [None, 7, {}, {"number": 1}, {"number": 1, "jpeg": "!"}, {"number": 1, "jpeg": "AA=="}]
-)
-def test_bad_frame_is_answered_with_a_sentence(message, home, monkeypatch):
+def test_bad_frame_is_answered_with_a_sentence(home):
     live = functions_of("live", home)
-    answer = live["answered"](message)
-    assert answer["faces"] == [] and "pictur" in answer["problem"]
+    for message in (None, 7, {}, {"number": 1}, {"number": 1, "jpeg": "!"}, {"number": 1, "jpeg": "AA=="}):
+        answer = live["answered"](message)
+        assert answer["faces"] == [] and "pictur" in answer["problem"], message
     assert "small picture" in live["answered"]({"number": 2, "jpeg": "A" * 800_000})["problem"]

@@ -9,24 +9,10 @@ from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from apps.streamlit import first, sessions, settings
+from apps.streamlit import first, gate, sessions, settings
 from apps.streamlit.sessions import COOKIE, HEADER, IDLE, LONGEST, TICKET, Logins
 
 HASH = PasswordHasher(time_cost=1, memory_cost=1024).hash("a long password for tests")  # quickly made
-
-
-class Clock:
-    """A clock that only moves when it is told to."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -151,8 +137,9 @@ def test_only_the_links_key_invites_and_only_while_there_is_no_account(known):
     assert not first.is_invited(key)
 
 
-def test_server_has_the_route_and_the_start():
+def test_server_has_the_route_the_start_and_the_gate():
     from apps.streamlit.app import app
 
     assert sessions.ROUTE in app._user_routes and app._user_lifespan is first.starting
+    assert [layer.cls for layer in app._user_middleware] == [layer.cls for layer in gate.layers()]
     assert app.script_path.name == "main.py"

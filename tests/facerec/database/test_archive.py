@@ -14,6 +14,7 @@ from PIL import Image
 
 from facerec.database import FaceDatabase, OtherNetwork
 from facerec.database import archive as archive_module
+from facerec.database.engine import Addition
 from facerec.database.pictures import pack
 from facerec.errors import BadArgument, FaceError
 from tests.facerec.database.helpers import HOSTILE, D, jpeg, photo, unit
@@ -62,8 +63,8 @@ def test_what_an_earlier_version_kept_is_taken_in_again(tmp_path, monkeypatch):
     large, small = jpeg(photo()) + b"and a film" * 3_000, jpeg(photo(1))
     with FaceDatabase(tmp_path / "people.db") as database, FaceDatabase(":memory:") as other:
         with database._engine.change() as change:
-            change.put("le\u200ena", unit(1), [(large, small), (small, small)])
-            change.put("\u2800", unit(1, 1))
+            change.put(Addition("le\u200ena", unit(1), [(large, small), (small, small)]))
+            change.put(Addition("\u2800", unit(1, 1)))
         database.export_to(tmp_path / "people.zip")
         assert other.import_from(tmp_path / "people.zip") == 2
         assert list(other) == ["le<U+200E>na", "<U+2800>"]
@@ -99,7 +100,7 @@ def test_people_added_before_1970_come_back(tmp_path):
     """On a computer whose clock is wrong."""
     with FaceDatabase(":memory:") as database, FaceDatabase(":memory:") as other:
         with database._engine.change() as change:
-            change.put("lena", unit(1), (), False, (-86_400.0, -0.5))
+            change.put(Addition("lena", unit(1), times=(-86_400.0, -0.5)))
         database.export_to(tmp_path / "people.zip")
         assert other.import_from(tmp_path / "people.zip") == 1
         assert other.people().equals(database.people())

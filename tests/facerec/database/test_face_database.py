@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from facerec.database import BadDatabase, FaceDatabase, UnknownPerson
+from facerec.database.engine import Addition
 from facerec.errors import BadArgument, UnknownIdentity
 from tests.facerec.database.helpers import HARMS, D, exact, jpeg, photo, unit
 
@@ -158,7 +159,7 @@ def test_times_that_tables_do_not_know_hide_no_one():
     with FaceDatabase(":memory:") as database:
         database["lena"] = unit(1)[0]
         with database._engine.change() as change:
-            change.put("omar", unit(1), (), False, (5e10, -5e9))  # the year 3554, and 1811
+            change.put(Addition("omar", unit(1), times=(5e10, -5e9)))  # the year 3554, and 1811
         table = database.people().set_index("identity")
         assert table.added.isna().tolist() == [False, True] and table.changed["omar"].year == 1811
 

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from facerec.database import BadDatabase, FaceDatabase, OtherNetwork
+from facerec.database.engine import Addition
 from facerec.errors import BadArgument
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed")
@@ -85,7 +86,7 @@ def test_names_of_unsent_steps_are_known_within_the_change(file):
         database.update([("lena", unit(1, 1)), ("lena", unit(1, 2))])
         assert np.array_equal(database.encodings("lena"), unit(1, 2))
         with database._engine.change() as change:
-            change.put("omar", unit(1, 3))
+            change.put(Addition("omar", unit(1, 3)))
             assert change.has("omar")
             assert not database._engine.has("omar")
             change.rename("omar", "mia")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from facerec.database import FaceDatabase, UnknownPerson, check_name, known_like, names_alike, told_apart
+from facerec.database.engine import Addition
 from facerec.errors import BadArgument
 from tests.facerec.database.helpers import HOSTILE, unit
 
@@ -148,8 +149,8 @@ def test_names_that_look_the_same_are_told_apart_by_their_code_points():
 def test_old_names_with_invisible_characters_can_be_renamed_and_forgotten(path):
     with FaceDatabase(path) as database:
         with database._engine.change() as change:  # as it was done before such names were refused
-            change.put("le\u200ena", unit(1))
-            change.put("om\u202ear", unit(1))
+            change.put(Addition("le\u200ena", unit(1)))
+            change.put(Addition("om\u202ear", unit(1)))
         database.rename("le\u200ena", "lena")
         database.forget("om\u202ear")
         assert list(database) == ["lena"]

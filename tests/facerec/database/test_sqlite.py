@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from facerec.database import BadDatabase, FaceDatabase
+from facerec.database.engine import Addition
 from facerec.errors import BadArgument
 from tests.facerec.database.helpers import HARMS, crowd, photo, processes, take_place, traces, unit
 
@@ -164,7 +165,7 @@ def test_change_during_which_the_file_goes_away_fails(path, at):
         if at == "COMMIT":
             database._engine.db.set_trace_callback(lambda said: path.unlink() if said == "COMMIT" else None)
         with database._engine.change() as change:
-            change.put("lena", unit(1))
+            change.put(Addition("lena", unit(1)))
             if at == "before":
                 path.unlink()
 

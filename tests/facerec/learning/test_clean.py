@@ -15,10 +15,7 @@ from facerec.learning.clean import TILE, apply, clean, find_copies, judge_copies
 from facerec.learning.datasets import find_people
 from facerec.learning.pairs import load_faces
 from facerec.photos import load_image
-
-
-def files_in(folder):
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+from tests.facerec.learning.resuming import files_in
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Data sets of people: folders, zip files and LFW; splits that keep people and pictures apart."""
+"""Data sets of people: folders and zip files; splits that keep people and pictures apart."""
 
 import shutil
 import zipfile
@@ -13,7 +13,6 @@ from facerec.errors import BadArgument, UnreadableImage
 from facerec.learning.datasets import (
     check_disjoint,
     drop_copies,
-    fetch_lfw,
     find_people,
     split_by_identity,
     split_within_identity,
@@ -57,20 +56,6 @@ def test_find_people_reads_a_zip_file_like_a_folder(folder, tmp_path_factory):
     np.testing.assert_array_equal(load_image(zipped.picture[3]), load_image(plain.picture[3]))
     with pytest.raises(UnreadableImage, match="unknown/1.jpg can't be read"):
         load_image(path / "unknown" / "1.jpg")
-
-
-def test_fetch_lfw_reads_the_folder_of_scikit_learn(folder, tmp_path_factory):
-    home = tmp_path_factory.mktemp("data")
-    with pytest.raises(BadArgument, match="LFW is not in .*lfw_home and can't be downloaded: .*pairs.*txt is missing"):
-        fetch_lfw(data_home=home, download=False)
-    ignored = shutil.ignore_patterns(".*", "*.txt")
-    shutil.copytree(folder, home / "lfw_home" / "lfw_funneled", ignore=ignored)
-    for path in sorted((home / "lfw_home" / "lfw_funneled" / "lena").glob("?.jpg")):
-        path.rename(path.with_name(f"lena_{int(path.stem) + 1:04d}.jpg"))
-    for name in ("pairs", "pairsDevTrain", "pairsDevTest"):
-        (home / "lfw_home" / f"{name}.txt").write_text("1\nlena\t1\t2\n")
-    people = fetch_lfw(min_pictures=2, data_home=home, download=False)
-    assert Counter(people.identity) == {"lena": 11, "kofi": 2}
 
 
 @pytest.mark.parametrize("case", ["missing", "empty", "file", "one picture each"])

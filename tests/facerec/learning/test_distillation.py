@@ -190,6 +190,7 @@ def test_another_seed_changes_batches_and_weights(batches, teacher):
     assert any((a != b).any() for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.usefixtures("in_graphs")
 def test_training_approaches_the_teacher(prepared, teacher, tmp_path):
     config = replace(CONFIG, stages=(Stage(SIDE, 60, PARTS),), cooldown=50, harsh=0.2, average=0.8, relations=1.0)
     train(prepared, teacher, config, tmp_path, every=20, network=small_student)

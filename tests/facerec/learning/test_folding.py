@@ -9,19 +9,17 @@ import inception_blocks_v2 as blocks
 from facerec.errors import BadArgument
 from facerec.learning.checkpoints import precision
 from facerec.learning.folding import fold_batch_norm
+from tests.facerec.learning.toys import small_facenet
 
 
 @pytest.fixture(scope="module")
 def small():
-    """The small FaceNet with batch statistics, scales and offsets that are far from 0 and 1."""
-    keras.utils.set_random_seed(1)
-    model = blocks.faceRecoModel((96, 96, 3))
-    rng = np.random.default_rng(1)
-    for layer in model.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            gamma, beta, mean, variance = (rng.uniform(0.5, 2, w.shape) for w in layer.get_weights())
-            layer.set_weights([gamma, beta - 1, mean - 1, variance])
-    return model
+    return small_facenet()
+
+
+@pytest.fixture(scope="module")
+def folded(small):
+    return fold_batch_norm(small)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +27,7 @@ def faces():
     return np.random.default_rng(2).integers(0, 256, (3, 96, 96, 3)).astype("float32")
 
 
-def test_folding_changes_no_encoding(small, faces):
-    folded = fold_batch_norm(small)
+def test_folding_changes_no_encoding(small, folded, faces):
     expected = ops.convert_to_numpy(small(faces, training=False))
     np.testing.assert_allclose(ops.convert_to_numpy(folded(faces, training=False)), expected, atol=1e-5)
     before = keras.Model(small.input, small.get_layer("average").output)
@@ -40,8 +37,7 @@ def test_folding_changes_no_encoding(small, faces):
     np.testing.assert_allclose(ops.convert_to_numpy(after(faces, training=False)), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_folding_leaves_no_batch_normalisation(small):
-    folded = fold_batch_norm(small)
+def test_folding_leaves_no_batch_normalisation(small, folded):
     assert not [layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)]
     assert folded.count_params() == 3_738_624 - 4 * 4656 + 4656  # 4 numbers per filter become 1
     assert small.get_layer("stem_bn1") and not small.get_layer("stem_conv1").use_bias  # the original is untouched

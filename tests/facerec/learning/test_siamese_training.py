@@ -3,7 +3,6 @@
 import copy
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
 import keras
@@ -16,7 +15,7 @@ from facerec.errors import BadArgument
 from facerec.learning.checkpoints import alone_in
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs
-from facerec.learning.siamese import VARIANTS, TwinConv, Variant, make_siamese
+from facerec.learning.siamese import VARIANTS, make_siamese
 from facerec.learning.siamese_training import SiamesePlan, score_pairs, train_siamese, with_all_pairs
 from tests.facerec.learning.resuming import (
     assert_resumes_to,
@@ -24,20 +23,16 @@ from tests.facerec.learning.resuming import (
     killed_in_the_last_epoch,
     wait_in_the_last_epoch,
 )
+from tests.facerec.learning.toys import SMALL_TWIN
 
-pytestmark = pytest.mark.usefixtures("eagerly")
-
-
-#: A twin with two blocks of each kind of layer: enough for what does not depend on its depth.
-TWO_BLOCKS = Variant(
-    (TwinConv(16, 3, batch_norm=True, stride=2), TwinConv(32, 3, batch_norm=True, dropout=0.1)), "same", True, 32, None
-)
+pytestmark = pytest.mark.usefixtures("eagerly", "small")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def with_two_blocks() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def small():
+    """Trainings build small twins instead of the compact ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "two blocks", TWO_BLOCKS)
+        patch.setitem(VARIANTS, "compact", SMALL_TWIN)
         yield
 
 
@@ -49,7 +44,7 @@ def pairs() -> tuple[PairFaces, PairFaces]:
     return PairFaces(make_pairs(learned, 96), side=32), PairFaces(make_pairs(validation, 40), side=32)
 
 
-PLAN = SiamesePlan("two blocks", side=32, epochs=4, batch=16, rate=1e-3, seed=3)
+PLAN = SiamesePlan(side=32, epochs=4, batch=16, rate=1e-3, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +100,7 @@ def run_training(folder: str) -> None:
     """What a student's process does: it trains, and never ends before it is killed."""
     wait_in_the_last_epoch(PLAN.epochs)
     tensorflow.config.run_functions_eagerly(True)  # as this file's tests do
-    VARIANTS["two blocks"] = TWO_BLOCKS
+    VARIANTS["compact"] = SMALL_TWIN
     people = find_people("datasets/people.zip")
     learned, validation = split_by_identity(people[people.identity < "p020"], (14, 6))
     parts = (PairFaces(make_pairs(part, count), side=32) for part, count in ((learned, 96), (validation, 40)))
@@ -148,9 +143,9 @@ def test_second_training_in_the_folder_is_refused(pairs, tmp_path):
 def test_training_rejects_a_folder_of_another_plan_and_too_few_pairs(trained, pairs, tmp_path):
     _, _, folder = trained
     with pytest.raises(BadArgument, match="was begun with rate 0.001, not 0.01"):
-        train_siamese(*pairs, replace(PLAN, rate=0.01), folder, progress=False)
+        train_siamese(*pairs, SiamesePlan(side=32, epochs=4, batch=16, rate=0.01, seed=3), folder, progress=False)
     with pytest.raises(BadArgument, match="96 pairs don't fill a batch of 100"):
-        train_siamese(*pairs, replace(PLAN, batch=100), tmp_path, progress=False)
+        train_siamese(*pairs, SiamesePlan(side=32, batch=100), tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("which", ["learned", "validation"])
@@ -179,7 +174,7 @@ def test_with_all_pairs_scores_like_single_pairs():
     assert with_all_pairs(model, 5).count_params() == model.count_params()
 
 
-IN_BATCH = replace(PLAN, epochs=3, batch=32, moved=True)
+IN_BATCH = SiamesePlan(side=32, epochs=2, batch=32, rate=1e-3, moved=True, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +188,7 @@ def test_training_on_all_pairs_learns_and_resumes(person_faces, pairs, tmp_path)
     assert whole.loss.iloc[-1] < whole.loss.iloc[0]
     killed = killed_in_the_last_epoch(tmp_path / "whole", tmp_path / "killed")
     _, resumed = train_siamese(person_faces, pairs[1], IN_BATCH, killed, progress=False)
-    assert_same_curve(resumed, whole, resumed_after=2)
+    assert_same_curve(resumed, whole, resumed_after=1)
 
 
 def test_training_from_a_list_does_not_resume_from_all_pairs(trained, person_faces, pairs):

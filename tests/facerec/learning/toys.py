@@ -1,4 +1,4 @@
-"""Toy faces, teachers and students for the tests of distillation."""
+"""Toy faces, and toy networks for what does not depend on their size: distillation, triplets, twins."""
 
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from facerec.detection import TEMPLATE
 from facerec.learning import crops
 from facerec.learning.crops import Teacher, prepare
 from facerec.learning.distillation import Config, Stage
+from facerec.learning.siamese import TwinConv, Variant
+from inception_blocks_v2 import faceRecoModel
 
 SIDE = 32
 
@@ -45,6 +47,33 @@ def small_student(input_shape):
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Dense(128)(layers.Flatten()(layers.Resizing(3, 3)(x)))  # as many weights for any side
     return keras.Model(faces, layers.UnitNormalization()(x))
+
+
+def small_facenet() -> keras.Model:
+    """The small FaceNet with batch statistics, scales and offsets that are far from 0 and 1."""
+    keras.utils.set_random_seed(1)
+    model = faceRecoModel((96, 96, 3))
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = (rng.uniform(0.5, 2, w.shape) for w in layer.get_weights())
+            layer.set_weights([gamma, beta - 1, mean - 1, variance])
+    return model
+
+
+def small_encoder(side: int) -> keras.Model:
+    """An encoder for triplets with one of each kind of layer that ``five_convolutions`` has."""
+    faces = keras.Input((side, side, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(faces)
+    x = layers.Conv2D(8, 4, strides=4, use_bias=False, name="conv")(x)
+    x = layers.ReLU()(layers.BatchNormalization(name="bn")(x))
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    x = layers.Dense(128, dtype="float32", name="embedding")(x)
+    return keras.Model(faces, layers.UnitNormalization(dtype="float32")(x), name="small_encoder")
+
+
+#: A twin with one of each kind of layer that the compact one has.
+SMALL_TWIN = Variant((TwinConv(8, 3, batch_norm=True, dropout=0.3, stride=2),), "same", True, 128, None)
 
 
 def prepare_toy(folder: Path, teacher: Teacher) -> Path:

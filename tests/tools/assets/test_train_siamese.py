@@ -20,6 +20,8 @@ from facerec.learning.checkpoints import digest_of
 from facerec.learning.datasets import find_people
 from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese
 from facerec.photos import load_image, save_picture
+from tests.facerec.learning.toys import SMALL_TWIN
+from tests.tools.assets.cards import quoted_accuracies
 from tools.assets import train_siamese
 from tools.assets.train_siamese import FACENETS, LISTS, PARTS, RESULTS, STUDIES, plan_for, read_list
 
@@ -107,16 +109,8 @@ def test_shipped_twin_is_the_scored_one():
 
 
 def test_model_card_quotes_the_measured_accuracy():
-    card = (ROOT / "weights/siamese/MODEL_CARD.md").read_text(encoding="utf-8")
     methods = json.loads((RESULTS / "siamese_celeba_people.json").read_text())["methods"]
-    quoted = 0
-    for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
-        name = line.strip("|").split("|")[0].strip(" *")
-        if name in methods:
-            row, quoted = methods[name]["accuracy"], quoted + 1
-            low, value, high = (f"{100 * row[key]:.1f}" for key in ("low", "value", "high"))
-            assert f"{value} % [{low}, {high}] | {methods[name]['auc']:.3f}" in line
-    assert quoted == 5
+    assert quoted_accuracies(ROOT / "weights/siamese/MODEL_CARD.md", methods) == 5
 
 
 def test_one_person_results_add_up():
@@ -155,6 +149,7 @@ def test_own_command_saves_a_verifier_with_its_known_pictures(tmp_path, monkeypa
 def test_small_study_runs_from_pairs_to_a_shipped_twin(tmp_path, monkeypatch, capsys):
     small = STUDIES["people"]._replace(shares=(16, 6, 6), pairs=(64, 40, 60), large=1, compact=4)
     monkeypatch.setitem(STUDIES, "people", small)
+    monkeypatch.setitem(VARIANTS, "compact", SMALL_TWIN)
     for name, place in (("RESULTS", tmp_path), ("LISTS", tmp_path / "pairs"), ("COMPACT", tmp_path / "weights")):
         monkeypatch.setattr(train_siamese, name, place)
     monkeypatch.setattr(train_siamese, "folder_of", lambda name, variant: tmp_path / name / variant)

@@ -18,8 +18,10 @@ from facerec.evaluation import accuracy
 from facerec.learning import triplet_training
 from facerec.learning.baselines import pixel_baseline
 from facerec.learning.checkpoints import digest_of
-from facerec.learning.triplet_training import TripletPlan
+from facerec.learning.triplet_training import ENCODERS, TripletPlan
 from facerec.networks import load_facenet
+from tests.facerec.learning.toys import small_encoder
+from tests.tools.assets.cards import quoted_accuracies
 from tests.tools.assets.toy_study import prepare_study
 from tools.assets import train_siamese, train_triplets
 from tools.assets.train_siamese import FACENETS, LISTS, RESULTS, read_list, train_people
@@ -125,15 +127,7 @@ def test_shipped_network_is_the_scored_one(methods):
 
 
 def test_model_card_quotes_the_measured_accuracy(methods):
-    card = (ROOT / train_triplets.SHIPPED / "MODEL_CARD.md").read_text(encoding="utf-8")
-    quoted = 0
-    for line in card.split("<!-- accuracy -->")[1].split("<!-- /accuracy -->")[0].splitlines():
-        name = line.strip("|").split("|")[0].strip(" *")
-        if name in methods:
-            quoted += 1
-            low, value, high = (f"{100 * methods[name]['accuracy'][key]:.1f}" for key in ("low", "value", "high"))
-            assert f"{value} % [{low}, {high}] | {methods[name]['auc']:.3f}" in line
-    assert quoted == 6
+    assert quoted_accuracies(ROOT / train_triplets.SHIPPED / "MODEL_CARD.md", methods) == 6
 
 
 def test_fine_tuning_results_cover_twenty_people_before_and_after():
@@ -176,6 +170,7 @@ def small_study(tmp_path, monkeypatch):
         "phase_two": RUNS["phase_two"]._replace(plan=semi_hard),
     }
     monkeypatch.setattr(train_triplets, "RUNS", runs)
+    monkeypatch.setitem(ENCODERS, "five convolutions", (small_encoder, 32))
     monkeypatch.setattr(train_triplets, "STUDIES", {"celeba_people": study})
     monkeypatch.setattr(train_triplets, "RESULTS", tmp_path)
     monkeypatch.setattr(train_triplets, "SHIPPED", tmp_path / "weights")

@@ -2,8 +2,8 @@
 
 import json
 
-from tools.upkeep import readme_results
-from tools.upkeep.readme_results import SHORT, TABLES, Row
+from tools.upkeep import cells, readme_results
+from tools.upkeep.readme_results import SHORT, TABLES, Row, Source
 
 
 def test_row_shows_the_number_of_its_file_and_its_command(tmp_path, monkeypatch):
@@ -11,8 +11,8 @@ def test_row_shows_the_number_of_its_file_and_its_command(tmp_path, monkeypatch)
     accuracy = {"value": 0.12345, "low": 0.1, "high": 0.2}
     (tmp_path / "lfw.json").write_text(json.dumps({"accuracy_at_0.7": accuracy}), encoding="utf-8")
     rows = [
-        Row("here", "lfw.json", readme_results.at_default, "make lfw"),
-        Row("not measured", "missing.json", readme_results.at_default, "make lfw"),
+        Row("here", Source("lfw.json", "make lfw"), cells.at_default),
+        Row("not measured", Source("missing.json", "make lfw"), cells.at_default),
     ]
     assert readme_results.measured(rows) == [("here", "12.3 % [10.0, 20.0]", "`make lfw`")]
 
