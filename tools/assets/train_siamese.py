@@ -45,7 +45,7 @@ from facerec.evaluation import (
 )
 from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
 from facerec.learning.checkpoints import digest_of, read_config
-from facerec.learning.datasets import drop_copies, find_people, split_by_identity
+from facerec.learning.datasets import check_disjoint, drop_copies, find_people, split_by_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, one_person_pairs, open_faces
 from facerec.learning.prepare import number_of, preprocess
 from facerec.learning.siamese import COMPACT, VARIANTS, load_siamese, save_siamese, score_all

@@ -71,7 +71,9 @@ TUNED = TRIPLETS._replace(file="triplets_fine_tuned.json")
 
 #: README.md: what matters to a user.
 SHORT = (
-    Row("Pairs of the LFW development test judged correctly, residual network (the default)", RESIDUAL, cells.at_default),
+    Row(
+        "Pairs of the LFW development test judged correctly, residual network (the default)", RESIDUAL, cells.at_default
+    ),
     Row("… Inception FaceNet (small)", INCEPTION, cells.at_default),
     Row(
         "… plain pixels, at their best threshold on other people",
