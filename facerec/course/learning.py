@@ -171,7 +171,7 @@ def small_crowd() -> tuple[np.ndarray, np.ndarray]:
 
 
 def semi_hard(function: Callable) -> None:
-    """Check exercise 6: ``semi_hard(encodings, who, alpha=0.2)``, rows of (anchor, positive, negative).
+    """Check exercise 7: ``semi_hard(encodings, who, alpha=0.2)``, rows of (anchor, positive, negative).
 
     Raises:
         NotYet: If it is not right; the message says what is missing.

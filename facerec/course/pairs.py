@@ -67,7 +67,7 @@ def _names(value: Any) -> set[str]:
 
 
 def leaks(function: Callable) -> None:
-    """Check exercise 7a: ``leaks(train, test)``, the people who are in both tables of pairs.
+    """Check exercise 6a: ``leaks(train, test)``, the people who are in both tables of pairs.
 
     Raises:
         NotYet: If it is not right; the message says what is missing.
@@ -91,7 +91,7 @@ def leaks(function: Callable) -> None:
 
 # ------------------------------------------------------------------------------------------------ dividing people
 def split_people(function: Callable) -> None:
-    """Check exercise 7b: ``split_people(people, share, seed=0)``, two tables without a person in common.
+    """Check exercise 6b: ``split_people(people, share, seed=0)``, two tables without a person in common.
 
     Raises:
         NotYet: If it is not right; the message says what is missing.
