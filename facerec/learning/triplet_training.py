@@ -322,7 +322,7 @@ def _check_sides(plan: TripletPlan, learned: PersonFaces, validation: PairFaces,
         sides[start.name] = start.input_shape[1]
     for what, side in sides.items():
         if side != plan.side:
-            raise BadArgument(f"side={plan.side}: {what} have faces of {side} pixels; all sides must be the same")
+            raise BadArgument(f"side={plan.side}: the faces of {what} have {side} pixels; all sides must be the same")
 
 
 class CollapseAlarm:

@@ -260,7 +260,7 @@ def test_nan_loss_stops_the_training_without_a_checkpoint(parts, tmp_path):
         ({"patience": 0}, "epochs=4, patience=0"),
         ({"rate": 0.0}, "rate=0.0: the learning rate"),
         ({"rate": float("nan")}, "rate=nan: the learning rate"),
-        ({"side": 40}, "side=40: the people have faces of 32 pixels"),
+        ({"side": 40}, "side=40: the faces of the people have 32 pixels"),
         ({"precision": "float7"}, "precision='float7': one of"),
         (
             {"batch": 80},
@@ -277,7 +277,7 @@ def test_training_rejects_an_impossible_plan_before_it_starts(parts, tmp_path, c
 
 
 def test_training_rejects_a_start_network_of_another_side(parts, tmp_path):
-    with pytest.raises(BadArgument, match="side=32: small_encoder have faces of 64 pixels"):
+    with pytest.raises(BadArgument, match="side=32: the faces of small_encoder have 64 pixels"):
         train_triplets(*parts, PLAN, tmp_path, make_encoder(side=64), progress=False)
 
 
@@ -313,7 +313,7 @@ def test_fine_tune_returns_a_network_like_the_given_one(tmp_path, network, monke
     assert 0 < np.abs(before - after).max() < 0.5
     assert tuned.facenet.template == network.facenet.template and tuned.facenet.threshold != network.facenet.threshold
     assert tuned.facenet.probability is tuned.facenet.false_accepts is None
-    with pytest.raises(BadArgument, match="side=160: the people have faces of 150 pixels"):
+    with pytest.raises(BadArgument, match="side=160: the faces of the people have 150 pixels"):
         fine_tune(network, learned, validation, tmp_path, TripletPlan(batch=8), progress=False)
 
 
