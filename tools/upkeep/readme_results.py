@@ -63,10 +63,10 @@ FLASK = Source("apps.json", "python tools/measure/load_flask.py")
 STREAMLIT = Source("apps.json", "APPS_RESULTS=1 make test-apps")
 ATTACKS = Source("attack_files.json", "python tools/measure/attack_files.py")
 TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
-# These trainings used two-byte numbers.
+# These twins were trained with two-byte numbers.
 TWINS = Source("siamese_celeba_people.json", "make siamese DIR=… PRECISION=mixed_bfloat16")
 ONE_PERSON = TWINS._replace(file="siamese_one_person.json")
-TRIPLETS = Source("triplets.json", "make triplets DIR=… PRECISION=mixed_bfloat16")
+TRIPLETS = Source("triplets.json", "make triplets DIR=…")
 TUNED = TRIPLETS._replace(file="triplets_fine_tuned.json")
 
 #: README.md: what matters to a user.
@@ -135,7 +135,7 @@ TABLES = {
         ),
         *(
             Row(
-                f"{name} among {people:,} people at the threshold for so many",
+                f"{name} among {people:,} people at the threshold for that many",
                 STRANGERS,
                 partial(cells.at_the_threshold_for, network=network, people=people),
             )
@@ -148,7 +148,7 @@ TABLES = {
             Row(f"{name} {way}{where}", CLUSTERS, partial(cells.clustered, network=network, way=way, people=people))
             for name, network, way, people, where in (
                 ("Residual network,", "weights/resnet", "average linkage", "pairsDevTest", " (ours)"),
-                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone who did not choose"),
+                ("…", "weights/resnet", "average linkage", "everyone else", ", everyone else"),
                 ("…", "weights/resnet", "HDBSCAN", "pairsDevTest", ""),
                 ("…", "weights/resnet", "single linkage", "pairsDevTest", ""),
                 ("…", "weights/resnet", "DBSCAN", "pairsDevTest", ""),
