@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -29,32 +28,27 @@ def training_curve(ax: Axes, log: pd.DataFrame, columns: Mapping[str, str], ylab
 
 
 def triplet_curves(axes: Sequence[Axes], history: pd.DataFrame) -> Sequence[Axes]:
-    """A training with triplets in three diagrams: loss, triplets with a loss above zero, distances.
+    """A training with triplets in three diagrams: loss, triplets with a loss above zero, ROC area of other people.
 
     Args:
         axes: Three of them.
-        history: From ``train_triplets``. Several phases are stacked, with a column ``phase``; a vertical line with the
-            phase's name marks where each begins.
+        history: From ``train_triplets``.
     """
-    history = history.reset_index(drop=True)
-    epochs = np.arange(1, len(history) + 1)
+    history = history.assign(area=1 - history.validation_error)
     lines = (
         {"loss": ("loss, of the mined triplets", SAME, "-")},
         {
             "active": ("of all triplets, those that cost something", SAME, "-"),
             "found": ("pairs with a negative", ACCENT, ":"),
         },
-        {"to_positive": ("one person", SAME, "-"), "to_negative": ("two people", DIFFERENT, "--")},
+        {"area": ("people to watch with", SAME, "-")},
     )
-    for ax, columns, ylabel in zip(axes, lines, ("loss", "share", "mean squared distance"), strict=True):
+    for ax, columns, ylabel in zip(axes, lines, ("loss", "share", "ROC area"), strict=True):
         for column, (label, colour, style) in columns.items():
-            ax.plot(epochs, history[column], style, color=colour, label=label, marker="o", markersize=2.5)
-        ax.set(xlabel="epoch", ylabel=ylabel, ylim=(0, None))
+            ax.plot(history.epoch, history[column], style, color=colour, label=label, marker="o", markersize=2.5)
+        ax.set(xlabel="epoch", ylabel=ylabel)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=8)
-        for phase, rows in history.groupby("phase", sort=False) if "phase" in history else ():
-            ax.axvline(rows.index[0] + 0.5, color=NEUTRAL, linewidth=0.8)
-            style = {"rotation": 90, "fontsize": 8, "color": NEUTRAL, "zorder": 1}
-            ax.text(rows.index[0] + 0.9, 0.02, phase, transform=ax.get_xaxis_transform(), **style)
+    axes[1].set_ylim(0, 1)
     return axes
 
 

@@ -184,32 +184,14 @@ def test_twin_diagram_shows_both_branches_and_the_score(ax):
 
 
 # ------------------------------------------------------------------------------------------------ triplets
-HISTORY = pd.DataFrame(
-    {
-        "loss": [0.2, 0.1, 0.15],
-        "active": [0.6, 0.3, 0.3],
-        "found": [1.0, 1.0, 0.7],
-        "to_positive": [0.5, 0.4, 0.3],
-        "to_negative": [0.6, 0.9, 1.0],
-        "phase": ["random", "random", "semi-hard"],
-    }
-)
-
-
-def test_triplet_curves_show_the_history_and_its_phases():
+def test_triplet_curves_show_the_history():
+    columns = {"loss": [0.2, 0.1, 0.15], "active": [0.6, 0.3, 0.3], "found": [1.0, 1.0, 0.7]}
+    history = pd.DataFrame({"epoch": [1, 2, 3], "validation_error": [0.5, 0.25, 0.125], **columns})
     figure, axes = plt.subplots(1, 3)
-    plotting.triplet_curves(axes, HISTORY)
-    shown = {
-        line.get_label(): line.get_ydata().tolist() for ax in axes for line in ax.lines if len(line.get_ydata()) == 3
-    }
-    assert sorted(shown.values()) == sorted(HISTORY[column].tolist() for column in HISTORY.columns[:-1])
-    assert shown["two people"] == [0.6, 0.9, 1.0] and shown["one person"] == [0.5, 0.4, 0.3]
-    for ax in axes:
-        assert [text.get_text() for text in ax.texts] == ["random", "semi-hard"] and ax.get_xlabel() == "epoch"
-    plt.close(figure)
-    figure, axes = plt.subplots(1, 3)
-    plotting.triplet_curves(axes, HISTORY.drop(columns="phase"))
-    assert not axes[0].texts
+    plotting.triplet_curves(axes, history)
+    shown = [[line.get_ydata().tolist() for line in ax.lines] for ax in axes]
+    assert shown == [[columns["loss"]], [columns["active"], columns["found"]], [[0.5, 0.75, 0.875]]]
+    assert all(ax.lines[0].get_xdata().tolist() == [1, 2, 3] for ax in axes)
     plt.close(figure)
 
 
