@@ -64,7 +64,7 @@ COSTS = {
     "WebP": Cost(35, 60, 17),
     "TIFF": Cost(20, 10, 7),
     "BMP": Cost(25, 1, 7),
-    "BMP, packed": Cost(110, 400, 9),
+    "BMP, packed": Cost(110, 450, 9),
     "PPM": Cost(12, 1, 7),
     "PPM, by numbers": Cost(20, 1000, 12),
     "AVIF": Cost(30, 110, 13),
