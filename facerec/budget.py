@@ -174,7 +174,8 @@ def _png(data: bytes) -> Weight:
     _check_few(_png_chunks(data), data, "chunks")
     bits, colours = data[24:25], data[25:26]
     depth = (bits[0] if bits else 8) * {b"\0": 1, b"\2": 3, b"\3": 1, b"\4": 2}.get(colours, 4)
-    return Weight("PNG", max(1.0, depth / 20), 0, f" of {depth} bits")
+    halved = 1.2 if bits == b"\x10" else 1.0  # sixteen bits per colour become eight
+    return Weight("PNG", max(1.0, depth / 24) * halved, 0, f" of {depth} bits")
 
 
 def _gif(data: bytes) -> Weight:
