@@ -85,7 +85,7 @@ class Study(NamedTuple):
 
 STUDIES = {
     "celeba_people": Study(
-        "datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 40, "datasets/celeba_faces"
+        "datasets/celeba_people", (0.6, 0.2, 0.2), (3000, 1000, 2000), 6, 80, "datasets/celeba_faces"
     ),
     "att_faces": Study("datasets/att_faces", (22, 6, 12), (1000, 400, 1000), 6, 150),
     "people": Study("datasets/people.zip", (160, 40, 42), (1500, 1000, 2000), 5, 60),
@@ -107,7 +107,7 @@ def train_one(name: str, variant: str, epochs: int | None = None, precision: str
     plan = replace(plan, epochs=epochs or plan.epochs, precision=precision)
     validation = PairFaces(read_list(name, "validation"), plan.side)
     if variant == "compact":
-        learned = PersonFaces(train_people(STUDIES[name]), plan.side, progress=True)
+        learned = PersonFaces(split(STUDIES[name])[0], plan.side, progress=True)
     else:
         learned = PairFaces(read_list(name, "train"), plan.side, progress=True)
     _, history = train_siamese(learned, validation, plan, folder_of(name, variant))
