@@ -26,6 +26,14 @@ ONE = "/{identity:path}"
 Name = Annotated[str, Path(pattern="[^/]$", max_length=MAX_NAME, description="The person's name")]
 
 
+class Listing(BaseModel, extra="forbid"):
+    """Which people are listed; a parameter that does not exist is refused, since it may be a slip."""
+
+    search: str = Field("", description="Only names that contain this; case and accents do not count")
+    offset: int = Field(0, ge=0, le=10**9)
+    limit: int = Field(100, ge=1, le=1000)
+
+
 class Person(BaseModel):
     """A person of the database."""
 
@@ -59,17 +67,12 @@ class NewName(BaseModel):
 
 
 @router.get("")
-def list_people(
-    service: Served,
-    search: Annotated[str, Query(description="Only names that contain this; case and accents do not count")] = "",
-    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> People:
+def list_people(service: Served, asked: Annotated[Listing, Query()]) -> People:
     """List people."""
     table = service.people.people()
-    if search.strip():
-        table = table[table.identity.isin(service.people.find(search, limit=len(table)))]
-    rows = table.iloc[offset : offset + limit]
+    if asked.search.strip():
+        table = table[table.identity.isin(service.people.find(asked.search, limit=len(table)))]
+    rows = table.iloc[asked.offset : asked.offset + asked.limit]
     return People(people=[Person(**row) for row in rows.to_dict("records")], total=len(table))
 
 

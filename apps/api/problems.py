@@ -139,7 +139,7 @@ def _of_validation(request: Request, error: RequestValidationError) -> JSONRespo
     """The first thing that is wrong, without a copy of what was sent."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return answer(request, 422, f"{where}: {first['msg']}", "not-understood")
+    return answer(request, 422, f"{where[:100]}: {first['msg']}", "not-understood")
 
 
 def _of_fault(request: Request, error: Exception) -> JSONResponse:

@@ -140,6 +140,7 @@ def test_problems_name_what_is_wrong(client, picture, identity, status, reason):
     [
         ({"url": "/api/v1/verify", "method": "POST", "data": {"identity": "lena"}}, 422, "photo: Field required"),
         ({"url": "/api/v1/people?limit=0", "method": "GET"}, 422, "limit: Input should be greater"),
+        ({"url": "/api/v1/people?limt=5", "method": "GET"}, 422, "limt: Extra inputs are not permitted"),
         ({"url": "/api/v2/people", "method": "GET"}, 404, "Not Found"),
         ({"url": "/api/v1/verify", "method": "GET"}, 405, "Method Not Allowed"),
     ],
