@@ -70,7 +70,7 @@ bench: .venv/.dev ## time the networks and the database against alternatives
 	@$(if $(ARGS),,$(PY) tools/measure/bench_index.py)
 	@$(RESULTS)
 
-bench-peers: build/peers/.done ## compare ours with dlib, facenet-pytorch, DeepFace, mtcnn (6 minutes; 1 GB in build/peers)
+bench-peers: build/peers/.done ## compare ours with dlib, facenet-pytorch, DeepFace, mtcnn (11 minutes; 1 GB in build/peers)
 	@$(PY) tools/measure/bench_peers.py $(ARGS)
 	@$(RESULTS)
 

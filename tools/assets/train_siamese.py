@@ -72,7 +72,8 @@ class Study(NamedTuple):
         pairs: The number of pairs of each part.
         large: Epochs of the two published twins: as many as two cores manage.
         compact: Epochs of the compact twin.
-        more: A folder of further people to learn from, prepared like ``source``; none of them may be in it.
+        more: A folder of further people to learn from, prepared like ``source``; none of them may be in it. None if
+            there are no others.
     """
 
     source: str
@@ -133,11 +134,9 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
     return split_by_identity(people, study.shares, seed=0)
 
 
-def train_people(study: Study, more: bool = True) -> pd.DataFrame:
-    """The train people of a study, and the further people that it may have, as a table of ``find_people``."""
+def train_people(study: Study) -> pd.DataFrame:
+    """The train people of a study, and its further people, as a table of ``find_people``."""
     parts = split(study)
-    if not (more and study.more):
-        return parts[0]
     others = find_people(study.more, min_pictures=2)
     check_disjoint(others, *parts)
     return pd.concat([parts[0], others], ignore_index=True)

@@ -172,7 +172,8 @@ def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
 
 def people_of(chosen: Run) -> pd.DataFrame:
     """The people that a run learns from, as a table of ``find_people``."""
-    people = train_people(STUDIES[chosen.study], chosen.more)
+    study = STUDIES[chosen.study]
+    people = train_people(study) if chosen.more else split(study)[0]
     return people[people.identity.isin(people.identity.unique()[: chosen.people])].reset_index(drop=True)
 
 

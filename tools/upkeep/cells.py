@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 from facerec.evaluation import percent
@@ -178,11 +179,18 @@ def flask_app(apps: dict) -> str:
 def attack_files(found: dict) -> str:
     """What the worst files cost that were built to cost much."""
     kinds, limits = found["kinds"], found["limits"]
+    return (
+        f"{found['files']:,} files of {len(kinds)} kinds: at most {' and '.join(_worst(kinds))}; "
+        f"{found['over_a_limit']} over {limits['seconds']} s or {limits['megabytes']} MB"
+    )
+
+
+def _worst(kinds: Sequence[dict]) -> tuple[str, str]:
+    """The longest time and the most memory that a file took, and of which kinds these were."""
     slowest, largest = (max(kinds, key=itemgetter(f"worst_{what}")) for what in ("seconds", "megabytes"))
     return (
-        f"{found['files']:,} files of {len(kinds)} kinds: at most {slowest['worst_seconds']:.1f} s ({slowest['kind']}) "
-        f"and {largest['worst_megabytes']:.0f} MB ({largest['kind']}); {found['over_a_limit']} over "
-        f"{limits['seconds']} s or {limits['megabytes']} MB"
+        f"{slowest['worst_seconds']:.1f} s ({slowest['kind']})",
+        f"{largest['worst_megabytes']:.0f} MB ({largest['kind']})",
     )
 
 
@@ -221,11 +229,8 @@ def attack_table(found: dict) -> str:
         formats.setdefault(name, []).append(kind)
     rows = []
     for name, kinds in sorted(formats.items()):
-        slowest, largest = (max(kinds, key=itemgetter(f"worst_{what}")) for what in ("seconds", "megabytes"))
         files, opened = (sum(kind.get(what, 0) for kind in kinds) for what in ("files", "opened"))
-        took = f"{slowest['worst_seconds']:.1f} s ({slowest['kind']})"
-        memory = f"{largest['worst_megabytes']:.0f} MB ({largest['kind']})"
-        rows.append((name, f"{files:,}", f"{opened:,}", took, memory))
+        rows.append((name, f"{files:,}", f"{opened:,}", *_worst(kinds)))
     return table("| format | files | opened | slowest | most memory |", rows)
 
 
