@@ -95,6 +95,8 @@ def test_weights_tell_scans_bits_and_packing():
     assert weigh(encoded(SOFT, "PNG")).work == 1 and weigh(encoded(SOFT.convert("RGBA"), "PNG")).work == pytest.approx(
         4 / 3
     )
+    png = encoded(SOFT.convert("RGBA"), "PNG")
+    assert weigh(png[:24] + b"\x10" + png[25:]).work == pytest.approx(1.2 * 64 / 24)  # sixteen bits per colour
     assert weigh(encoded(SOFT, "TIFF", compression="tiff_lzw")).kind == "TIFF"
     assert weigh(b"P6 2 2 255\n" + bytes(12)).kind == "PPM" and weigh(b"P5 #x\n2 2 65535\n" + bytes(8)).kind == "PPM"
     assert {weigh(data).kind for data in (b"P6 2 2 99\n" + bytes(12), b"P3 1 1 255\n1 2 3")} == {"PPM, by numbers"}
