@@ -2,8 +2,8 @@
 
 photo ──P-Net, at every scale──► candidates ──R-Net──► fewer of them ──O-Net──► faces, each with five points
 
-A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The scales of the
-pyramid are searched side by side, one on each core.
+A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The cores share the
+work in pieces that fit into their caches: strips of the pyramid, and a few candidates at a time.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016;
 sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights are used.
@@ -12,6 +12,7 @@ sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,14 @@ SCORES = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}
 SMALLEST, CELL, STRIDE = 20, 12, 2  # of the faces searched for, of what P-Net looks at, of its steps: in pixels
 FACTOR = 0.709  # from one scale to the next
 
+#: The pieces of the work: the rows that P-Net answers for a strip, and how many candidates the others judge at once.
+STRIP, FEW = 16, 16
+
+CORES = os.cpu_count() or 1
+
+#: Convolutions whose channels are a multiple of this run in the runtime's own, faster layout.
+BLOCK = 16
+
 #: The points in the order in which O-Net gives them.
 POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -47,7 +56,7 @@ class Cascade:
 
     def __init__(self) -> None:
         self.pnet, self.rnet, self.onet = map(open_network, LAYERS)
-        self.cores = ThreadPoolExecutor(os.cpu_count(), "facerec-cascade")
+        self.cores = ThreadPoolExecutor(CORES, "facerec-cascade")
 
     def detect_faces(self, photos: Sequence[np.ndarray]) -> list[list[dict]]:
         """The faces of each of several photos, (H, W, 3) uint8 each."""
@@ -61,31 +70,42 @@ class Cascade:
 
     def propose(self, photo: np.ndarray) -> np.ndarray:
         """What P-Net takes for faces, at every scale."""
-        pyramid = Pyramid(photo)
-
-        def at(scale: float) -> np.ndarray:
-            return survivors(candidates(*self.pnet(pyramid.at(scale)), scale), 0.5)
-
-        found = self.cores.map(at, scales(*photo.shape[:2]))
-        return survivors(by_score(np.concatenate([np.empty((0, 5)), *found])), 0.7)
+        all_scales = scales(*photo.shape[:2])
+        copies = self.cores.map(Pyramid(photo).at, all_scales)
+        waiting = [[self.cores.submit(self.pnet, strip) for strip in strips(copy)] for copy in copies]
+        found = [np.empty((0, 5))]
+        for scale, answers in zip(all_scales, waiting, strict=True):
+            given = np.concatenate([answer.result()[0] for answer in answers], axis=2)
+            found.append(survivors(candidates(given, scale), 0.5))
+        return survivors(by_score(np.concatenate(found)), 0.7)
 
     def refine(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
         """What R-Net takes for faces, with better boxes."""
         if not len(table):
             return table
-        moves, scores = self.rnet(planes, *crops(planes, table))
+        moves, scores = self.judge(self.rnet, planes, table)
         return survivors(by_score(chosen(table, moves, scores, SCORES["rnet"])), 0.7)
 
     def describe(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
         """What O-Net takes for faces, with their points."""
         if not len(table):
             return np.empty((0, 15))
-        moves, points, scores = self.onet(planes, *crops(planes, table))
+        moves, points, scores = self.judge(self.onet, planes, table)
         sizes = table[:, 2:4] - table[:, :2] + 1  # width, height
         x = sizes[:, :1] * points[:, :5] + table[:, :1] - 1
         y = sizes[:, 1:] * points[:, 5:] + table[:, 1:2] - 1
         table = chosen(np.hstack([table, x, y]), moves, scores, SCORES["onet"])
         return survivors(by_score(table), 0.7, of_the_smaller=True)
+
+    def judge(
+        self, network: Callable[..., list[np.ndarray]], planes: np.ndarray, table: np.ndarray
+    ) -> list[np.ndarray]:
+        """What R-Net or O-Net gives for the candidates."""
+        boxes, photos = crops(planes, table)
+        few = min(FEW, math.ceil(len(table) / CORES))
+        pieces = [slice(start, start + few) for start in range(0, len(table), few)]
+        answers = self.cores.map(lambda piece: network(planes, boxes[piece], photos[piece]), pieces)
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
 def as_face(row: np.ndarray, shape: Sequence[int]) -> dict:
@@ -112,7 +132,8 @@ def open_network(name: str) -> Callable[..., list[np.ndarray]]:
     if name in SIDES:
         takes |= {"boxes": (np.float32, (None, 4)), "of": (np.int32, (None,))}
         side = np.array([SIDES[name]] * 2, np.int32)
-        x = graph.add("CropAndResize", *takes, side, domain="com.microsoft", extrapolation_value=127.5)
+        cut = graph.add("CropAndResize", *takes, side, domain="com.microsoft", extrapolation_value=127.5)
+        x = graph.add("Reshape", cut, np.array([-1, 3, *side]))  # the runtime does not know the shape by itself
     kernel, bias = next(weights) / 128, next(weights)
     first = [kernel, bias - 127.5 * kernel.sum(axis=(0, 1, 2))]  # the networks were made for (pixels - 127.5) / 128
     weights = iter([*first, *weights])
@@ -127,24 +148,44 @@ def open_network(name: str) -> Callable[..., list[np.ndarray]]:
     else:
         ends = [graph.add("Gemm", x, *pair) for pair in pairs]
         ends[-1] = graph.add("Softmax", ends[-1], axis=1)
-    threads = max(1, os.cpu_count() // 2) if name == "pnet" else 0  # two scales at a time, at least
-    return open_onnx(graph.model(takes, ends), threads)
+    return open_onnx(graph.model(takes, ends), threads=1)
 
 
 def _add(graph: Graph, layer: str, x: str, weights: Iterator[np.ndarray]) -> str:
     """Add one layer of :data:`LAYERS`."""
     if layer == "conv":
-        return graph.add("Conv", x, next(weights).transpose(3, 2, 0, 1), next(weights))
+        return graph.add("Conv", x, widened(next(weights).transpose(3, 2, 0, 1)), widened(next(weights)))
     if layer == "dense":
         return graph.add("Gemm", x, next(weights), next(weights))
     if layer == "prelu":
         slope = next(weights)
-        return graph.add("PRelu", x, slope.reshape(-1, 1, 1) if slope.ndim == 3 else slope)
+        return _leaky(graph, x, widened(slope[0, 0])) if slope.ndim == 3 else graph.add("PRelu", x, slope)
     if layer == "flat":
         return graph.add("Flatten", graph.add("Transpose", x, perm=(0, 3, 2, 1)))  # column by column
     padding, size = layer.split(":")
     padding = {"same": "SAME_UPPER", "valid": "VALID"}[padding]
     return graph.add("MaxPool", x, kernel_shape=[int(size)] * 2, strides=[2, 2], auto_pad=padding)
+
+
+def _leaky(graph: Graph, x: str, slope: np.ndarray) -> str:
+    """PReLU as slope · x + (1 - slope) · ReLU(x): the runtime's own ``PRelu`` takes longer than the convolutions."""
+    parts = ((x, slope), (graph.add("Relu", x), 1 - slope))
+    scaled = [graph.add("Conv", part, by.reshape(-1, 1, 1, 1), group=len(by)) for part, by in parts]
+    return graph.add("Add", *scaled)
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """Weights with channels that stay 0, so that their number is a multiple of :data:`BLOCK`; colours stay three."""
+    missing = [(0, 0 if n == 3 else -n % BLOCK) for n in values.shape[:2]]
+    return np.pad(values, missing + [(0, 0)] * (values.ndim - len(missing)))
+
+
+def strips(copy: np.ndarray) -> Iterator[np.ndarray]:
+    """A copy of the photo (1, 3, h, w) in strips for which P-Net gives STRIP rows each, the last one more or less."""
+    answered = (copy.shape[2] - CELL + 1) // STRIDE + 1
+    for row in range(0, answered, STRIP):
+        end = None if row + STRIP >= answered else STRIDE * (row + STRIP - 1) + CELL
+        yield np.ascontiguousarray(copy[:, :, STRIDE * row : end])
 
 
 def scales(height: int, width: int) -> np.ndarray:
