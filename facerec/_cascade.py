@@ -2,8 +2,9 @@
 
 photo ──P-Net, at every scale──► candidates ──R-Net──► fewer of them ──O-Net──► faces, each with five points
 
-A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The cores share the
-work in pieces that fit into their caches: strips of the pyramid, and a few candidates at a time.
+A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The work comes in
+pieces that fit into the cache of a core: strips of the pyramid, and a few candidates at a time. The cores share the
+pieces of one photo; of several photos, each core takes one.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016;
 sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights are used.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,12 @@ import cv2
 import numpy as np
 
 from facerec._onnx import Graph, open_onnx
+
+#: One of the three: arrays → arrays.
+Network = Callable[..., list[np.ndarray]]
+
+#: ``map``, or that of a pool: a function and its arguments → the results, in order.
+Apply = Callable[[Callable, Iterable], Iterable]
 
 #: The layers of each network up to its outputs: a pooling is named by its padding and its size.
 LAYERS = {
@@ -60,52 +67,61 @@ class Cascade:
 
     def detect_faces(self, photos: Sequence[np.ndarray]) -> list[list[dict]]:
         """The faces of each of several photos, (H, W, 3) uint8 each."""
-        return [[as_face(row, photo.shape) for row in self.search(photo)] for photo in photos]
+        if len(photos) == 1:
+            found: Iterable[np.ndarray] = [self.search(photos[0])]
+        else:
+            found = self.cores.map(lambda photo: self.search(photo, map), photos)
+        return [[as_face(row, photo.shape) for row in rows] for rows, photo in zip(found, photos, strict=True)]
 
-    def search(self, photo: np.ndarray) -> np.ndarray:
-        """The faces of a photo, as a table with 15 columns; nothing is rounded or cut yet."""
+    def search(self, photo: np.ndarray, apply: Apply | None = None) -> np.ndarray:
+        """The faces of a photo, as a table with 15 columns; nothing is rounded or cut yet.
+
+        Args:
+            photo: (H, W, 3) uint8.
+            apply: Does the pieces of the work: ``map`` on this core, by default on all.
+        """
+        apply = apply or self.cores.map
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
-        table = squares(self.refine(planes, squares(self.propose(photo))))
-        return self.describe(planes, table)
+        table = squares(self.refine(planes, squares(self.propose(photo, apply)), apply))
+        return self.describe(planes, table, apply)
 
-    def propose(self, photo: np.ndarray) -> np.ndarray:
+    def propose(self, photo: np.ndarray, apply: Apply) -> np.ndarray:
         """What P-Net takes for faces, at every scale."""
         all_scales = scales(*photo.shape[:2])
-        copies = self.cores.map(Pyramid(photo).at, all_scales)
-        waiting = [[self.cores.submit(self.pnet, strip) for strip in strips(copy)] for copy in copies]
+        copies = [list(strips(copy)) for copy in apply(Pyramid(photo).at, all_scales)]
+        answers = iter(apply(self.pnet, [strip for copy in copies for strip in copy]))
         found = [np.empty((0, 5))]
-        for scale, answers in zip(all_scales, waiting, strict=True):
-            given = np.concatenate([answer.result()[0] for answer in answers], axis=2)
+        for scale, copy in zip(all_scales, copies, strict=True):
+            given = np.concatenate([answer for _, (answer,) in zip(copy, answers, strict=False)], axis=2)
             found.append(survivors(candidates(given, scale), 0.5))
         return survivors(by_score(np.concatenate(found)), 0.7)
 
-    def refine(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    def refine(self, planes: np.ndarray, table: np.ndarray, apply: Apply) -> np.ndarray:
         """What R-Net takes for faces, with better boxes."""
         if not len(table):
             return table
-        moves, scores = self.judge(self.rnet, planes, table)
+        moves, scores = judge(self.rnet, planes, table, apply)
         return survivors(by_score(chosen(table, moves, scores, SCORES["rnet"])), 0.7)
 
-    def describe(self, planes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    def describe(self, planes: np.ndarray, table: np.ndarray, apply: Apply) -> np.ndarray:
         """What O-Net takes for faces, with their points."""
         if not len(table):
             return np.empty((0, 15))
-        moves, points, scores = self.judge(self.onet, planes, table)
+        moves, points, scores = judge(self.onet, planes, table, apply)
         sizes = table[:, 2:4] - table[:, :2] + 1  # width, height
         x = sizes[:, :1] * points[:, :5] + table[:, :1] - 1
         y = sizes[:, 1:] * points[:, 5:] + table[:, 1:2] - 1
         table = chosen(np.hstack([table, x, y]), moves, scores, SCORES["onet"])
         return survivors(by_score(table), 0.7, of_the_smaller=True)
 
-    def judge(
-        self, network: Callable[..., list[np.ndarray]], planes: np.ndarray, table: np.ndarray
-    ) -> list[np.ndarray]:
-        """What R-Net or O-Net gives for the candidates."""
-        boxes, photos = crops(planes, table)
-        few = min(FEW, math.ceil(len(table) / CORES))
-        pieces = [slice(start, start + few) for start in range(0, len(table), few)]
-        answers = self.cores.map(lambda piece: network(planes, boxes[piece], photos[piece]), pieces)
-        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+def judge(network: Network, planes: np.ndarray, table: np.ndarray, apply: Apply) -> list[np.ndarray]:
+    """What R-Net or O-Net gives for the candidates."""
+    boxes, photos = crops(planes, table)
+    few = min(FEW, math.ceil(len(table) / CORES))
+    pieces = [slice(start, start + few) for start in range(0, len(table), few)]
+    answers = apply(lambda piece: network(planes, boxes[piece], photos[piece]), pieces)
+    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
 
 def as_face(row: np.ndarray, shape: Sequence[int]) -> dict:
@@ -117,7 +133,7 @@ def as_face(row: np.ndarray, shape: Sequence[int]) -> dict:
     return {"box": box, "keypoints": dict(zip(POINTS, points, strict=True)), "confidence": float(row[4])}
 
 
-def open_network(name: str) -> Callable[..., list[np.ndarray]]:
+def open_network(name: str) -> Network:
     """Open one of the three networks, with the weights of the package ``mtcnn``, which itself is not imported.
 
     P-Net takes photos (m, 3, H, W) in 0..255 and gives (m, 5, h, w): how to move the four sides, and the logarithm of

@@ -6,6 +6,8 @@ photos ──find_faces──► faces (m, S, S, 3) ──faces_to_encodings─�
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -218,7 +220,8 @@ def find_all_faces(sources: Sequence[Source]) -> list[list[Found] | FaceError]:
     Returns:
         For each source its faces, at least one, in reading order, or the error.
     """
-    found = [_or_error(load_image, source) for source in sources]
+    with ThreadPoolExecutor() as readers:  # Pillow decodes without Python's lock
+        found = list(readers.map(partial(_or_error, load_image), sources))
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
     for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
         order = reading_order([face["box"] for face in faces])

@@ -84,7 +84,7 @@ def prepare(folder: Path) -> None:
     from tools.measure.bench import IMAGES, faces_for
 
     six = load_image(IMAGES / "video_call.jpg")[:720]  # 1280×720, as a camera takes it
-    one = load_image(IMAGES / "camera_0.jpg")
+    one = load_image(IMAGES / "camera_1.jpg")
     for name, photo, faces in (("one", one, 1), ("six", six, 6)):
         if len(detect_faces(photo)) != faces:
             raise RuntimeError(f"{name}.jpg should show {faces} faces")

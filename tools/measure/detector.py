@@ -1,20 +1,22 @@
-"""Our MTCNN beside the package ``mtcnn``: do both find the same, and where does the time go?
+"""Our MTCNN beside the package ``mtcnn``: do both find the same, and where does the time go? How busy are the cores?
 
     python tools/measure/detector.py [DIR]        # → docs/results/detector.json
 
 Every picture of ``images/``, and the first 500 of the folder DIR, are searched by both. Boxes and points are compared
 before they are rounded. A face counts as the same if its centre lies in a box of the other. The package's ties have a
-fixed order here: without one, the last digits of a score decide which of two boxes survives.
+fixed order here: without one, the last digits of a score decide which of two boxes survives. Of the folder, it is also
+counted in how many pictures no face is sure, so that they are searched again, and how fast they are encoded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +26,14 @@ from facerec import _cascade
 from facerec._cascade import Cascade
 from facerec._files import ROOT, write_json
 from facerec._mtcnn import with_tensorflow
-from facerec.detection import SEARCH_SIDE, search_copy
+from facerec.detection import SEARCH_SIDE, SURE, detect_faces_batch, search_copy
+from facerec.encoding import photos_to_encodings
 from facerec.errors import run
+from facerec.networks import load_facenet
 from facerec.photos import load_image
 
 IMAGES = ROOT / "images"
+NETWORKS = ("keras-facenet-h5", "weights/resnet")
 COLUMNS = {"boxes": slice(0, 4), "points": slice(5, 15)}
 
 
@@ -84,13 +89,30 @@ def stages(photo: np.ndarray, rounds: int) -> dict[str, float]:
         pyramid, scales = timed("sums of the rows", _cascade.Pyramid, photo), _cascade.scales(*photo.shape[:2])
         levels = timed("pyramid", lambda pyramid=pyramid, scales=scales: [pyramid.at(scale) for scale in scales])
         timed("P-Net", lambda levels=levels: [cascade.pnet(level) for level in levels])
-        table = _cascade.squares(timed("these side by side, with suppression", cascade.propose, photo))
+        side_by_side = cascade.cores.map
+        table = timed("these side by side, with suppression", cascade.propose, photo, side_by_side)
         took["candidates of P-Net"].append(len(table))
-        table = _cascade.squares(timed("R-Net and suppression", cascade.refine, planes, table))
+        table = timed("R-Net and suppression", cascade.refine, planes, _cascade.squares(table), side_by_side)
         took["candidates of R-Net"].append(len(table))
-        timed("O-Net and suppression", cascade.describe, planes, table)
+        timed("O-Net and suppression", cascade.describe, planes, _cascade.squares(table), side_by_side)
         timed("all", cascade.detect_faces, [photo])
     return {name: statistics.median(values[1:]) for name, values in took.items()}
+
+
+def doubtful(files: Sequence[Path]) -> int:
+    """The number of pictures in which no upright face is sure."""
+    found = detect_faces_batch([load_image(file) for file in files], thorough=False)
+    return sum(max((face["confidence"] for face in faces), default=0) < SURE for faces in found)
+
+
+def encoded(files: Sequence[Path], network: str) -> dict[str, float]:
+    """Photos per second from files to encodings, and the share of all cores' time that was spent."""
+    model = load_facenet(network)
+    photos_to_encodings(files[:32], model)
+    start, spent = time.perf_counter(), time.process_time()
+    photos_to_encodings(files, model)
+    seconds, spent = time.perf_counter() - start, time.process_time() - spent
+    return {"photos": len(files), "per_second": len(files) / seconds, "busy": spent / seconds / os.cpu_count()}
 
 
 def main() -> None:
@@ -109,7 +131,9 @@ def main() -> None:
         "images": compare(sorted(IMAGES.glob("*.jpg"))),
     }
     if args.folder:
-        result["folder"] = compare(sorted(args.folder.rglob("*.jpg"))[: args.pictures])
+        files = sorted(args.folder.rglob("*.jpg"))
+        result["folder"] = compare(files[: args.pictures]) | {"searched_again": doubtful(files[: args.pictures])}
+        result["encoding"] = {network: encoded(files[: 2 * args.pictures], network) for network in NETWORKS}
     write_json(args.to, result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 

@@ -176,6 +176,26 @@ def flask_app(apps: dict) -> str:
     )
 
 
+def encoded_photos(detector: dict) -> str:
+    """How many photographs a second become encodings, and how busy the cores are."""
+    networks = {"residual network": "weights/resnet", "Inception FaceNet": "keras-facenet-h5"}
+    found = {label: detector["encoding"][folder] for label, folder in networks.items()}
+    return "; ".join(
+        f"{label}: {each['per_second']:.0f} per second, {100 * each['busy']:.0f} % of the cores' time used"
+        for label, each in found.items()
+    )
+
+
+def same_faces(detector: dict) -> str:
+    """Whether our MTCNN finds what the package finds, and how often it has to search again."""
+    found = detector["folder"]
+    return (
+        f"{found['faces of both']} of {found['faces of the package']} faces found by both, boxes and points equal to "
+        f"{max(found['boxes_farthest_px'], found['points_farthest_px']):.3f} pixels; "
+        f"{found['searched_again']} of {found['pictures']} photographs searched again, as no face in them was sure"
+    )
+
+
 def attack_files(found: dict) -> str:
     """What the worst files cost that were built to cost much."""
     kinds, limits = found["kinds"], found["limits"]

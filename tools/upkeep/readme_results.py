@@ -62,6 +62,7 @@ DATABASE = Source("database.json", "make bench-database")
 FLASK = Source("apps.json", "python tools/measure/load_flask.py")
 STREAMLIT = Source("apps.json", "APPS_RESULTS=1 make test-apps")
 ATTACKS = Source("attack_files.json", "python tools/measure/attack_files.py")
+DETECTOR = Source("detector.json", "python tools/measure/detector.py DIR")
 TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
 # These twins were trained with two-byte numbers.
 TWINS = Source("siamese_celeba_people.json", "make siamese DIR=… PRECISION=mixed_bfloat16")
@@ -207,6 +208,8 @@ TABLES = {
         Row("A video call with six faces, to their names", BENCH, partial(cells.latency, faces=6)),
         Row("Encoding faces one by one", BENCH, partial(cells.encoding_speed, batch=1)),
         Row("Encoding faces in batches of 64", BENCH, partial(cells.encoding_speed, batch=64)),
+        Row("Photographs of LFW, from files to encodings", DETECTOR, cells.encoded_photos),
+        Row("MTCNN here beside the package `mtcnn`, on photographs of LFW", DETECTOR, cells.same_faces),
         Row("One face found among 100,000 people, exactly", DATABASE, partial(cells.search, people=100_000)),
         Row("One face found among 1,000,000 people", DATABASE, partial(cells.search, people=1_000_000)),
         Row("A database of a million people opened by a new process", DATABASE, cells.largest),

@@ -60,15 +60,19 @@ def nearest(known: np.ndarray, encodings: Any) -> list[int]:
     return [int(np.linalg.norm(known - encoding, axis=1).argmin()) for encoding in np.asarray(encodings)]
 
 
-def ours(network: str, engine: str) -> Engine:
-    """A network of this project, with its fast engine or with TensorFlow."""
+def ours(network: str, engine: str, keras: bool = True) -> Engine:
+    """A network of this project, with its fast engine or with TensorFlow; without Keras, as the command opens it."""
     os.environ["FACEREC_ENGINE"] = engine
+    from facerec._light import open_light
     from facerec.detection import detect_faces
     from facerec.encoding import faces_to_encodings
     from facerec.naming import identify
-    from facerec.networks import info_of, load_facenet
+    from facerec.network_info import info_of
 
-    model = load_facenet(network)
+    if keras:
+        from facerec.networks import load_facenet
+
+    model = load_facenet(network) if keras else open_light(network)
     known = {f"person {i}": encoding for i, encoding in enumerate(people(128))}
     return Engine(
         "face-recognition-course",
@@ -188,6 +192,7 @@ def mtcnn() -> Engine:
 
 ENGINES: dict[str, Callable[[], Engine]] = {
     "ours, Inception": partial(ours, "keras-facenet-h5", "auto"),
+    "ours, Inception, in the command": partial(ours, "keras-facenet-h5", "auto", keras=False),
     "ours, Inception, TensorFlow": partial(ours, "keras-facenet-h5", "tensorflow"),
     "ours, residual": partial(ours, "weights/resnet", "auto"),
     "ours, residual, TensorFlow": partial(ours, "weights/resnet", "tensorflow"),
