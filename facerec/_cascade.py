@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facerec._onnx import Graph, open_onnx
+from facerec._onnx import Graph, cores, open_onnx
 
 #: One of the three: arrays → arrays.
 Network = Callable[..., list[np.ndarray]]
@@ -49,7 +48,7 @@ FACTOR = 0.709  # from one scale to the next
 #: The pieces of the work: the rows that P-Net answers for a strip, and how many candidates the others judge at once.
 STRIP, FEW = 16, 16
 
-CORES = os.cpu_count() or 1
+CORES = cores()
 
 #: Convolutions whose channels are a multiple of this run in the runtime's own, faster layout.
 BLOCK = 16

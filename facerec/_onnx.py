@@ -45,6 +45,12 @@ def _is_installed() -> bool:
     return all(importlib.util.find_spec(package) for package in ("onnx", "onnxruntime"))
 
 
+def cores() -> int:
+    """How many cores may compute at once: OMP_NUM_THREADS, where it is set, as for other libraries; else all."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdecimal() and int(allowed) else os.cpu_count() or 1
+
+
 class Graph:
     """Operations of ONNX, added one after the other; a tensor is known by its name, a constant is an array."""
 
@@ -93,12 +99,12 @@ def open_onnx(data: bytes, threads: int = 0) -> Callable[..., list[np.ndarray]]:
 
     Args:
         data: The graph, as an ONNX file holds it.
-        threads: How many it computes with; 0 for one per core.
+        threads: How many it computes with; 0 for as many as there are :func:`cores`.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3  # errors only
     options.enable_mem_pattern = False  # batches and photos are of many sizes
     session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])

@@ -21,6 +21,17 @@ from facerec.photos import Source, load_image
 if TYPE_CHECKING:
     import keras
 
+#: The columns of ``identify`` but for the confidence, and their types: in those of objects, None stays None.
+COLUMNS = {
+    "face": int,
+    "box": object,
+    "identity": object,
+    "distance": float,
+    "rank": int,
+    "is_unknown": bool,
+    "nearest": object,
+}
+
 
 def identify(
     photo: Source,
@@ -65,9 +76,10 @@ def identify(
         for rank, (name, distance) in enumerate(zip(names[i], distances[i].tolist(), strict=True), 1):
             unknown = not distance < threshold
             rows.append((face, detections[i]["box"], None if unknown else name, distance, rank, unknown, name))
-    columns = ["face", "box", "identity", "distance", "rank", "is_unknown", "nearest"]
-    table = pd.DataFrame(rows, columns=columns, dtype=object)  # object: None stays None
-    table = table.astype({"face": int, "distance": float, "rank": int, "is_unknown": bool})
+    values = zip(*rows, strict=True) if rows else [()] * len(COLUMNS)
+    table = pd.DataFrame(
+        {name: pd.Series(each, dtype=COLUMNS[name]) for name, each in zip(COLUMNS, values, strict=True)}
+    )
     prior = 1 / (len(database) + 1) if prior is None else prior
-    table.insert(columns.index("distance") + 1, "confidence", confidence(table.distance, model, prior))
+    table.insert(table.columns.get_loc("distance") + 1, "confidence", confidence(table.distance, model, prior))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -167,6 +168,30 @@ def test_pixels_of_the_pyramid_are_means_of_areas(scale):
     level = _cascade.Pyramid(photo).at(scale)
     expected = area_means(photo, int(61 * scale), int(90 * scale))
     np.testing.assert_allclose(level[0].transpose(1, 2, 0), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("height", [12, 13, 41, 42, 43, 100])
+def test_strips_give_what_the_whole_copy_gives(height):
+    """Whatever is left for the last strip, P-Net gives the same rows in the same order."""
+    copy = NOISE.uniform(0, 255, (1, 3, height, 30)).astype(np.float32)
+    pnet = _cascade.open_network("pnet")
+    by_strips = np.concatenate([pnet(strip)[0] for strip in _cascade.strips(copy)], axis=2)
+    np.testing.assert_allclose(by_strips, pnet(copy)[0], atol=1e-4)
+
+
+def test_one_core_finds_what_all_find(photos):
+    photo = photos["lena"]
+    cascade = _cascade.Cascade()
+    np.testing.assert_array_equal(cascade.search(photo, map), cascade.search(photo))
+    assert cascade.detect_faces([photo, photo]) == 2 * cascade.detect_faces([photo])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cores"), [("3", 3), ("", os.cpu_count()), ("0", os.cpu_count()), ("all", os.cpu_count())]
+)
+def test_as_many_cores_compute_as_the_environment_allows(allowed, cores, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    assert _onnx.cores() == cores
 
 
 @pytest.mark.parametrize("of_the_smaller", [False, True])
