@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from facerec.errors import ForkedProcess
 
-_ONE_AT_A_TIME = threading.RLock()
+_ONE_AT_A_TIME, _FILTERS = threading.RLock(), threading.Lock()
+
+#: The filter of ``without_pillows_warnings``, and in how many blocks it is wanted now.
+_PILLOWS = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif|facerec\.photos)\b"), 0)
+_wanted = 0
 
 #: The process in which TensorFlow has computed, once it has.
 _computes_in: int | None = None
@@ -40,6 +46,27 @@ def check_process() -> None:
             "this process was forked from one that had already used a network, and would wait forever; start it with "
             'multiprocessing.get_context("spawn")'
         )
+
+
+@contextmanager
+def without_pillows_warnings() -> Iterator[None]:
+    """Ignore what Pillow warns of in this block: large pictures, which are refused here, and damaged notes.
+
+    ``warnings.catch_warnings`` is not for threads: at its end it undoes what others have set meanwhile. This adds one
+    filter, once for all threads, and takes it away again.
+    """
+    global _wanted
+    with _FILTERS:
+        _wanted += 1
+        if _PILLOWS not in warnings.filters:  # the first, or filters that another block has put aside meanwhile
+            warnings.filters.insert(0, _PILLOWS)
+    try:
+        yield
+    finally:
+        with _FILTERS:
+            _wanted -= 1
+            if not _wanted and _PILLOWS in warnings.filters:
+                warnings.filters.remove(_PILLOWS)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import binascii
 import io
 import os
 import re
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from PIL import Image, ImageCms
 
 from facerec import budget
 from facerec._bare import DAMAGED_NOTES, ORIENTATION, bare, kind_of_picture
+from facerec._quiet import without_pillows_warnings
 from facerec.errors import BadArgument, TooLargeImage, UnreadableImage
 
 #: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
@@ -264,8 +264,7 @@ def _open(data: bytes, name: str) -> Image.Image:
 
         register_heif_opener()
         formats = ("HEIF", "AVIF")
-    with warnings.catch_warnings():  # Pillow warns of large pictures (refused below) and damaged notes
-        warnings.simplefilter("ignore")
+    with without_pillows_warnings():
         weight = budget.weigh(data)
         image = Image.open(io.BytesIO(bare(data)), formats=formats)
     _check_size(image.size, name)
@@ -295,8 +294,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     """Decode a PIL image, convert it to RGB, and turn it upright."""
     _check_size(image.size, name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged notes do not spoil good pixels
+        with without_pillows_warnings():  # damaged notes do not spoil good pixels
             image.load()
             photo, turn = _to_rgb(image, name), _turn_of(image)
     except UnreadableImage:
