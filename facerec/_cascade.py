@@ -3,8 +3,8 @@
 photo ──P-Net, at every scale──► candidates ──R-Net──► fewer of them ──O-Net──► faces, each with five points
 
 A table of candidates has the columns left, top, right, bottom, score; O-Net adds five x and five y. The work comes in
-pieces that fit into the cache of a core: strips of the pyramid, and a few candidates at a time. The cores share the
-pieces of one photo; of several photos, each core takes one.
+small pieces, so that what is between two layers stays near the core: strips of the pyramid, and a few candidates at a
+time. The cores share the pieces of one photo; where there are photos enough, each core takes one.
 
 Source: Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016;
 sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights are used.
@@ -13,9 +13,9 @@ sizes, thresholds and rounding as in the package ``mtcnn`` 1.0.0, whose weights 
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -45,10 +45,8 @@ SCORES = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}
 SMALLEST, CELL, STRIDE = 20, 12, 2  # of the faces searched for, of what P-Net looks at, of its steps: in pixels
 FACTOR = 0.709  # from one scale to the next
 
-#: The pieces of the work: the rows that P-Net answers for a strip, and how many candidates the others judge at once.
-STRIP, FEW = 16, 16
-
-CORES = cores()
+#: The pieces of the work: the rows that P-Net answers for a strip, and the crops that the others judge at once.
+STRIP, CROPS = 16, 8
 
 #: Convolutions whose channels are a multiple of this run in the runtime's own, faster layout.
 BLOCK = 16
@@ -58,18 +56,23 @@ POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
 class Cascade:
-    """The detector; it answers as ``mtcnn.MTCNN`` does."""
+    """The detector; it answers as ``mtcnn.MTCNN`` does.
 
-    def __init__(self) -> None:
+    Args:
+        workers: How many cores it uses; by default all that may compute.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
         self.pnet, self.rnet, self.onet = map(open_network, LAYERS)
-        self.cores = ThreadPoolExecutor(CORES, "facerec-cascade")
+        self.workers = workers or cores()
+        self.pool = ThreadPoolExecutor(self.workers, "facerec-cascade")
 
     def detect_faces(self, photos: Sequence[np.ndarray]) -> list[list[dict]]:
         """The faces of each of several photos, (H, W, 3) uint8 each."""
-        if len(photos) == 1:
-            found: Iterable[np.ndarray] = [self.search(photos[0])]
+        if len(photos) < self.workers:
+            found = map(self.search, photos)
         else:
-            found = self.cores.map(lambda photo: self.search(photo, map), photos)
+            found = self.pool.map(lambda photo: self.search(photo, map), photos)
         return [[as_face(row, photo.shape) for row in rows] for rows, photo in zip(found, photos, strict=True)]
 
     def search(self, photo: np.ndarray, apply: Apply | None = None) -> np.ndarray:
@@ -79,7 +82,7 @@ class Cascade:
             photo: (H, W, 3) uint8.
             apply: Does the pieces of the work: ``map`` on this core, by default on all.
         """
-        apply = apply or self.cores.map
+        apply = apply or self.pool.map
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
         table = squares(self.refine(planes, squares(self.propose(photo, apply)), apply))
         return self.describe(planes, table, apply)
@@ -87,12 +90,12 @@ class Cascade:
     def propose(self, photo: np.ndarray, apply: Apply) -> np.ndarray:
         """What P-Net takes for faces, at every scale."""
         all_scales = scales(*photo.shape[:2])
-        copies = [list(strips(copy)) for copy in apply(Pyramid(photo).at, all_scales)]
-        answers = iter(apply(self.pnet, [strip for copy in copies for strip in copy]))
+        levels = [list(strips(copy)) for copy in apply(Pyramid(photo).at, all_scales)]
+        answers = iter(apply(self.pnet, [strip for level in levels for strip in level]))
         found = [np.empty((0, 5))]
-        for scale, copy in zip(all_scales, copies, strict=True):
-            given = np.concatenate([answer for _, (answer,) in zip(copy, answers, strict=False)], axis=2)
-            found.append(survivors(candidates(given, scale), 0.5))
+        for scale, level in zip(all_scales, levels, strict=True):
+            output = np.concatenate([rows for (rows,) in islice(answers, len(level))], axis=2)
+            found.append(survivors(candidates(output, scale), 0.5))
         return survivors(by_score(np.concatenate(found)), 0.7)
 
     def refine(self, planes: np.ndarray, table: np.ndarray, apply: Apply) -> np.ndarray:
@@ -117,8 +120,7 @@ class Cascade:
 def judge(network: Network, planes: np.ndarray, table: np.ndarray, apply: Apply) -> list[np.ndarray]:
     """What R-Net or O-Net gives for the candidates."""
     boxes, photos = crops(planes, table)
-    few = min(FEW, math.ceil(len(table) / CORES))
-    pieces = [slice(start, start + few) for start in range(0, len(table), few)]
+    pieces = [slice(start, start + CROPS) for start in range(0, len(table), CROPS)]
     answers = apply(lambda piece: network(planes, boxes[piece], photos[piece]), pieces)
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
@@ -148,7 +150,9 @@ def open_network(name: str) -> Network:
         takes |= {"boxes": (np.float32, (None, 4)), "of": (np.int32, (None,))}
         side = np.array([SIDES[name]] * 2, np.int32)
         cut = graph.add("CropAndResize", *takes, side, domain="com.microsoft", extrapolation_value=127.5)
-        x = graph.add("Reshape", cut, np.array([-1, 3, *side]))  # the runtime does not know the shape by itself
+        x = graph.add(
+            "Reshape", cut, np.array([-1, 3, *side], np.int64)
+        )  # the runtime does not know the shape by itself
     kernel, bias = next(weights) / 128, next(weights)
     first = [kernel, bias - 127.5 * kernel.sum(axis=(0, 1, 2))]  # the networks were made for (pixels - 127.5) / 128
     weights = iter([*first, *weights])
@@ -196,7 +200,7 @@ def widened(values: np.ndarray) -> np.ndarray:
 
 
 def strips(copy: np.ndarray) -> Iterator[np.ndarray]:
-    """A copy of the photo (1, 3, h, w) in strips for which P-Net gives STRIP rows each, the last one more or less."""
+    """A copy of the photo (1, 3, h, w) in strips for which P-Net gives STRIP rows each; the last gives the rest."""
     answered = (copy.shape[2] - CELL + 1) // STRIDE + 1
     for row in range(0, answered, STRIP):
         end = None if row + STRIP >= answered else STRIDE * (row + STRIP - 1) + CELL

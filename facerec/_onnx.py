@@ -46,9 +46,11 @@ def _is_installed() -> bool:
 
 
 def cores() -> int:
-    """How many cores may compute at once: OMP_NUM_THREADS, where it is set, as for other libraries; else all."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return int(allowed) if allowed.isdecimal() and int(allowed) else os.cpu_count() or 1
+    """How many cores may compute at once: the first number of OMP_NUM_THREADS, if it is set; else all there are."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if allowed.isdecimal() and int(allowed):
+        return int(allowed)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Graph:

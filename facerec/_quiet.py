@@ -15,9 +15,9 @@ from facerec.errors import ForkedProcess
 
 _ONE_AT_A_TIME, _FILTERS = threading.RLock(), threading.Lock()
 
-#: The filter of ``without_pillows_warnings``, and in how many blocks it is wanted now.
-_PILLOWS = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif|facerec\.photos)\b"), 0)
-_wanted = 0
+#: The filter of ``without_pillow_warnings``, and how many of its blocks are open.
+_PILLOW = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif|facerec\.photos)\b"), 0)
+_open_blocks = 0
 
 #: The process in which TensorFlow has computed, once it has.
 _computes_in: int | None = None
@@ -49,24 +49,24 @@ def check_process() -> None:
 
 
 @contextmanager
-def without_pillows_warnings() -> Iterator[None]:
-    """Ignore what Pillow warns of in this block: large pictures, which are refused here, and damaged notes.
+def without_pillow_warnings() -> Iterator[None]:
+    """Silence Pillow and ``facerec.photos`` until the last such block ends, in all threads.
 
-    ``warnings.catch_warnings`` is not for threads: at its end it undoes what others have set meanwhile. This adds one
-    filter, once for all threads, and takes it away again.
+    Pillow warns of oversized pictures, which are refused anyway, and of damaged metadata. ``warnings.catch_warnings``
+    is not thread-safe: on leaving, it undoes what other threads have set meanwhile.
     """
-    global _wanted
+    global _open_blocks
     with _FILTERS:
-        _wanted += 1
-        if _PILLOWS not in warnings.filters:  # the first, or filters that another block has put aside meanwhile
-            warnings.filters.insert(0, _PILLOWS)
+        _open_blocks += 1
+        if _PILLOW not in warnings.filters:  # the first, or filters that another block has put aside meanwhile
+            warnings.filters.insert(0, _PILLOW)
     try:
         yield
     finally:
         with _FILTERS:
-            _wanted -= 1
-            if not _wanted and _PILLOWS in warnings.filters:
-                warnings.filters.remove(_PILLOWS)
+            _open_blocks -= 1
+            if not _open_blocks and _PILLOW in warnings.filters:
+                warnings.filters.remove(_PILLOW)
 
 
 @contextmanager

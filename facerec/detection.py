@@ -110,7 +110,7 @@ def detect_faces(
         min_confidence: Faces of which MTCNN is less sure (0..1) are left out; 0.8 (FACE) is its own threshold.
         search_side: Photos whose longest side is larger, in pixels, are searched in a copy of this size.
         thorough: Whether a photo without a sure face is searched again, turned and with a margin. Such a photo takes
-            four times as long.
+            four times as long, and up to six times if it is small and shows no face.
 
     Returns:
         The detections, in the photo's own pixels; none if there is no face.
@@ -149,14 +149,14 @@ def detect_faces_batch(
         BadArgument: If a photo is not an (H, W, 3) array of uint8.
     """
     found = _look_at([check_photo(photo) for photo in photos], Look(), min_confidence, search_side, batch_size)
-    upright = [_surest(faces) for faces in found]
+    upright = [surest(faces) for faces in found]
     doubtful = [i for i, certainty in enumerate(upright) if thorough and certainty < SURE]
     for look in AGAIN:
         rows = [i for i in doubtful if look.quarters or not found[i]]
         again = _look_at([photos[i] for i in rows], look, min_confidence, search_side, batch_size)
         for i, faces in zip(rows, again, strict=True):
             needed = CLEARER if upright[i] > FACE else CLEAR
-            if _surest(faces) >= needed and _weight(faces) > _weight(found[i]):
+            if surest(faces) >= needed and _weight(faces) > _weight(found[i]):
                 found[i] = faces
     return found
 
@@ -168,7 +168,7 @@ def _certainty(face: Detection) -> float:
     return face["confidence"] if abs(tilt) <= 45 else min(face["confidence"], FACE)
 
 
-def _surest(faces: Sequence[Detection]) -> float:
+def surest(faces: Sequence[Detection]) -> float:
     """The highest certainty; 0 if there is no face."""
     return max(map(_certainty, faces), default=0.0)
 

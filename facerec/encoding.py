@@ -5,9 +5,11 @@ photos ──find_faces──► faces (m, S, S, 3) ──faces_to_encodings─�
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -220,14 +222,25 @@ def find_all_faces(sources: Sequence[Source]) -> list[list[Found] | FaceError]:
     Returns:
         For each source its faces, at least one, in reading order, or the error.
     """
-    with ThreadPoolExecutor() as readers:  # Pillow decodes without Python's lock
-        found = list(readers.map(partial(_or_error, load_image), sources))
+    found = _opened(sources)
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
     for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
         order = reading_order([face["box"] for face in faces])
         found[i] = [Found(photos[i], faces[k], len(faces)) for k in order]
         found[i] = found[i] or no_face_in(photos[i], describe(sources[i]))
     return found
+
+
+def _opened(sources: Sequence[Source]) -> list[Any]:
+    """Every photo, or its error; files are read a few at a time, each within the budget of ``facerec.budget``.
+
+    Pillow decodes without Python's lock. What has a state, such as an open file, is read by this thread alone.
+    """
+    apart = [isinstance(source, str | os.PathLike | bytes) for source in sources]
+    with ThreadPoolExecutor(min(_onnx.cores(), 4)) as readers:
+        files = readers.map(partial(_or_error, load_image), compress(sources, apart))
+        pairs = zip(apart, sources, strict=True)
+        return [next(files) if is_apart else _or_error(load_image, source) for is_apart, source in pairs]
 
 
 def _or_error(work: Callable, *args: Any) -> Any:

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 
 from facerec import budget
 from facerec._bare import DAMAGED_NOTES, ORIENTATION, bare, kind_of_picture
-from facerec._quiet import without_pillows_warnings
+from facerec._quiet import without_pillow_warnings
 from facerec.errors import BadArgument, TooLargeImage, UnreadableImage
 
 #: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
@@ -264,7 +264,7 @@ def _open(data: bytes, name: str) -> Image.Image:
 
         register_heif_opener()
         formats = ("HEIF", "AVIF")
-    with without_pillows_warnings():
+    with without_pillow_warnings():
         weight = budget.weigh(data)
         image = Image.open(io.BytesIO(bare(data)), formats=formats)
     _check_size(image.size, name)
@@ -294,7 +294,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     """Decode a PIL image, convert it to RGB, and turn it upright."""
     _check_size(image.size, name)
     try:
-        with without_pillows_warnings():  # damaged notes do not spoil good pixels
+        with without_pillow_warnings():  # damaged notes do not spoil good pixels
             image.load()
             photo, turn = _to_rgb(image, name), _turn_of(image)
     except UnreadableImage:

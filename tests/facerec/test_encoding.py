@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from facerec.detection import extract_face
-from facerec.encoding import faces_to_encodings, img_to_encoding, photos_to_encodings
+from facerec.encoding import faces_to_encodings, find_all_faces, img_to_encoding, photos_to_encodings
 from facerec.errors import BadArgument, BadNetwork, NoFaceFound, UnreadableImage
 from facerec.networks import load_facenet
 from fr_utils import who_is_it
@@ -39,6 +40,20 @@ def test_golden_distances(images, network):
     distances = np.linalg.norm(encodings[:, None] - encodings[None], axis=2)
     assert not problems
     np.testing.assert_allclose(distances, GOLDEN, atol=0.02)
+
+
+def test_one_open_file_or_picture_may_be_given_many_times(images, monkeypatch):
+    """Files are read side by side, but only one thread may read what has a state."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr("facerec.encoding.detect_faces_batch", lambda photos: [[] for _ in photos])
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+    try:
+        with open(images / "lena.jpg", "rb") as file, Image.open(images / "lena.jpg") as picture:
+            found = find_all_faces([file] * 400 + [picture] * 20)
+    finally:
+        sys.setswitchinterval(switch)
+    assert len(found) == 420 and {type(each) for each in found} == {NoFaceFound}
 
 
 def test_an_encoding_is_128_numbers_of_unit_length(images, network, database):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -179,19 +180,26 @@ def test_strips_give_what_the_whole_copy_gives(height):
     np.testing.assert_allclose(by_strips, pnet(copy)[0], atol=1e-4)
 
 
-def test_one_core_finds_what_all_find(photos):
-    photo = photos["lena"]
-    cascade = _cascade.Cascade()
-    np.testing.assert_array_equal(cascade.search(photo, map), cascade.search(photo))
-    assert cascade.detect_faces([photo, photo]) == 2 * cascade.detect_faces([photo])
+def test_one_core_finds_what_four_find(photos):
+    """In one photo, in fewer photos than cores, and in more, each with faces of its own."""
+    shown = [photos[name] for name in ("lena", "otto", "mei", "kofi", "anna", "jun")]
+    one, four = _cascade.Cascade(1), _cascade.Cascade(4)
+    alone = [one.detect_faces([photo])[0] for photo in shown]
+    assert all(alone) and alone[0] != alone[1]
+    for count in (1, 3, 6):
+        assert four.detect_faces(shown[:count]) == one.detect_faces(shown[:count]) == alone[:count]
 
 
-@pytest.mark.parametrize(
-    ("allowed", "cores"), [("3", 3), ("", os.cpu_count()), ("0", os.cpu_count()), ("all", os.cpu_count())]
-)
-def test_as_many_cores_compute_as_the_environment_allows(allowed, cores, monkeypatch):
+@pytest.mark.parametrize(("allowed", "used"), [("3", 3), ("2,4", 2), ("", 5), ("0", 5), ("all", 5)])
+def test_engines_use_as_many_cores_as_omp_num_threads_allows(allowed, used, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    assert _onnx.cores() == cores
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
+    opened = []
+    monkeypatch.setattr(
+        "onnxruntime.InferenceSession", lambda data, options, providers: opened.append(options) or MagicMock()
+    )
+    _onnx.open_onnx(b"")
+    assert (opened[0].intra_op_num_threads, _cascade.Cascade().workers) == (used, used)
 
 
 @pytest.mark.parametrize("of_the_smaller", [False, True])

@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import sys
 import warnings
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
-from facerec._quiet import say, without_pillows_warnings
+from facerec._quiet import say, without_pillow_warnings
 from facerec.encoding import faces_to_encodings
 from facerec.errors import ForkedProcess
 
@@ -25,17 +26,16 @@ def test_say_replaces_letters_that_the_console_cannot_show(monkeypatch):
     assert console.buffer.getvalue().decode("cp1252").splitlines() == ["It's ??, welcome in!", "It's José, welcome in!"]
 
 
-def test_threads_that_read_pictures_leave_warnings_as_they_were():
-    """Two blocks that overlap, as in two threads: only Pillow is silent, only until both end, and no filter is left."""
+def test_overlapping_blocks_restore_the_filters():
+    """As in two threads: only Pillow is silent, only until both blocks end, and no filter is left."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        before, first, second = [*warnings.filters], without_pillows_warnings(), without_pillows_warnings()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        warn("PIL.Image", "a large picture")
-        warn("somebody.else", "something else")
-        second.__exit__(None, None, None)
+        before = [*warnings.filters]
+        with ExitStack() as second:
+            with without_pillow_warnings():
+                second.enter_context(without_pillow_warnings())
+            warn("PIL.Image", "a large picture")
+            warn("somebody.else", "something else")
         warn("PIL.Image", "a later one")
         assert warnings.filters == before
     assert [str(each.message) for each in heard] == ["something else", "a later one"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import itemgetter
 
 from facerec.evaluation import percent
+from tools.upkeep.peers import spread
 from tools.upkeep.scale_page import megabytes, table
 
 
@@ -179,19 +181,21 @@ def flask_app(apps: dict) -> str:
 def encoded_photos(detector: dict) -> str:
     """How many photographs a second become encodings, and how busy the cores are."""
     networks = {"residual network": "weights/resnet", "Inception FaceNet": "keras-facenet-h5"}
-    found = {label: detector["encoding"][folder] for label, folder in networks.items()}
-    return "; ".join(
-        f"{label}: {each['per_second']:.0f} per second, {100 * each['busy']:.0f} % of the cores' time used"
-        for label, each in found.items()
+    rows = {label: detector["encoding"][folder] for label, folder in networks.items()}
+    found = "; ".join(
+        f"{label}: {spread(row['per_second'])} per second, {100 * row['busy']['value']:.0f} % of the cores' time"
+        for label, row in rows.items()
     )
+    return f"{found} ({rows['residual network']['photos']:,} photos of 250×250, {detector['cores']} cores)"
 
 
 def same_faces(detector: dict) -> str:
     """Whether our MTCNN finds what the package finds, and how often it has to search again."""
     found = detector["folder"]
+    farthest = math.ceil(1e4 * max(found["boxes_farthest_px"], found["points_farthest_px"])) / 1e4
     return (
-        f"{found['faces of both']} of {found['faces of the package']} faces found by both, boxes and points equal to "
-        f"{max(found['boxes_farthest_px'], found['points_farthest_px']):.3f} pixels; "
+        f"{found['faces of the package']} faces found by the package, {found['faces of ours']} by ours, "
+        f"{found['faces of both']} by both; boxes and points differ by at most {farthest} pixels; "
         f"{found['searched_again']} of {found['pictures']} photographs searched again, as no face in them was sure"
     )
 
@@ -252,6 +256,19 @@ def attack_table(found: dict) -> str:
         files, opened = (sum(kind.get(what, 0) for kind in kinds) for what in ("files", "opened"))
         rows.append((name, f"{files:,}", f"{opened:,}", *_worst(kinds)))
     return table("| format | files | opened | slowest | most memory |", rows)
+
+
+def throughput_table(found: dict) -> str:
+    """How many crops a second a training learns from, a row per lever."""
+    rows = [
+        (
+            row["label"],
+            f"{row['crops_per_second']:.0f}",
+            f"{row['crops_per_second'] / found['rows'][0]['crops_per_second']:.1f}",
+        )
+        for row in found["rows"]
+    ]
+    return table("| training step | crops per second | times the first |", rows)
 
 
 def api_load(api: dict) -> str:

@@ -49,7 +49,7 @@ def page_table(file: Path) -> str:
 
 def _row(name: str, row: dict) -> list[str]:
     random = ", random weights" if row["weights"] == "random" else ""
-    cells = [_spread(row[kind][what]) if what in row.get(kind, {}) else "" for _, kind, what in COLUMNS]
+    cells = [spread(row[kind][what]) if what in row.get(kind, {}) else "" for _, kind, what in COLUMNS]
     ends = [
         f"{row['memory_mb']['value']:,.0f} MB",
         f"{row['start_s']['value']:.1f} s",
@@ -58,7 +58,8 @@ def _row(name: str, row: dict) -> list[str]:
     return [f"{name} {row['version']}{random}", *cells, *ends]
 
 
-def _spread(found: dict) -> str:
+def spread(found: dict) -> str:
+    """The median, and the lowest and highest in brackets."""
     digits = 1 if found["value"] < 10 else 0
     value, low, high = (f"{found[each]:,.{digits}f}" for each in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
