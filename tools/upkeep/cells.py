@@ -238,9 +238,9 @@ def encoding_speed(bench: dict, batch: int) -> str:
     return "; ".join(parts)
 
 
-def latency(bench: dict, faces: int) -> str:
+def latency(bench: dict, photo: str) -> str:
     """How long a photo takes from file to names, and its three steps."""
-    row = bench["photo_to_name"]["weights/resnet"][f"{faces}_faces"]
+    row = bench["photo_to_name"]["weights/resnet"][photo]
     steps = ", ".join(f"{step} {row[f'{step}_ms']:.0f}" for step in ("detect", "align", "encode"))
     return f"{row['whole_ms']:.0f} ms ({steps})"
 
