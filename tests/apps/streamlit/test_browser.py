@@ -192,13 +192,14 @@ SECOND_CAMERA = """  // the fake camera once more, and chosen: one that shows a 
 
 @pytest.mark.apps
 @NEEDED
-def test_face_in_view_of_the_other_camera_is_named_and_a_folder_is_added(film, secrets_file, tmp_path):
+def test_face_in_view_of_the_other_camera_is_named_and_a_folder_is_added(chromium, secrets_file, tmp_path):
     port = free_port()
     (tmp_path / "friends" / "zoe").mkdir(parents=True)
     for name in ("camera_5.jpg", "camera_6.jpg"):
         (tmp_path / "friends" / "zoe" / name).write_bytes(image(name).read_bytes())
-    with running(tmp_path, port, secrets_file), browser(film=film) as chromium:
-        page = chromium.new_context(viewport=SIZES["phone"], permissions=["camera"]).new_page()
+    context = chromium.new_context(viewport=SIZES["phone"], permissions=["camera"])
+    with running(tmp_path, port, secrets_file):
+        page = context.new_page()
         page.add_init_script(SECOND_CAMERA)
         enter(go(page, f"http://localhost:{port}", "people"))
         page.get_by_role("tab", name="Add many").click()
@@ -221,6 +222,7 @@ def test_face_in_view_of_the_other_camera_is_named_and_a_folder_is_added(film, s
         page.get_by_role("button", name="Add", exact=True).click()
         notice(page, "good", "lena now has 1 more picture.")
         page.locator(".status").filter(has_text="In view: lena").wait_for()  # the camera is still on
+    context.close()
 
 
 @pytest.mark.apps
