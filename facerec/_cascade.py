@@ -148,11 +148,10 @@ def open_network(name: str) -> Network:
     graph, x, takes = Graph(), "photos", {"photos": (np.float32, (None, 3, None, None))}
     if name in SIDES:
         takes |= {"boxes": (np.float32, (None, 4)), "of": (np.int32, (None,))}
-        side = np.array([SIDES[name]] * 2, np.int32)
-        cut = graph.add("CropAndResize", *takes, side, domain="com.microsoft", extrapolation_value=127.5)
-        x = graph.add(
-            "Reshape", cut, np.array([-1, 3, *side], np.int64)
-        )  # the runtime does not know the shape by itself
+        side = SIDES[name]
+        size, shape = np.array([side, side], np.int32), np.array([-1, 3, side, side], np.int64)
+        cut = graph.add("CropAndResize", *takes, size, domain="com.microsoft", extrapolation_value=127.5)
+        x = graph.add("Reshape", cut, shape)  # the runtime does not know the shape by itself
     kernel, bias = next(weights) / 128, next(weights)
     first = [kernel, bias - 127.5 * kernel.sum(axis=(0, 1, 2))]  # the networks were made for (pixels - 127.5) / 128
     weights = iter([*first, *weights])

@@ -45,12 +45,15 @@ def _is_installed() -> bool:
     return all(importlib.util.find_spec(package) for package in ("onnx", "onnxruntime"))
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores() -> int:
     """How many cores may compute at once: the first number of OMP_NUM_THREADS, if it is set; else all there are."""
     allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if allowed.isdecimal() and int(allowed):
-        return int(allowed)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(allowed) if allowed.isdecimal() and int(allowed) else processors()
 
 
 class Graph:

@@ -33,11 +33,12 @@ from tqdm import tqdm
 
 from facerec import budget
 from facerec._files import ROOT, write_json
+from facerec._onnx import processors
 from facerec.errors import FaceError, run
 from facerec.photos import load_image
 from tests.attacks import ATTACKS
 from tests.hostile import KINDS
-from tools.measure.bench_database import cores, processor
+from tools.measure.bench_database import processor
 
 SIZES = (100_000, 20_000_000)  # bytes of a file, by their logarithm evenly; the larger is what the Streamlit app takes
 COUNT = 2000
@@ -157,7 +158,7 @@ def main() -> None:
         args.to,
         {
             "command": "python tools/measure/attack_files.py" + f" --count {args.count}" * (args.count != COUNT),
-            "machine": {"processor": processor(), "cores": cores()},
+            "machine": {"processor": processor(), "cores": processors()},
             "files": len(files),
             "limits": limits,
             "over_a_limit": over,

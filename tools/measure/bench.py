@@ -33,6 +33,9 @@ from fr_utils import identify
 
 IMAGES = ROOT / "images"
 
+#: One face; one of which MTCNN is not sure, so that it searches in four directions; six faces.
+PHOTOS = {"1_faces": "camera_1.jpg", "doubtful": "camera_0.jpg", "6_faces": "video_call.jpg"}
+
 ENGINE_WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 
@@ -92,10 +95,6 @@ def bench_encoding(networks: list[str], rounds: int) -> dict:
         for name, value in take_turns(works, rounds, times=10 if batch == 1 else 1).items():
             result[name][f"batch_{batch}"] = {"faces_per_second": batch / value}
     return result
-
-
-#: One face; one of which MTCNN is not sure, so that it searches in four directions; six faces.
-PHOTOS = {"1_faces": "camera_1.jpg", "doubtful": "camera_0.jpg", "6_faces": "video_call.jpg"}
 
 
 def bench_photo_to_name(network: str, rounds: int) -> dict:

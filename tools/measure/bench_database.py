@@ -33,6 +33,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from facerec._files import ROOT, write_json
+from facerec._onnx import processors
 from facerec.database import FaceDatabase
 from facerec.errors import run
 from facerec.evaluation import wilson_interval
@@ -207,11 +208,6 @@ def quantiles(took: list[float]) -> dict[str, float]:
     return {"p50_ms": float(np.median(took)), "p99_ms": float(np.quantile(took, 0.99)), "probes": len(took)}
 
 
-def cores() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine() -> dict:
     """The machine and the packages."""
     packages = {
@@ -220,7 +216,7 @@ def machine() -> dict:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else None
     return {
         "processor": processor(),
-        "cores": cores(),
+        "cores": processors(),
         "memory_gb": memory,
         "system": platform.system(),
         "python": platform.python_version(),

@@ -25,9 +25,10 @@ import numpy as np
 from tqdm import tqdm
 
 from facerec._files import ROOT, write_json
+from facerec._onnx import processors
 from facerec.database.search import DEPTH, Index
 from facerec.errors import run
-from tools.measure.bench_database import Trial, company, cores, machine, measured_crowd, quantiles, timed
+from tools.measure.bench_database import Trial, company, machine, measured_crowd, quantiles, timed
 
 SIZES = (100_000, 1_000_000)
 
@@ -74,7 +75,7 @@ def usearch_graph(dtype: str) -> Callable[[np.ndarray], Built]:
 
         form = {"dtype": dtype, "connectivity": LINKS, "expansion_add": WIDTH}
         graph = Graph(ndim=known.shape[1], metric="ip", **form)
-        graph.add(np.arange(len(known)), known, threads=cores())
+        graph.add(np.arange(len(known)), known, threads=processors())
 
         def search(probe: np.ndarray, depth: int) -> np.ndarray:
             graph.expansion_search = depth

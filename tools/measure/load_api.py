@@ -27,11 +27,12 @@ from tqdm import tqdm
 
 from apps.api.keys import Keys
 from facerec._files import ROOT, write_json
+from facerec._onnx import processors
 from facerec.database import FaceDatabase
 from facerec.enrol import build_database
 from facerec.errors import run
 from facerec.networks import load_facenet
-from tools.measure.bench_database import cores, measured_crowd, name_of, processor
+from tools.measure.bench_database import measured_crowd, name_of, processor
 from tools.measure.load_flask import server
 
 RESULTS = ROOT / "docs" / "results" / "api.json"
@@ -170,7 +171,7 @@ def main() -> None:
         settings = {"FACES_DATABASE": str(database), "FACES_KEYS": str(keys)}
         with server(folder / "log", "api", "--rate", RATE, **settings) as (_, port):
             measured = asyncio.run(measure(port, key, options.clients, options.seconds))
-    about = {"machine": {"processor": processor(), "cores": cores()}, "people": options.people, "rate": RATE}
+    about = {"machine": {"processor": processor(), "cores": processors()}, "people": options.people, "rate": RATE}
     write_json(options.results, {"command": "make bench-api", **about, **measured})
     print(json.dumps(measured, indent=1))
 
