@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from facerec._files import ROOT
@@ -12,10 +13,10 @@ from tests.apps.streamlit.visiting import APP, PASSWORD
 from tests.chromium import HANG, look, serving
 
 
-def running(home: Path, port: int, secrets: Path, **environment: str):
-    """The app as a server of its own, until the block ends."""
+def running(home: Path, port: int, secrets: Path, start: Sequence[str] = ("-m", "streamlit"), **environment: str):
+    """The app as a server of its own, until the block ends; ``start`` is how Python starts Streamlit."""
     command = [
-        sys.executable, "-m", "streamlit", "run", str(APP / "app.py"),
+        sys.executable, *start, "run", str(APP / "app.py"),
         f"--server.port={port}", "--server.headless=true", f"--secrets.files={secrets}",
     ]  # fmt: skip
     settings = {"FACES_DATABASE": home / "people.db", "TF_CPP_MIN_LOG_LEVEL": "3", "FACES_READING": "open"}

@@ -320,11 +320,21 @@ def test_changes_of_people_last_after_a_restart(chromium, secrets_file, tmp_path
     context.close()
 
 
+#: Starts Streamlit with a lock that lasts an hour, so that the sixth attempt comes in time on any machine.
+LONG_LOCK = """
+from apps.streamlit import accounts
+from streamlit.web.cli import main
+
+accounts.FIRST_WAIT = 3600.0
+main()
+"""
+
+
 @pytest.mark.apps
 @NEEDED
 def test_five_wrong_passwords_lock_the_account_in_every_browser(chromium, secrets_file, tmp_path):
     port = free_port()
-    with running(tmp_path, port, secrets_file):
+    with running(tmp_path, port, secrets_file, start=("-c", LONG_LOCK)):
         for attempt in range(6):
             context = chromium.new_context()
             page = go(context.new_page(), f"http://localhost:{port}", "people")
