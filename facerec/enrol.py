@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from facerec._files import as_path
-from facerec.database import FaceDatabase, mean_encoding, names_alike, told_apart
+from facerec.database import FaceDatabase, names_alike, told_apart
 from facerec.detection import upright
 from facerec.encoding import find_faces, photos_to_encodings
 from facerec.errors import BadArgument, FaceError
@@ -111,7 +111,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         else:
             identity = file.parent.name or (_without_number(file.stem) if numbered else file.stem)
             alone = len(file.parts) == 1 and not numbered
-            identity = unicodedata.normalize("NFC", identity)  # é is one letter, whichever system wrote it
+            identity = unicodedata.normalize("NFC", identity.strip() or identity)  # é is one letter on every system
             found.portraits.append(Portrait(identity, root / file, text, alone))
     if not any(found):
         raise BadArgument(f"{source} holds no pictures")
@@ -263,22 +263,59 @@ def enrol_pictures(
         BadArgument: If a person is known and ``on_conflict`` is "refuse", or it is not one of the four.
         OtherNetwork: If the database holds encodings of another network.
     """
-    if on_conflict not in CONFLICTS:
-        raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))}")
     if isinstance(database, FaceDatabase):
         prepare_to_enrol(database, model)
-    portraits, unusable = found.portraits, list(found.unusable)
-    known = {portrait.identity for portrait in portraits if portrait.identity in database}
+    portraits = to_enrol(found.portraits, database, on_conflict)
+    unused = enrol_portraits(portraits, model, database, on_conflict == "replace", progress)
+    return pd.DataFrame(sorted([*found.unusable, *unused]), columns=["file", "reason"])
+
+
+def to_enrol(portraits: Sequence[Portrait], database: Mapping[str, np.ndarray], on_conflict: str) -> list[Portrait]:
+    """The portraits that are to be encoded, as ``on_conflict`` says; warns of names that look alike.
+
+    Raises:
+        BadArgument: If a person is known and ``on_conflict`` is "refuse", or it is not one of the four.
+    """
+    if on_conflict not in CONFLICTS:
+        raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))}")
+    names = {portrait.identity for portrait in portraits}
+    known = known_among(names, database)
     if known and on_conflict == "refuse":
         raise BadArgument(f"in the database already: {', '.join(sorted(known)[:3])} (on_conflict='refuse')")
-    _warn_of_names_alike({portrait.identity for portrait in portraits}, database)
-    if on_conflict == "skip":
-        portraits = [portrait for portrait in portraits if portrait.identity not in known]
-    encoded = _encode(portraits, model, unusable, progress)
+    _warn_of_names_alike(names, database)
+    return [portrait for portrait in portraits if on_conflict != "skip" or portrait.identity not in known]
+
+
+def known_among(names: Collection[str], database: Mapping[str, np.ndarray]) -> set[str]:
+    """Those of some names that a database knows; of many names, by one look at all of its own."""
+    few = len(names) <= 100
+    return {name for name in names if name in database} if few else set(names).intersection(database)
+
+
+def enrol_portraits(
+    portraits: Sequence[Portrait],
+    model: keras.Model,
+    database: MutableMapping[str, np.ndarray],
+    replace: bool = False,
+    progress: bool = True,
+) -> list[tuple[str, str]]:
+    """Encode portraits and add their people, each in one change: after a kill, a person is there whole or not at all.
+
+    Args:
+        portraits: Those of one person stand together.
+        model: A network of ``load_facenet``.
+        database: A dict, or a ``FaceDatabase`` of this network.
+        replace: Whether they take the place of what is known of a person.
+        progress: False for no progress bar.
+
+    Returns:
+        A row (file, reason) for each picture that was not used.
+    """
+    unused: list[tuple[str, str]] = []
+    encoded = _encode(portraits, model, unused, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
-        replace = on_conflict == "replace" and identity in known
-        unusable += _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
-    return pd.DataFrame(sorted(unusable), columns=["file", "reason"])
+        unused += _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
+    return unused
 
 
 def _warn_of_names_alike(names: set[str], database: Mapping[str, np.ndarray]) -> None:
@@ -325,7 +362,7 @@ def _reason(portrait: Portrait, problem: FaceError) -> str:
 
 
 def _enrol_person(
-    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, replace: bool = False
+    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, replace: bool
 ) -> list[tuple[str, str]]:
     """Enrol a person by all pictures that agree, in place of earlier ones or beside them.
 
@@ -345,15 +382,9 @@ def _enrol_person(
     if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
         files = " and ".join(picture.portrait.file for picture in used)
         warnings.warn(f"{files} are used, but do they both show {identity}?", PoorPortrait, stacklevel=3)
-    if replace:
-        del database[identity]
+    encodings = np.stack([picture.encoding for picture in used])
     try:
-        if isinstance(database, FaceDatabase):
-            for picture in used:
-                enrol(database, identity, picture.encoding, picture.photo)
-        else:
-            encoding = mean_encoding(np.stack([picture.encoding for picture in used]))
-            enrol(database, identity, encoding, used[0].photo)
+        enrol(database, identity, encodings, [picture.photo for picture in used], replace)
     except BadArgument as error:  # the file's name is not a name for a person
         unused += [(picture.portrait.file, str(error)) for picture in used]
     return unused

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping, MutableMapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -177,12 +177,26 @@ def prepare_to_enrol(database: FaceDatabase, model: keras.Model) -> None:
         database.label(model)
 
 
-def enrol(database: MutableMapping[str, np.ndarray], identity: str, encoding: np.ndarray, photo: np.ndarray) -> None:
-    """Add a person by one encoding (D,); a lasting database keeps the photo (H, W, 3), too."""
+def enrol(
+    database: MutableMapping[str, np.ndarray],
+    identity: str,
+    encodings: np.ndarray,
+    photos: Sequence[np.ndarray],
+    replace: bool = False,
+) -> None:
+    """Add a person by encodings (n, D), all or none of them: a dict by their mean, a lasting one with the photos.
+
+    Args:
+        database: A dict, or a ``FaceDatabase``.
+        identity: The person.
+        encodings: (n, D) of unit length.
+        photos: n photos (H, W, 3), which a ``FaceDatabase`` keeps.
+        replace: Whether they take the place of earlier ones; a dict has no others.
+    """
     if isinstance(database, FaceDatabase):
-        database.add(identity, encoding, photo)
+        database.add(identity, encodings, list(photos), replace)
     else:
-        database[identity] = encoding
+        database[identity] = mean_encoding(encodings)
 
 
 def check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> None:

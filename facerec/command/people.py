@@ -53,6 +53,12 @@ def enrol(
         ),
     ] = False,
     network: Network = DEFAULT_NETWORK,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Let the workers of a Dask scheduler do it (tcp://host:8786).", show_default=False
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Add people to a database, from pictures that are named after them.
@@ -62,14 +68,19 @@ def enrol(
     """
     found = _find(pictures, name, numbered, everything)
     model = opening.load_network(network, len(found.portraits))
-    from facerec.enrol import enrol_pictures
+    from facerec.enrol import enrol_pictures, known_among
+    from facerec.workers import enrol_on_workers
 
+    progress = console.shows_progress()
     with opening.lasting(database, model, make=True) as people:
         wanted = {portrait.identity for portrait in found.portraits}
-        known = {identity for identity in wanted if identity in people}
+        known = known_among(wanted, people)
         with console.warnings_as_notes():
-            unusable = enrol_pictures(found, model, people, console.shows_progress(), on_conflict.value)
-        count, new = len(people), sum(identity in people for identity in wanted - known)
+            if workers:
+                unusable = enrol_on_workers(found, network, people, workers, on_conflict.value, progress)
+            else:
+                unusable = enrol_pictures(found, model, people, progress, on_conflict.value)
+        count, new = len(people), len(known_among(wanted - known, people))
     for file, reason in unusable.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
     if not new and not known:

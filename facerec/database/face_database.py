@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,21 +163,29 @@ class FaceDatabase(MutableMapping):
                 change.drop(identity)
 
     # ------------------------------------------------------------------------------------------- one person
-    def add(self, identity: str, encoding: np.ndarray, photo: np.ndarray | bytes | None = None) -> None:
-        """Know a person by one more encoding.
+    def add(
+        self,
+        identity: str,
+        encoding: np.ndarray,
+        photo: np.ndarray | bytes | Sequence[np.ndarray | bytes] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Know a person by one more encoding, or by several in one change.
 
         Args:
             identity: Their name; one that is not known yet adds a person.
             encoding: (D,), or several (n, D), of unit length.
-            photo: What it was made from, (H, W, 3) uint8 or the bytes of a JPEG: kept as JPEG of at most 1024 pixels
-                a side, for ``reencode`` and ``thumbnail``, without what a camera notes (place, time).
+            photo: What it was made from, (H, W, 3) uint8 or the bytes of a JPEG, or a list of several: kept as JPEG of
+                at most 1024 pixels a side, for ``reencode`` and ``thumbnail``, without what a camera notes (place,
+                time).
+            replace: Whether they take the place of the person's earlier encodings and photos.
 
         Raises:
             BadArgument: If the name or the encoding makes no sense here; nothing is changed then.
             BadDatabase: If the file was removed or replaced, or can't be written.
             UnreadableImage: If the photo can't be read.
         """
-        self._put(identity, encoding, photo)
+        self._put(identity, encoding, photo, replace)
 
     def remove(self, identity: str) -> None:
         """Remove a person. Traces may stay in the files until ``tidy()``; ``forget`` leaves none.
@@ -450,7 +458,8 @@ class FaceDatabase(MutableMapping):
     def _put(self, identity: str, encoding: Any, photo: Any = None, replace: bool = False) -> None:
         name = check_name(identity)
         checked = check_some(encoding, self._engine.dimension, "encoding")
-        pictures = [] if photo is None else [pack(photo, self._engine.photo_limit, f"the photo of {name}")]
+        photos = photo if isinstance(photo, list | tuple) else [] if photo is None else [photo]
+        pictures = [pack(one, self._engine.photo_limit, f"the photo of {name}") for one in photos]
         with self._engine.change() as change:
             change.put(Addition(name, checked, pictures, replace))
 

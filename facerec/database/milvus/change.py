@@ -135,7 +135,10 @@ class MilvusChange(Change):
             times = person.times or (added or time.time(), time.time())
             rows += rows_of(person.identity, person.encodings, person.pictures, first, *times)
             gone += [row["id"] for row in before] if person.replace else []
-        engine.calls.insert(engine.people, rows, {row["id"] for before in old.values() for row in before})
+        calls = 1 + sum(person.size for person in some) // BYTES_AT_ONCE  # one person alone may have more than fits
+        step, others = -(-len(rows) // calls), {row["id"] for before in old.values() for row in before}
+        for start in range(0, len(rows), step):
+            engine.calls.insert(engine.people, rows[start : start + step], others)
         engine.calls.delete(engine.people, gone, {who(person.identity) for person in some})
 
     def _drop(self, some: list[_Drop]) -> None:

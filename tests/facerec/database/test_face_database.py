@@ -11,7 +11,7 @@ from PIL import Image
 
 from facerec.database import BadDatabase, FaceDatabase, UnknownPerson
 from facerec.database.engine import Addition
-from facerec.errors import BadArgument, UnknownIdentity
+from facerec.errors import BadArgument, UnknownIdentity, UnreadableImage
 from tests.facerec.database.helpers import HARMS, D, exact, jpeg, photo, unit
 
 
@@ -235,6 +235,19 @@ def test_photos_are_kept_and_have_thumbnails(database):
     assert abs(table.added["lena"].timestamp() - time.time()) < 60
     database["lena"] = unit(1)[0]
     assert database.photos("lena") == []
+
+
+def test_several_photos_are_added_whole_or_not_at_all(database):
+    database.add("lena", unit(2), [photo(1), jpeg(photo(2))])
+    before = database.people().set_index("identity").loc["lena"]
+    assert (before.encodings, before.photos, len(database.photos("lena"))) == (2, 2, 2)
+    with pytest.raises(UnreadableImage, match="the photo of lena is not a JPEG"):
+        database.add("lena", unit(2), [photo(3), b"no picture"])
+    assert np.array_equal(database.encodings("lena"), unit(2)) and len(database.photos("lena")) == 2
+    database.add("lena", unit(3)[2:], [photo(4)], replace=True)
+    after = database.people().set_index("identity").loc["lena"]
+    assert np.array_equal(database.encodings("lena"), unit(3)[2:]) and after.photos == 1
+    assert after.added == before.added <= after.changed
 
 
 def test_people_are_there_again_after_closing(path):

@@ -153,6 +153,20 @@ MEANWHILE = {
 }
 
 
+def test_photos_of_one_person_may_be_more_than_one_call_takes(file, monkeypatch):
+    monkeypatch.setattr("facerec.database.milvus.change.BYTES_AT_ONCE", 10_000)
+    with FaceDatabase(file) as database:
+        sent, insert = [], database._engine.calls.insert
+        monkeypatch.setattr(
+            database._engine.calls,
+            "insert",
+            lambda name, rows, *others: sent.append(len(rows)) or insert(name, rows, *others),
+        )
+        database.add("lena", unit(5), [photo(number) for number in range(5)])
+        assert len(sent) > 1 and sum(sent) == 5
+        assert np.array_equal(database.encodings("lena"), unit(5)) and len(database.photos("lena")) == 5
+
+
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
 def test_replace_all_refuses_a_state_that_was_changed_meanwhile(two, meanwhile):
     anew = {"lena": unit(2, 11), "omar": unit(1, 13)}

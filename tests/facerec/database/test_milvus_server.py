@@ -16,8 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facerec._light import open_light
 from facerec.database import FaceDatabase
+from tests.facerec.database.conftest import drop
 from tests.facerec.database.helpers import at_once, exact, unit
+from tests.facerec.dying import NETWORK, check_that_killed_workers_enrol_everyone_once
 
 pytestmark = pytest.mark.scale
 
@@ -170,3 +173,11 @@ def test_graph_finds_the_true_nearest_and_who_comes_later(milvus_server, collect
             database.add(f"late {i}", encoding)
         assert database.nearest(late)[0][:, 0].tolist() == [f"late {i}" for i in range(5)]
         assert database.settle()
+
+
+def test_killed_workers_enrol_everyone_once(milvus_server, tmp_path, monkeypatch):
+    """Workers open the collection that ``FaceDatabase`` opens by default."""
+    with FaceDatabase(milvus_server.address, open_light(NETWORK)) as database:
+        assert len(database) == 0
+        check_that_killed_workers_enrol_everyone_once(database, tmp_path, monkeypatch, again=lambda scheduler: None)
+    drop(milvus_server.address, "people")
