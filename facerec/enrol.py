@@ -266,7 +266,9 @@ def enrol_pictures(
     if isinstance(database, FaceDatabase):
         prepare_to_enrol(database, model)
     portraits = to_enrol(found.portraits, database, on_conflict)
-    unused = enrol_portraits(portraits, model, database, on_conflict == "replace", progress)
+    unused, notes = enrol_portraits(portraits, model, database, on_conflict == "replace", progress)
+    for note in notes:
+        warnings.warn(note, PoorPortrait, stacklevel=2)
     return pd.DataFrame(sorted([*found.unusable, *unused]), columns=["file", "reason"])
 
 
@@ -282,13 +284,13 @@ def to_enrol(portraits: Sequence[Portrait], database: Mapping[str, np.ndarray], 
     known = known_among(names, database)
     if known and on_conflict == "refuse":
         raise BadArgument(f"in the database already: {', '.join(sorted(known)[:3])} (on_conflict='refuse')")
-    _warn_of_names_alike(names, database)
+    _warn_of_names_alike(names - known, names, database)
     return [portrait for portrait in portraits if on_conflict != "skip" or portrait.identity not in known]
 
 
 def known_among(names: Collection[str], database: Mapping[str, np.ndarray]) -> set[str]:
-    """Those of some names that a database knows; of many names, by one look at all of its own."""
-    few = len(names) <= 100
+    """Those of some names that a database knows; for many names, by reading all of its own once."""
+    few = len(names) <= max(100, len(database) // 1000)
     return {name for name in names if name in database} if few else set(names).intersection(database)
 
 
@@ -298,7 +300,7 @@ def enrol_portraits(
     database: MutableMapping[str, np.ndarray],
     replace: bool = False,
     progress: bool = True,
-) -> list[tuple[str, str]]:
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Encode portraits and add their people, each in one change: after a kill, a person is there whole or not at all.
 
     Args:
@@ -309,21 +311,24 @@ def enrol_portraits(
         progress: False for no progress bar.
 
     Returns:
-        A row (file, reason) for each picture that was not used.
+        unused: A row (file, reason) for each picture that was not used.
+        notes: What to warn of: pictures that were used, but are likely to fail at the door.
     """
     unused: list[tuple[str, str]] = []
+    notes: list[str] = []
     encoded = _encode(portraits, model, unused, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
-        unused += _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
-    return unused
+        rows, hints = _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
+        unused += rows  # the encoding adds to it, too
+        notes += hints
+    return unused, notes
 
 
-def _warn_of_names_alike(names: set[str], database: Mapping[str, np.ndarray]) -> None:
+def _warn_of_names_alike(new: set[str], names: set[str], database: Mapping[str, np.ndarray]) -> None:
     """Warn of new people whose names are ``names_alike`` to others: they may be one person."""
-    new = [name for name in names if name not in database]
     for group in names_alike(new, (name for name in (*names, *database) if isinstance(name, str)) if new else ()):
         text = f"{' and '.join(told_apart(group))} are different people here; if they are one, give them one name"
-        warnings.warn(text, PoorPortrait, stacklevel=3)
+        warnings.warn(text, PoorPortrait, stacklevel=4)
 
 
 class Encoded(NamedTuple):
@@ -363,11 +368,12 @@ def _reason(portrait: Portrait, problem: FaceError) -> str:
 
 def _enrol_person(
     database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, replace: bool
-) -> list[tuple[str, str]]:
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Enrol a person by all pictures that agree, in place of earlier ones or beside them.
 
     Returns:
-        A row (file, reason) for each picture that was not used.
+        unused: A row (file, reason) for each picture that was not used.
+        notes: What is not good about those that were.
     """
     alone = [picture for picture in pictures if picture.portrait.alone]
     unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
@@ -376,18 +382,16 @@ def _enrol_person(
     odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
     unused += [(file, f"it shows a different person from the other pictures of {identity}") for file in odd]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
-    for picture in (picture for picture in used if picture.hints):
-        text = f"{picture.portrait.file} is used, but {'; '.join(picture.hints)}"
-        warnings.warn(text, PoorPortrait, stacklevel=3)
+    notes = [f"{each.portrait.file} is used, but {'; '.join(each.hints)}" for each in used if each.hints]
     if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
         files = " and ".join(picture.portrait.file for picture in used)
-        warnings.warn(f"{files} are used, but do they both show {identity}?", PoorPortrait, stacklevel=3)
+        notes.append(f"{files} are used, but do they both show {identity}?")
     encodings = np.stack([picture.encoding for picture in used])
     try:
         enrol(database, identity, encodings, [picture.photo for picture in used], replace)
     except BadArgument as error:  # the file's name is not a name for a person
         unused += [(picture.portrait.file, str(error)) for picture in used]
-    return unused
+    return unused, notes
 
 
 def _agreeing(encodings: np.ndarray, threshold: float) -> np.ndarray:

@@ -191,7 +191,7 @@ def enrol(
         identity: The person.
         encodings: (n, D) of unit length.
         photos: n photos (H, W, 3), which a ``FaceDatabase`` keeps.
-        replace: Whether they take the place of earlier ones; a dict has no others.
+        replace: Whether they take the place of earlier ones; in a dict they always do.
     """
     if isinstance(database, FaceDatabase):
         database.add(identity, encodings, list(photos), replace)

@@ -1,4 +1,4 @@
-"""Enrol very many photographs on several machines: Dask hands out people, its workers encode and write them.
+"""Enrol very many photographs on several machines: Dask distributes the people, its workers encode and store them.
 
     pictures ──people, some at a time──► Dask's scheduler ──► worker ──► one database
                                                           └─► worker ──► (http://host:19530)
@@ -12,17 +12,18 @@ algorithms and Task Scheduling", 2015.
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
-from itertools import groupby
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm.auto import tqdm
 
+from facerec._files import ROOT, in_project
 from facerec._light import open_light
 from facerec.database import FaceDatabase
 from facerec.enrol import Pictures, PoorPortrait, Portrait, enrol_portraits, to_enrol
@@ -30,17 +31,27 @@ from facerec.errors import BadArgument, FaceError
 
 if TYPE_CHECKING:
     import keras
+    from distributed import Client, Future
 
     from facerec._light import LightNetwork
 
 #: Pictures in a task: it takes a second or two, so little is done again when a worker dies.
 PICTURES = 64
 
+#: Tasks for each thread of the workers that the scheduler is given ahead.
+AHEAD = 4
+
 #: Seconds to wait for a scheduler's answer.
 PATIENCE = 20
 
+#: How often a task that failed is done again: a server may have been starting.
+RETRIES = 2
+
 #: What to do with people who are in the database already. Adding to their pictures could happen twice.
 CONFLICTS = ("skip", "replace", "refuse")
+
+#: What a task returns: a row (file, reason) for each picture that was not used, and what to warn of.
+Answer = tuple[list[tuple[str, str]], list[str]]
 
 
 def enrol_on_workers(
@@ -53,7 +64,7 @@ def enrol_on_workers(
 ) -> pd.DataFrame:
     """Encode the pictures that were found, and add their people to a database, with the workers of a Dask scheduler.
 
-    Network, database and pictures are named by paths and addresses, which must mean the same on every machine.
+    The pictures, and a network that does not come with the project, must have the same path on every machine.
 
     Args:
         found: Of ``find_portraits``.
@@ -67,31 +78,28 @@ def enrol_on_workers(
         A row (``file``, ``reason``) for every file that could not be used.
 
     Raises:
-        BadArgument: If Dask is not installed, the database is in memory, or a person is known and ``on_conflict`` is
-            "refuse".
+        BadArgument: If Dask is not installed, no other process can open the database, or a person is known and
+            ``on_conflict`` is "refuse".
         OtherNetwork: If the database holds encodings of another network.
-        FaceError: If no scheduler answers, or a worker can't go on.
+        FaceError: If no scheduler answers or it goes away, or a worker can't do its work. The people who were written
+            by then stay: the same call goes on.
     """
     if on_conflict not in CONFLICTS:
-        raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))} with workers")
-    if database.where == ":memory:":
-        raise BadArgument("database is in memory, where no other process finds it: a file or a server is needed")
+        raise BadArgument(f"on_conflict={on_conflict!r}: with workers, one of {', '.join(map(repr, CONFLICTS))}")
+    opened = database.opened_elsewhere()
     portraits, unused = to_enrol(found.portraits, database, on_conflict), list(found.unusable)
-    where = database.where if "://" in database.where else os.path.abspath(database.where)
-    task = partial(enrol_here, network=network, database=where)
-    with _client(scheduler) as client, tqdm(total=len(portraits), desc="encoding", disable=not progress) as bar:
-        from distributed import as_completed
-
-        if portraits and not client.nthreads():
-            bar.write(f"{scheduler} has no workers yet: start some with dask worker {scheduler}", file=sys.stderr)
-        batches = {client.submit(task, batch, pure=False): batch for batch in batches_of(portraits)}
-        for done, result in as_completed(batches, with_results=True, raise_errors=False):
-            batch = batches.pop(done)
-            rows, notes = result if done.status == "finished" else _failed(done.exception(), batch)
-            unused += rows
-            for note in notes:
-                warnings.warn(note, PoorPortrait, stacklevel=2)
-            bar.update(len(batch))
+    if portraits:
+        folder = in_project(network).absolute()
+        shipped = folder.is_relative_to(ROOT)  # it may lie elsewhere on other machines
+        task = partial(enrol_here, network=str(folder.relative_to(ROOT) if shipped else folder), database=opened)
+        with _client(scheduler) as client, tqdm(total=len(portraits), unit="photo", disable=not progress) as bar:
+            if progress and not client.nthreads():
+                bar.write(f"{scheduler} has no workers yet: start some with dask worker {scheduler}", file=sys.stderr)
+            for batch, (rows, notes) in _answers(client, task, batches_of(portraits)):
+                unused += rows
+                for note in notes:
+                    warnings.warn(note, PoorPortrait, stacklevel=2)
+                bar.update(len(batch))
     return pd.DataFrame(sorted(unused), columns=["file", "reason"])
 
 
@@ -107,36 +115,37 @@ def batches_of(portraits: Sequence[Portrait]) -> Iterator[list[Portrait]]:
         yield batch
 
 
-def enrol_here(portraits: Sequence[Portrait], network: str, database: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Do a task, on a worker: encode people's pictures, and write each person in place of what is known of them.
+def enrol_here(portraits: Sequence[Portrait], network: str, database: Mapping[str, Any]) -> Answer:
+    """Do one task, on a worker: encode people's pictures, and write each person in place of what is known of them.
 
     Args:
         portraits: Those of one person stand together.
         network: The folder of the network.
-        database: The path or address of the database.
+        database: The arguments of ``FaceDatabase``.
 
-    Returns:
-        rows: (file, reason) of the pictures that were not used.
-        notes: What ``PoorPortrait`` warned of.
+    Raises:
+        FaceError: If this machine does not have one of the pictures.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PoorPortrait)
-        rows = enrol_portraits(portraits, *_opened(network, database), replace=True, progress=False)
-    return rows, [str(each.message) for each in caught if issubclass(each.category, PoorPortrait)]
+    for portrait in portraits:
+        whole = next(path for path in (portrait.path, *portrait.path.parents) if path.exists())
+        if whole.is_dir() and whole != portrait.path:  # and not a zip file with the picture in it
+            raise FaceError(f"{portrait.path} is missing on {socket.gethostname()}: every worker needs the pictures")
+    model = _loaded(network)
+    with FaceDatabase(**database, network=model) as people:
+        return enrol_portraits(portraits, model, people, replace=True, progress=False)
 
 
-@cache
-def _opened(network: str, database: str) -> tuple[keras.Model | LightNetwork, FaceDatabase]:
-    """The network and the database of a worker, which stay open for its next tasks."""
-    model = open_light(network)
-    if model is None:
-        from facerec.networks import load_facenet
+@lru_cache(maxsize=1)
+def _loaded(network: str) -> keras.Model | LightNetwork:
+    """The network of a worker, which stays open for its next tasks."""
+    if light := open_light(network):
+        return light
+    from facerec.networks import load_facenet
 
-        model = load_facenet(network)
-    return model, FaceDatabase(database, model)
+    return load_facenet(network)
 
 
-def _client(scheduler: str):
+def _client(scheduler: str) -> Client:
     """A client of a Dask scheduler.
 
     Raises:
@@ -149,15 +158,42 @@ def _client(scheduler: str):
         raise BadArgument(f'Dask is needed: pip install "face-recognition-course[scale]" ({error})') from error
     try:
         return Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise FaceError(f"no Dask scheduler answers at {scheduler}: is dask scheduler running? ({error})") from error
 
 
-def _failed(error: BaseException, batch: Sequence[Portrait]) -> tuple[list[tuple[str, str]], list[str]]:
-    """The rows of pictures at which worker after worker died; what else went wrong is raised."""
+def _answers(client: Client, task: partial, batches: Iterator[list[Portrait]]) -> Iterator[tuple[list, Answer]]:
+    """Each batch with its answer, in the order in which they are done; the scheduler is given a few tasks ahead."""
+    from distributed import as_completed
+
+    ahead = AHEAD * max(8, sum(client.nthreads().values()))
+    submit = partial(client.submit, task, pure=False, retries=RETRIES)
+    waiting = {submit(batch): batch for batch in islice(batches, ahead)}
+    done = as_completed(waiting)
+    for future in done:
+        batch = waiting.pop(future)
+        yield batch, _answer(future, batch)
+        for following in islice(batches, 1):
+            future = submit(following)
+            waiting[future] = following
+            done.add(future)
+
+
+def _answer(future: Future, batch: Sequence[Portrait]) -> Answer:
+    """What a task returned; pictures on which worker after worker died become rows.
+
+    Raises:
+        FaceError: If anything else went wrong.
+    """
     from distributed import KilledWorker
 
-    if not isinstance(error, KilledWorker):
-        raise error
-    reason = "the workers that were given it died, one after the other"
-    return [(portrait.file, reason) for portrait in batch], []
+    if future.status == "finished":
+        return future.result()
+    error = future.exception() if future.status == "error" else None
+    if isinstance(error, KilledWorker):
+        return [
+            (portrait.file, "workers ended, one after the other, while they had it: try it alone") for portrait in batch
+        ], []
+    if error is None:
+        raise FaceError("the Dask scheduler went away; the people who were written stay: start again")
+    raise error if isinstance(error, FaceError) else FaceError(f"a worker failed: {error!r}") from error

@@ -74,20 +74,21 @@ def enrol(
     progress = console.shows_progress()
     with opening.lasting(database, model, make=True) as people:
         wanted = {portrait.identity for portrait in found.portraits}
-        known = known_among(wanted, people)
+        known, before = known_among(wanted, people), len(people)
         with console.warnings_as_notes():
-            if workers:
+            if workers is not None:
                 unusable = enrol_on_workers(found, network, people, workers, on_conflict.value, progress)
             else:
                 unusable = enrol_pictures(found, model, people, progress, on_conflict.value)
-        count, new = len(people), len(known_among(wanted - known, people))
+    refused = set(unusable.file)
+    new = len({each.identity for each in found.portraits if each.file not in refused} - known)
     for file, reason in unusable.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
     if not new and not known:
         raise BadArgument(f"no one was added to {database}: none of the pictures can be used")
     done = {"skip": "left as they were", "add": "given more pictures", "replace": "replaced"}.get(on_conflict.value)
     told = f"{new} added" + (f", {len(known)} {done}" if known else "")
-    say(f"{database}: {_how_many(count)} ({told})")
+    say(f"{database}: {_how_many(before + new)} ({told})")
 
 
 def _how_many(people: int) -> str:
@@ -109,7 +110,7 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
     for text in given:
         path = Path(text)
         if path.is_file() and not zipfile.is_zipfile(path):
-            identity = unicodedata.normalize("NFC", path.stem)
+            identity = unicodedata.normalize("NFC", path.stem.strip())
             left_out = enrol.is_left_out(path, skip)
             portraits = [] if left_out else [enrol.Portrait(identity, path, text, not numbered)]
             found = enrol.Pictures(portraits, [], [text] if left_out else [])

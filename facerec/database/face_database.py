@@ -84,7 +84,7 @@ class FaceDatabase(MutableMapping):
     def __init__(self, where: str | os.PathLike, network: Any = None, represent: str = "mean", **milvus: Any) -> None:
         if represent not in ("mean", "nearest"):
             raise BadArgument(f"represent={represent!r}: 'mean' or 'nearest'")
-        self.where, self.represent = place_of(where), represent
+        self.where, self.represent, self._milvus = place_of(where), represent, milvus
         fingerprint, dimension = network_of(network)
         self._engine = open_engine(self.where, represent, milvus)
         try:
@@ -419,6 +419,17 @@ class FaceDatabase(MutableMapping):
         return read_archive(self._engine, path, on_conflict)
 
     # ----------------------------------------------------------------------------------------- housekeeping
+    def opened_elsewhere(self) -> dict[str, Any]:
+        """The arguments with which other processes open this database, whatever their working directory.
+
+        Raises:
+            BadArgument: If no other process can: it is in memory, or in a file of milvus-lite.
+        """
+        if self.where == ":memory:" or self.where.startswith("milvus:"):
+            raise BadArgument(f"{self.where} belongs to this process alone: a file of SQLite or a server is needed")
+        where = self.where if "://" in self.where else os.path.abspath(self.where)
+        return {"where": where, "represent": self.represent, **self._milvus}
+
     def tidy(self) -> None:
         """Give back unused space, and remove the last traces of people who were removed. Others should not be reading.
 

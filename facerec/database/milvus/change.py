@@ -126,7 +126,8 @@ class MilvusChange(Change):
         engine, dimension = self.engine, some[0].encodings.shape[1]
         if engine.dimension != dimension:
             engine.note(None, dimension)
-        old = self._rows_of(some, ["id", "who", "number", "added"])
+        newest = any(person.replace for person in some)  # others' rows must not stay beside these
+        old = self._rows_of(some, ["id", "who", "number", "added"], newest)
         rows, gone = [], []
         for person in some:
             before = old[who(person.identity)]
@@ -146,10 +147,12 @@ class MilvusChange(Change):
         gone = [row["id"] for before in old.values() for row in before]
         self.engine.calls.delete(self.engine.people, gone, {who(person.identity) for person in some})
 
-    def _rows_of(self, some: Sequence[_Put | _Drop], fields: Sequence[str]) -> dict[str, list[dict]]:
-        """By key, the rows of some people."""
+    def _rows_of(
+        self, some: Sequence[_Put | _Drop], fields: Sequence[str], newest: bool = False
+    ) -> dict[str, list[dict]]:
+        """By key, the rows of some people; ``newest`` waits for what others have written just now."""
         found, keys = defaultdict(list), {who(person.identity) for person in some}
-        for row in self.engine.query(one_of(keys), fields, keys):
+        for row in self.engine.query(one_of(keys), fields, keys, newest):
             found[row["who"]].append(row)
         return found
 

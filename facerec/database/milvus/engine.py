@@ -257,9 +257,9 @@ class Milvus(Engine):
                         raise
                 self.checked = -STATE_FOR
 
-    def query(self, which: str, fields: Sequence[str], keys: Collection[str]) -> list[dict]:
+    def query(self, which: str, fields: Sequence[str], keys: Collection[str], newest: bool = False) -> list[dict]:
         """Some fields of people's rows; their keys say whose."""
-        return self.calls.query(self.people, which, fields, keys) if self.people else []
+        return self.calls.query(self.people, which, fields, keys, newest) if self.people else []
 
     def rows_of(self, identity: str, fields: Sequence[str]) -> list[dict]:
         """Some fields of each of a person's rows."""
