@@ -1,6 +1,6 @@
 """How long a training step takes here, and in Keras' own ``model.fit``.
 
-    python tools/measure/training_step.py [--rounds 5] [--to docs/results/training_step.json]
+    python tools/measure/training_step.py [--rounds 3] [--to docs/results/training_step.json]
 
 The trainings use a loop of their own, ``one_epoch``: it looks at the loss of every single step, notices a collapse, and
 measures how long it waits for faces. Each row trains a learner by that loop, and an equal one by ``model.fit``, in
@@ -30,7 +30,7 @@ with quietly():
     import keras
     import tensorflow as tf
 
-STEPS = 6  # in each turn
+STEPS = 3  # in each turn
 
 #: One epoch of steps, by the clock.
 Turn = Callable[[], float]
@@ -118,7 +118,7 @@ def measure(rounds: int) -> list[dict]:
 def main() -> None:
     """Measure all rows, print them, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how often both ways take turns")
+    parser.add_argument("--rounds", type=int, default=3, help="how often both ways take turns")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "training_step.json")
     args = parser.parse_args()
     table = measure(args.rounds)

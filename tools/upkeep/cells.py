@@ -264,6 +264,21 @@ def throughput_table(found: dict) -> str:
     return table("| training step | crops per second | times the first, per second of processor time |", rows)
 
 
+def training_steps(found: dict) -> str:
+    """How long a training step takes in our loop and in ``model.fit``, a row per network."""
+    rows = [
+        (
+            row["network"],
+            row["batch"],
+            f"{row['ours_ms']:,.0f} ms",
+            f"{row['fit_ms']:,.0f} ms",
+            "{:.2f} ({:.2f}–{:.2f})".format(row["ratio"], *row["ratios"]),
+        )
+        for row in found["networks"]
+    ]
+    return table("| network | batch | a step | … in `model.fit` | ours, of `model.fit`'s |", rows)
+
+
 def api_load(api: dict) -> str:
     """How the API serves fifty programs at once."""
     load = api["load"]

@@ -64,6 +64,7 @@ STREAMLIT = Source("apps.json", "APPS_RESULTS=1 make test-apps")
 ATTACKS = Source("attack_files.json", "python tools/measure/attack_files.py")
 DETECTOR = Source("detector.json", "python tools/measure/detector.py DIR")
 THROUGHPUT = Source("throughput.json", "python tools/measure/throughput.py")
+TRAINING_STEP = Source("training_step.json", "python tools/measure/training_step.py")
 TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
 # These twins were trained with two-byte numbers.
 TWINS = Source("siamese_celeba_people.json", "make siamese DIR=… PRECISION=mixed_bfloat16")
@@ -285,10 +286,12 @@ def pages() -> dict[Path, str]:
     short = table("| measured | result |", [row[:2] for row in measured(SHORT)])
     full = {name: table("| measured | result | command |", measured(rows)) for name, rows in TABLES.items()}
     full["peers"] = peers.page_table(RESULTS / "peers.json")
-    attacks, transfer, throughput = (
-        json.loads((RESULTS / source.file).read_text(encoding="utf-8")) for source in (ATTACKS, TRANSFER, THROUGHPUT)
+    attacks, transfer, throughput, steps = (
+        json.loads((RESULTS / source.file).read_text(encoding="utf-8"))
+        for source in (ATTACKS, TRANSFER, THROUGHPUT, TRAINING_STEP)
     )
     full |= {"attack files": cells.attack_table(attacks), "throughput": cells.throughput_table(throughput)}
+    full |= {"training steps": cells.training_steps(steps)}
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}
