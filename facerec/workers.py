@@ -126,10 +126,9 @@ def enrol_here(portraits: Sequence[Portrait], network: str, database: Mapping[st
     Raises:
         FaceError: If this machine does not have one of the pictures.
     """
-    for portrait in portraits:
-        whole = next(path for path in (portrait.path, *portrait.path.parents) if path.exists())
-        if whole.is_dir() and whole != portrait.path:  # and not a zip file with the picture in it
-            raise FaceError(f"{portrait.path} is missing on {socket.gethostname()}: every worker needs the pictures")
+    for path in (portrait.path for portrait in portraits):
+        if not path.exists() and not any(parent.is_file() for parent in path.parents):  # a zip file may hold it
+            raise FaceError(f"{path} is missing on {socket.gethostname()}: every worker needs the pictures")
     model = _loaded(network)
     with FaceDatabase(**database, network=model) as people:
         return enrol_portraits(portraits, model, people, replace=True, progress=False)
@@ -191,9 +190,8 @@ def _answer(future: Future, batch: Sequence[Portrait]) -> Answer:
         return future.result()
     error = future.exception() if future.status == "error" else None
     if isinstance(error, KilledWorker):
-        return [
-            (portrait.file, "workers ended, one after the other, while they had it: try it alone") for portrait in batch
-        ], []
+        reason = "workers ended, one after the other, while they had it: try it alone"
+        return [(portrait.file, reason) for portrait in batch], []
     if error is None:
         raise FaceError("the Dask scheduler went away; the people who were written stay: start again")
     raise error if isinstance(error, FaceError) else FaceError(f"a worker failed: {error!r}") from error

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from facerec.learning.checkpoints import one_epoch
 from facerec.learning.siamese import make_siamese
 from facerec.learning.siamese_training import SiamesePlan, compile_siamese, with_all_pairs
 from facerec.learning.triplet_training import TripletPlan, make_encoder, make_learner
+from tools.measure.bench_database import timed
 
 with quietly():
     import keras
@@ -32,7 +32,7 @@ with quietly():
 
 STEPS = 3  # in each turn
 
-#: One epoch of steps, by the clock.
+#: Takes a few steps; returns the milliseconds of all of them.
 Turn = Callable[[], float]
 
 
@@ -80,16 +80,9 @@ def turns_of(make: Callable, arguments: tuple) -> tuple[Turn, Turn]:
     (ours, batch), (theirs, _) = (make(*arguments) for _ in range(2))
     repeated = tf.data.Dataset.from_tensors(batch).repeat(STEPS)
     return (
-        lambda: timed(lambda: one_epoch(ours, itertools.repeat(batch), STEPS, tqdm(disable=True))),
-        lambda: timed(lambda: theirs.fit(repeated, epochs=1, verbose=0, shuffle=False)),
+        lambda: timed(one_epoch, ours, itertools.repeat(batch), STEPS, tqdm(disable=True))[0],
+        lambda: timed(lambda: theirs.fit(repeated, epochs=1, verbose=0, shuffle=False))[0],
     )
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def measure(rounds: int) -> list[dict]:
@@ -99,7 +92,7 @@ def measure(rounds: int) -> list[dict]:
         turns = turns_of(make, arguments)
         for turn in turns:
             turn()  # it is compiled
-        took = np.array([[turn() for turn in turns] for _ in range(rounds)]) / STEPS * 1000  # (rounds, 2)
+        took = np.array([[turn() for turn in turns] for _ in range(rounds)]) / STEPS  # (rounds, 2)
         ratios = took[:, 0] / took[:, 1]
         ours, theirs = np.median(took, axis=0)
         table.append(

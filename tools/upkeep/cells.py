@@ -270,13 +270,13 @@ def training_steps(found: dict) -> str:
         (
             row["network"],
             row["batch"],
-            f"{row['ours_ms']:,.0f} ms",
-            f"{row['fit_ms']:,.0f} ms",
+            f"{row['ours_ms']:,.0f}",
+            f"{row['fit_ms']:,.0f}",
             "{:.2f} ({:.2f}–{:.2f})".format(row["ratio"], *row["ratios"]),
         )
         for row in found["networks"]
     ]
-    return table("| network | batch | a step | … in `model.fit` | ours, of `model.fit`'s |", rows)
+    return table("| network | batch | ms per step | … in `model.fit` | ratio |", rows)
 
 
 def api_load(api: dict) -> str:
