@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 from facerec._mtcnn import search
+from facerec.average_face import eye_likeness
 from facerec.errors import BadArgument, NoFaceFound
 
 Point = tuple[float, float]
@@ -77,7 +78,8 @@ SURE = 0.98
 #: Faces of at least this confidence, found in another look, count where no upright face was found …
 CLEAR = 0.9
 
-#: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure.
+#: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure. The surest
+#: face must then also look more like the average face: MTCNN sees one in some upright faces turned upside down.
 CLEARER = 0.99
 
 
@@ -155,8 +157,10 @@ def detect_faces_batch(
         rows = [i for i in doubtful if look.quarters or not found[i]]
         again = _look_at([photos[i] for i in rows], look, min_confidence, search_side, batch_size)
         for i, faces in zip(rows, again, strict=True):
-            needed = CLEARER if upright[i] > FACE else CLEAR
-            if surest(faces) >= needed and _weight(faces) > _weight(found[i]):
+            doubted = upright[i] > FACE
+            if surest(faces) < (CLEARER if doubted else CLEAR) or _weight(faces) <= _weight(found[i]):
+                continue
+            if not doubted or _likeness(photos[i], faces) > _likeness(photos[i], found[i]):
                 found[i] = faces
     return found
 
@@ -171,6 +175,12 @@ def _certainty(face: Detection) -> float:
 def surest(faces: Sequence[Detection]) -> float:
     """The highest certainty; 0 if there is no face."""
     return max(map(_certainty, faces), default=0.0)
+
+
+def _likeness(photo: np.ndarray, faces: Sequence[Detection]) -> float:
+    """How much the eyes of the surest face look like those of the average face."""
+    keypoints = max(faces, key=_certainty)["keypoints"]
+    return eye_likeness(cv2.cvtColor(align_face(photo, keypoints, 96), cv2.COLOR_RGB2GRAY))
 
 
 def _weight(faces: Sequence[Detection]) -> float:

@@ -5,8 +5,8 @@
     python tools/measure/quality.py score DIR --lfw LFW    # on others → docs/results/quality.json, quality_reject.csv
 
 DIR holds a folder of photographs per person (``celeba_people``), LFW the pictures and lists that
-``tools/measure/lfw.py`` reads. The output of ``average`` and ``fit`` is copied to ``facerec/quality.py`` (AVERAGE and
-COEFFICIENTS). ``make quality DIR=… LFW=…`` runs ``score``.
+``tools/measure/lfw.py`` reads. The output of ``average`` is copied to ``facerec/average_face.py`` (AVERAGE), that of
+``fit`` to ``facerec/quality.py`` (COEFFICIENTS). ``make quality DIR=… LFW=…`` runs ``score``.
 
 A picture's failure is the share of the same person's other, untouched pictures that are farther from it than the
 network's threshold. People are divided first: some to fit on, some to choose the penalty on, some to score. Every
