@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 #: Up to so many photos, encoding face by face takes less time than compiling the network first.
 FEW = 20
 
-#: What Keras imports for features that no command uses; without them a command starts a second or two earlier.
-UNUSED = ("sklearn", "matplotlib")
-
 
 def load_network(path: str, photos: int | None = None) -> keras.Model | LightNetwork:
     """Load the network of ``--network``; Keras is imported here, unless ONNX Runtime does without it.
@@ -41,24 +37,12 @@ def load_network(path: str, photos: int | None = None) -> keras.Model | LightNet
     light = open_light(path)
     if light:
         return light
-    with lightly():
-        from facerec import networks
-    model = networks.load_facenet(path)
+    from facerec.networks import load_facenet
+
+    model = load_facenet(path)
     if photos is not None and photos <= FEW and not hasattr(model, "facenet_call"):
         model.facenet_call = partial(model, training=False)
     return model
-
-
-@contextmanager
-def lightly() -> Iterator[None]:
-    """Import Keras in this block as if :data:`UNUSED` were not installed; nothing happens if it is loaded already."""
-    hidden = [package for package in UNUSED if not {package, "keras"} & set(sys.modules)]
-    sys.modules.update(dict.fromkeys(hidden))
-    try:
-        yield
-    finally:
-        for package in hidden:
-            del sys.modules[package]
 
 
 def threshold_of(model: keras.Model, threshold: float | None, people: int | None = None) -> float:

@@ -103,8 +103,7 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
     for text in given:
         if not Path(text).exists():
             raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
-    with opening.lightly():
-        from facerec import enrol
+    from facerec import enrol
 
     together, skip = enrol.Pictures([], [], []), () if everything or name else enrol.NO_PORTRAIT
     for text in given:

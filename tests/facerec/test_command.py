@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from facerec._files import ROOT
-from facerec.command import cameras, console, opening, options, serving
+from facerec.command import cameras, console, options, serving
 from facerec.command.app import app
 from facerec.database import FaceDatabase
 from facerec.enrol import CONFLICTS
@@ -410,16 +410,6 @@ def test_csv_is_utf_8_on_any_system(monkeypatch):
     console.write_csv([("who", "distance"), ("Łucja", 0.5), (None, None)])
     shown.flush()
     assert shown.buffer.getvalue().decode() == "who,distance\nŁucja,0.5000\n,\n"
-
-
-def test_keras_is_loaded_without_what_no_command_needs(monkeypatch):
-    monkeypatch.delitem(sys.modules, "keras")
-    monkeypatch.delitem(sys.modules, "matplotlib")
-    with opening.lightly():
-        assert sys.modules["matplotlib"] is None
-        with pytest.raises(ImportError):
-            import matplotlib  # noqa: F401
-    assert "matplotlib" not in sys.modules
 
 
 # ---------------------------------------------------------------------------------------------------- collect

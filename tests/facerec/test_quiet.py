@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import multiprocessing
 import os
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
-from facerec._quiet import say, without_pillow_warnings
+from facerec._quiet import quietly, say, without_pillow_warnings
 from facerec.encoding import faces_to_encodings
 from facerec.errors import ForkedProcess
 
@@ -46,6 +49,18 @@ def warn(module: str, text: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only systems that fork have this fault")
+def test_keras_loads_without_what_nothing_here_uses(monkeypatch):
+    """Only in the thread that loads it: another may need these packages meanwhile."""
+    for package in ("matplotlib", "sklearn"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    with quietly(), ThreadPoolExecutor(1) as other:
+        for package in ("matplotlib", "sklearn"):
+            with pytest.raises(ImportError, match="hidden while Keras loads"):
+                importlib.import_module(package)
+            assert other.submit(importlib.util.find_spec, package).result()
+    assert importlib.util.find_spec("matplotlib") and importlib.util.find_spec("sklearn")
+
+
 def test_forked_process_says_how_to_start_it_instead(small_network):
     """The child would wait for threads of its parent for ever; it only reports what it would have raised."""
     faces = np.zeros((1, 8, 8, 3), np.uint8)
