@@ -23,9 +23,10 @@ from facerec._files import ROOT
 HOME = ROOT / "build" / "milvus-server"
 PYTHON = HOME / ".venv" / "bin" / "python"
 
-#: What differs from the server's own settings: a killed server's parts count as dead after so many seconds, not 30.
-#: Until then, the one that takes its place can't load their people.
-SETTINGS = {"common.session.ttl": 5}
+#: What differs from the server's own settings. A killed server's parts count as dead after so many seconds, not 30:
+#: until then, the one that takes its place can't load their people. And what was written goes from the log to files every
+#: so many seconds, not every 600: a server that starts reads all of that log again.
+SETTINGS = {"common.session.ttl": 5, "dataNode.segment.syncPeriod": 10}
 
 START = """
 import json, socket, sys
