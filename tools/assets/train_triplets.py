@@ -126,6 +126,15 @@ LEVERS = {
 
 RUNS |= {f"lever_{name}": Run(plan, more=more, steps=1200, compares="lever") for name, (plan, more) in LEVERS.items()}
 
+#: Mining again with all people, in batches of 32 people × 4 faces.
+RUNS |= {
+    f"many_{mining.replace('-', '_')}_{seed}": Run(
+        replace(LEVER, mining=mining, seed=seed), more=True, steps=600, compares="mining, many people"
+    )
+    for seed in SEEDS
+    for mining in ("random", "semi-hard", "all")
+}
+
 RUNS |= {
     "long": Run(replace(HARSH, epochs=120), more=True),
     "phase_one": Run(TripletPlan(epochs=40, rate=3e-4)),

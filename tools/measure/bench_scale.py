@@ -2,6 +2,7 @@
 
     make bench-scale                                  # → docs/results/scale.json, and the tables of docs/scale.md
     make bench-scale ARGS="--sizes 10000000 --kills 0"
+    make bench-scale ARGS="--sizes --kills 12 --apart 70"   # each server lives for 70 s at least
 
 The crowd is that of ``bench_database.py``. It is drawn, sent and compared a hundred thousand people at a time, so this
 process stays small; the server holds all of them in memory. Each size is written to the file as soon as it is measured,
@@ -137,8 +138,10 @@ def measure(server: MilvusServer, crowd: Crowd, size: int) -> dict:
 class Writer(threading.Thread):
     """Adds people until it is told to stop, and notes whom it has added, and the longest wait."""
 
-    def __init__(self, where: str, crowd: Crowd) -> None:
+    def __init__(self, where: str, crowd: Crowd, pause: float = 0) -> None:
+        """Args: where the people are kept, who they are, and how many seconds to wait after each."""
         super().__init__(daemon=True)
+        self.pause = pause
         self.database, self.encodings = FaceDatabase(where, collection="killed"), crowd.pictures(crowd.people(5000))
         self.added, self.waited, self.over, self.error = [], [], threading.Event(), None
 
@@ -150,17 +153,25 @@ class Writer(threading.Thread):
                 took, _ = timed(self.database.add, name, self.encodings[len(self.added) % len(self.encodings)])
                 self.added.append(name)
                 self.waited.append(took / 1000)
+                self.over.wait(self.pause)
         except Exception as error:
             self.error = error
 
 
-def kills(server: MilvusServer, crowd: Crowd, count: int) -> dict:
-    """Kill the server so often while a client writes, and start it again; then look for what was acknowledged."""
-    writer, back = Writer(server.address, crowd), []
+def kills(server: MilvusServer, crowd: Crowd, count: int, apart: float) -> dict:
+    """Kill the server so often while a client writes, and start it again; then look for what was acknowledged.
+
+    Args:
+        server: Running.
+        crowd: Of whom the client adds some.
+        count: How often.
+        apart: The seconds for which each server answers at least. A client that has so much time writes more slowly.
+    """
+    writer, back = Writer(server.address, crowd, pause=0.1 if apart else 0), []
     writer.start()
     for number in tqdm(range(count), desc="kills"):
         _wait_for(writer, len(writer.added) + 5)
-        time.sleep(float(np.random.default_rng(number).uniform(0, 0.5)))
+        time.sleep(apart + float(np.random.default_rng(number).uniform(0, 0.5)))
         server.kill()
         begun, acknowledged = time.monotonic(), len(writer.added)
         server.start()
@@ -172,6 +183,7 @@ def kills(server: MilvusServer, crowd: Crowd, count: int) -> dict:
     names = Counter(list(writer.database))
     return {
         "kills": count,
+        "apart_s": apart,
         "acknowledged": len(writer.added),
         "lost": len(set(writer.added) - set(names)),
         "twice": sum(times > 1 for times in names.values()),
@@ -194,7 +206,7 @@ def _most(values: list[float]) -> dict[str, float]:
 # -------------------------------------------------------------------------------------------------------- main
 def earlier(path: Path) -> dict:
     """What was measured before, or nothing."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sizes": [], "kills": None}
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sizes": [], "kills": []}
 
 
 def main() -> None:
@@ -202,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--apart", type=float, default=0, help="seconds for which each server answers before its kill")
     parser.add_argument("--folder", type=Path, help="where the server keeps its data meanwhile")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "scale.json")
     args = parser.parse_args()
@@ -212,7 +225,9 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="bench_scale_", dir=args.folder))
         with MilvusServer(folder) as server:
             if task == "kills":
-                result["kills"] = kills(server, crowd, args.kills)
+                row, rows = kills(server, crowd, args.kills, args.apart), result["kills"]
+                others = [row for row in rows if row["apart_s"] != args.apart]
+                result["kills"] = sorted([*others, row], key=lambda row: row["apart_s"])
             else:
                 row, rows = measure(server, crowd, task), [row for row in result["sizes"] if row["people"] != task]
                 result["sizes"] = sorted([*rows, row], key=lambda row: row["people"])

@@ -24,8 +24,8 @@ HOME = ROOT / "build" / "milvus-server"
 PYTHON = HOME / ".venv" / "bin" / "python"
 
 #: What differs from the server's own settings. A killed server's parts count as dead after so many seconds, not 30:
-#: until then, the one that takes its place can't load their people. And what was written goes from the log to files every
-#: so many seconds, not every 600: a server that starts reads all of that log again.
+#: until then, the one that takes its place can't load their people. And what was written goes from the log to files
+#: every so many seconds, not every 600: a server that starts reads again what is in the log alone.
 SETTINGS = {"common.session.ttl": 5, "dataNode.segment.syncPeriod": 10}
 
 START = """

@@ -195,17 +195,20 @@ def _ms(value: float) -> str:
     return f"{value:.2g} ms" if value < 99.5 else f"{value:,.0f} ms"
 
 
-def killed(kills: dict | None) -> str:
-    """What became of what was acknowledged, as a sentence; nothing if no server was killed."""
-    if kills is None:
-        return ""
-    again = kills["client_writes_again_s"]
+def killed(kills: list[dict]) -> str:
+    """What became of what was acknowledged when the server was killed, a sentence or two for each row."""
+    return "\n\n".join(map(_killed, kills))
+
+
+def _killed(row: dict) -> str:
+    again = row["client_writes_again_s"]
+    when = f"Given {row['apart_s']:.0f} s each time, the" if row["apart_s"] else "The"
     return (
-        f"The server was killed (`kill -9`) {kills['kills']} times while a client added people. Of "
-        f"{kills['acknowledged']:,} that were acknowledged, {kills['lost']} were lost, and {kills['twice']} are there "
+        f"{when} server was killed (`kill -9`) {row['kills']} times while a client added people. Of "
+        f"{row['acknowledged']:,} that were acknowledged, {row['lost']} were lost, and {row['twice']} are there "
         f"twice. The client, which went on running, had written two more people {again['median']:.0f} s after the kill "
         f"in the median and {again['most']:.0f} s at most; the start of the server took "
-        f"{kills['server_started_s']['median']:.0f} s of these."
+        f"{row['server_started_s']['median']:.0f} s of these."
     )
 
 

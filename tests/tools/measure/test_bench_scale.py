@@ -42,6 +42,6 @@ def test_second_nearest_is_not_near_enough(crowd):
 
 
 def test_earlier_sizes_are_kept(tmp_path):
-    assert bench_scale.earlier(tmp_path / "scale.json") == {"sizes": [], "kills": None}
-    (tmp_path / "scale.json").write_text('{"sizes": [{"people": 5}], "kills": null}')
+    assert bench_scale.earlier(tmp_path / "scale.json") == {"sizes": [], "kills": []}
+    (tmp_path / "scale.json").write_text('{"sizes": [{"people": 5}], "kills": []}')
     assert bench_scale.earlier(tmp_path / "scale.json")["sizes"] == [{"people": 5}]
