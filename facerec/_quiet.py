@@ -1,4 +1,4 @@
-"""A quiet console: no page of TensorFlow's messages, names in any script, no hanging processes, a quicker start."""
+"""A quiet console and a quick start: no page of TensorFlow's messages, names in any script, no hanging processes."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def without_pillow_warnings() -> Iterator[None]:
 
 
 class _Hidden:
-    """A finder for ``sys.meta_path`` that finds some packages not to be installed, for one thread.
+    """A finder for ``sys.meta_path`` that makes some packages look as if they were not installed, to one thread.
 
-    Keras loads scikit-learn and matplotlib if they are there, for wrappers and galleries that nothing here uses. That
-    is a third of its start.
+    Keras loads scikit-learn and matplotlib if they are there, for wrappers and galleries that nothing here uses.
+    Loading them takes a third of its start.
     """
 
-    def __init__(self, *packages: str) -> None:
-        self.packages, self.thread = packages, threading.get_ident()
+    packages = ("sklearn", "matplotlib")
+    thread: int | None = None
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         """Refuse the packages; leave all others to the finders that come after this one."""
@@ -85,14 +85,19 @@ class _Hidden:
             raise ModuleNotFoundError(f"{name} is hidden while Keras loads", name=name)
 
 
+#: It stays in ``sys.meta_path``: were it removed, another thread that is searching would skip the next finder.
+_HIDDEN = _Hidden()
+
+
 @contextmanager
-def _without(*packages: str) -> Iterator[None]:
-    """Hide packages from this thread's imports."""
-    sys.meta_path.insert(0, hidden := _Hidden(*packages))
+def _for_this_thread(hidden: _Hidden) -> Iterator[None]:
+    if hidden not in sys.meta_path:
+        sys.meta_path.insert(0, hidden)
+    before, hidden.thread = hidden.thread, threading.get_ident()
     try:
         yield
     finally:
-        sys.meta_path.remove(hidden)
+        hidden.thread = before
 
 
 @contextmanager
@@ -100,17 +105,16 @@ def quietly() -> Iterator[None]:
     """Hold back everything written to standard error in this block, and show it only if the block fails.
 
     TensorFlow's libraries write there directly, past Python, and no setting stops them while they load. Use it for
-    imports only: what other threads write to standard error meanwhile is held back as well.
-
-    If Keras loads in this block, its wrappers for scikit-learn and its galleries do not work in this process. If you
-    need them, import Keras before this package.
+    importing Keras, TensorFlow and what needs them, and for nothing else: what other threads write to standard error
+    meanwhile is held back as well, and scikit-learn and matplotlib cannot be imported in this block, unless they are
+    loaded already. The wrappers and galleries of a Keras that loads here do without them.
 
     Example:
         >>> with quietly():
         ...     import keras
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # after loading: errors only
-    with _ONE_AT_A_TIME, _without("sklearn", "matplotlib"):
+    with _ONE_AT_A_TIME, _for_this_thread(_HIDDEN):
         try:
             sys.stderr.flush()
             real = os.dup(2)

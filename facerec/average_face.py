@@ -1,4 +1,4 @@
-"""How much an aligned face looks like the average face: little, or the opposite, if it is upside down or none."""
+"""How much an aligned face looks like the average face: hardly, or the opposite, if it is upside down or no face."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ AVERAGE = """
 
 #: Where the eyes lie in those 16×16 pixels.
 EYES = (slice(3, 7), slice(2, 14))
+
+#: The side of the aligned faces that are compared, in pixels.
+SIDE = 96
 
 
 def eye_likeness(face: np.ndarray) -> float:

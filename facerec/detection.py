@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from facerec._mtcnn import search
-from facerec.average_face import eye_likeness
+from facerec.average_face import SIDE, eye_likeness
 from facerec.errors import BadArgument, NoFaceFound
 
 Point = tuple[float, float]
@@ -78,8 +78,8 @@ SURE = 0.98
 #: Faces of at least this confidence, found in another look, count where no upright face was found …
 CLEAR = 0.9
 
-#: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure. The surest
-#: face must then also look more like the average face: MTCNN sees one in some upright faces turned upside down.
+#: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure. One of them
+#: must then also look more like the average face, since MTCNN still sees a face in some that it gets upside down.
 CLEARER = 0.99
 
 
@@ -178,9 +178,9 @@ def surest(faces: Sequence[Detection]) -> float:
 
 
 def _likeness(photo: np.ndarray, faces: Sequence[Detection]) -> float:
-    """How much the eyes of the surest face look like those of the average face."""
-    keypoints = max(faces, key=_certainty)["keypoints"]
-    return eye_likeness(cv2.cvtColor(align_face(photo, keypoints, 96), cv2.COLOR_RGB2GRAY))
+    """How much the eyes of the likeliest face look like those of the average face."""
+    aligned = (align_face(photo, face["keypoints"], SIDE) for face in faces)
+    return max(eye_likeness(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)) for face in aligned)
 
 
 def _weight(faces: Sequence[Detection]) -> float:

@@ -40,7 +40,7 @@ from facerec.photos import reason_of
 with quietly():
     import keras
 
-    from inception_blocks_v2 import InceptionResNetV1
+from inception_blocks_v2 import InceptionResNetV1
 
 __all__ = [
     "CLUSTER_THRESHOLD",

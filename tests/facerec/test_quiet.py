@@ -48,9 +48,8 @@ def warn(module: str, text: str) -> None:
     warnings.warn_explicit(text, UserWarning, f"{module}.py", 1, module)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only systems that fork have this fault")
-def test_keras_loads_without_what_nothing_here_uses(monkeypatch):
-    """Only in the thread that loads it: another may need these packages meanwhile."""
+def test_packages_are_hidden_from_this_thread_only(monkeypatch):
+    """Another may need them meanwhile."""
     for package in ("matplotlib", "sklearn"):
         monkeypatch.delitem(sys.modules, package, raising=False)
     with quietly(), ThreadPoolExecutor(1) as other:
@@ -61,6 +60,7 @@ def test_keras_loads_without_what_nothing_here_uses(monkeypatch):
     assert importlib.util.find_spec("matplotlib") and importlib.util.find_spec("sklearn")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only systems that fork have this fault")
 def test_forked_process_says_how_to_start_it_instead(small_network):
     """The child would wait for threads of its parent for ever; it only reports what it would have raised."""
     faces = np.zeros((1, 8, 8, 3), np.uint8)
