@@ -136,10 +136,15 @@ def measure(server: MilvusServer, crowd: Crowd, size: int) -> dict:
 
 # ------------------------------------------------------------------------------------------------------- kills
 class Writer(threading.Thread):
-    """Adds people until it is told to stop, and notes whom it has added, and the longest wait."""
+    """Adds people until it is told to stop, and notes whom it has added, and how long each took.
+
+    Args:
+        where: The database.
+        crowd: Of whom it adds some.
+        pause: The seconds that it waits after each.
+    """
 
     def __init__(self, where: str, crowd: Crowd, pause: float = 0) -> None:
-        """Args: where the people are kept, who they are, and how many seconds to wait after each."""
         super().__init__(daemon=True)
         self.pause = pause
         self.database, self.encodings = FaceDatabase(where, collection="killed"), crowd.pictures(crowd.people(5000))
@@ -165,7 +170,8 @@ def kills(server: MilvusServer, crowd: Crowd, count: int, apart: float) -> dict:
         server: Running.
         crowd: Of whom the client adds some.
         count: How often.
-        apart: The seconds for which each server answers at least. A client that has so much time writes more slowly.
+        apart: The seconds for which each server answers at least. Above 0, the client pauses for 0.1 s after each
+            person.
     """
     writer, back = Writer(server.address, crowd, pause=0.1 if apart else 0), []
     writer.start()
@@ -225,9 +231,9 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="bench_scale_", dir=args.folder))
         with MilvusServer(folder) as server:
             if task == "kills":
-                row, rows = kills(server, crowd, args.kills, args.apart), result["kills"]
-                others = [row for row in rows if row["apart_s"] != args.apart]
-                result["kills"] = sorted([*others, row], key=lambda row: row["apart_s"])
+                new = kills(server, crowd, args.kills, args.apart)
+                others = [old for old in result["kills"] if old["apart_s"] != args.apart]
+                result["kills"] = sorted([*others, new], key=lambda row: row["apart_s"])
             else:
                 row, rows = measure(server, crowd, task), [row for row in result["sizes"] if row["people"] != task]
                 result["sizes"] = sorted([*rows, row], key=lambda row: row["people"])

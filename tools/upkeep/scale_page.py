@@ -202,9 +202,9 @@ def killed(kills: list[dict]) -> str:
 
 def _killed(row: dict) -> str:
     again = row["client_writes_again_s"]
-    when = f"Given {row['apart_s']:.0f} s each time, the" if row["apart_s"] else "The"
+    slowly = f", with at least {row['apart_s']:.0f} s between a start and the next kill," if row["apart_s"] else ""
     return (
-        f"{when} server was killed (`kill -9`) {row['kills']} times while a client added people. Of "
+        f"The server was killed (`kill -9`) {row['kills']} times{slowly} while a client added people. Of "
         f"{row['acknowledged']:,} that were acknowledged, {row['lost']} were lost, and {row['twice']} are there "
         f"twice. The client, which went on running, had written two more people {again['median']:.0f} s after the kill "
         f"in the median and {again['most']:.0f} s at most; the start of the server took "
