@@ -200,6 +200,22 @@ def same_faces(detector: dict) -> str:
     )
 
 
+def turned(measured: dict) -> str:
+    """How many turned photographs of LFW are read the right way up."""
+    row = measured["folders"]["lfw_dev"]
+    right = ", ".join(percent(row["read_rightly"][turn] / row["photos"]) for turn in ("90", "180", "270"))
+    return f"{right} read the right way up ({row['photos']:,} photographs each)"
+
+
+def upright(measured: dict) -> str:
+    """How many upright photographs are read as upright."""
+    labels = {"lfw_dev": "LFW", "celeba_people": "CelebA, uncropped"}
+    rows = {label: measured["folders"][folder] for folder, label in labels.items()}
+    return "; ".join(
+        f"{label}: {row['read_rightly']['0']:,} of {row['photos']:,} read upright" for label, row in rows.items()
+    )
+
+
 def attack_files(found: dict) -> str:
     """What the worst files cost that were built to cost much."""
     kinds, limits = found["kinds"], found["limits"]

@@ -63,6 +63,7 @@ FLASK = Source("apps.json", "python tools/measure/load_flask.py")
 STREAMLIT = Source("apps.json", "APPS_RESULTS=1 make test-apps")
 ATTACKS = Source("attack_files.json", "python tools/measure/attack_files.py")
 DETECTOR = Source("detector.json", "python tools/measure/detector.py DIR")
+TURNED = Source("turned.json", "python tools/measure/turned.py LFW CELEBA")
 THROUGHPUT = Source("throughput.json", "python tools/measure/throughput.py")
 TRAINING_STEP = Source("training_step.json", "python tools/measure/training_step.py")
 TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
@@ -86,7 +87,7 @@ SHORT = (
     Row("Known people named correctly among 2,000 when 1 % of strangers get a name", EVALUATED, cells.named),
     Row("Strangers of one group taken for each other", GROUPED, cells.false_accepts_in_short),
     Row(
-        "How many times as fast as other packages the Inception FaceNet encodes faces, in batches of 64",
+        "Speed of the Inception FaceNet as a multiple of other packages', encoding faces in batches of 64",
         PEERS,
         partial(peers.ratios, kind="faces_per_second", what="64"),
     ),
@@ -131,6 +132,8 @@ TABLES = {
             EVALUATED,
             partial(cells.calibration_error, kind="DeepFace's way"),
         ),
+        Row("Photographs of LFW turned by 90, 180 or 270 degrees", TURNED, cells.turned),
+        Row("Upright photographs, some of people who lie or lean", TURNED, cells.upright),
         Row(
             "Quality as a predictor of false rejects, pairs of photos of 41 people of CelebA",
             QUALITY,
