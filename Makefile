@@ -125,7 +125,7 @@ transfer: need-dir .venv/.course ## DIR=… train and score the transfer twin (m
 	@$(PY) tools/assets/train_transfer.py all "$(DIR)"
 	@$(RESULTS)
 
-triplets: need-dir .venv/.course ## DIR=… train and score the embeddings (an hour or two; continues likewise)
+triplets: need-dir .venv/.course ## DIR=… train and score the embeddings (four to six hours; continues likewise)
 	@$(PY) tools/assets/train_triplets.py all "$(DIR)" $(if $(PRECISION),--precision $(PRECISION))
 	@$(RESULTS)
 

@@ -1,10 +1,12 @@
-"""Baselines that every network has to beat: plain pixels, and eigenfaces.
+"""Baselines that every network has to beat: plain pixels, eigenfaces, and gradients with Fisher's discriminant.
 
-Both have the interface of a FaceNet, faces (m, 96, 96, 3) in 0..255 → encodings of unit length, so everything that
+All have the interface of a FaceNet, faces (m, 96, 96, 3) in 0..255 → encodings of unit length, so everything that
 measures a FaceNet can measure them. A benchmark on which they win says nothing about recognition.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from facerec.errors import BadArgument
 
 with quietly():
     import keras
-    from keras import layers
+    from keras import layers, ops
 
 #: The side of the faces that the baselines take, in pixels.
 BASELINE_SIDE = 96
@@ -36,6 +38,11 @@ def pixel_baseline() -> keras.Model:
     return keras.Model(faces, layers.UnitNormalization()(x), name="pixels")
 
 
+def _check_faces(faces: np.ndarray) -> None:
+    if np.ndim(faces) != 4 or np.shape(faces)[1:] != (BASELINE_SIDE, BASELINE_SIDE, 3):
+        raise BadArgument(f"faces {np.shape(faces)}: expected (n, {BASELINE_SIDE}, {BASELINE_SIDE}, 3)")
+
+
 def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     """Fit eigenfaces: the directions in which faces vary most, each scaled to variance 1, then to unit length.
 
@@ -55,8 +62,7 @@ def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     """
     from sklearn.decomposition import PCA
 
-    if np.ndim(faces) != 4 or np.shape(faces)[1:] != (BASELINE_SIDE, BASELINE_SIDE, 3):
-        raise BadArgument(f"faces {np.shape(faces)}: expected (n, {BASELINE_SIDE}, {BASELINE_SIDE}, 3)")
+    _check_faces(faces)
     if not 1 <= components < len(faces):
         raise BadArgument(f"components={components}: {len(faces)} faces give at most {len(faces) - 1}")
     inputs, pixels = _shrunk(3)  # (m, 32 · 32 · 3)
@@ -67,3 +73,77 @@ def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     model = keras.Model(inputs, layers.UnitNormalization()(project(pixels)), name="whitened_pca")
     project.set_weights([kernel, -found.mean_ @ kernel])
     return model
+
+
+#: How gradients are measured, finely and coarsely: the blur before (its deviation), and the side of a cell, in pixels.
+GRADIENTS = ((1.0, 6), (2.0, 12))
+
+#: The number of directions in which a cell's gradients point.
+DIRECTIONS = 8
+
+
+def fit_gradients(faces: np.ndarray, who: np.ndarray, components: int = 128, eigenfaces: int = 400) -> keras.Model:
+    """Fit Fisher's discriminant of oriented gradients: features made by hand, and a projection that learns.
+
+    The face is divided into cells. Of each cell we take how strong its edges are in eight directions, compared with the
+    cells around it. These numbers are whitened, and projected so that the pictures of one person come together and
+    people come apart. Mirrored faces are learned from, too.
+
+    Args:
+        faces: (n, 96, 96, 3) in 0..255, of the train people only.
+        who: The number of the person in each, (n,).
+        components: D, the length of the encodings.
+        eigenfaces: The number of directions that are whitened before.
+
+    Returns:
+        A ``keras.Model`` (m, 96, 96, 3) in 0..255 → (m, D).
+
+    Raises:
+        BadArgument: If the faces have another shape, or the faces or people are too few.
+
+    Source:
+        Dalal and Triggs, "Histograms of oriented gradients for human detection", 2005; Belhumeur, Hespanha and
+        Kriegman, "Eigenfaces vs. Fisherfaces", 1997.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    _check_faces(faces)
+    if not components <= min(eigenfaces, len(np.unique(who)) - 1) or not eigenfaces < 2 * len(faces):
+        raise BadArgument(
+            f"components={components}, eigenfaces={eigenfaces}: too many for {len(faces)} faces of "
+            f"{len(np.unique(who))} people"
+        )
+    inputs, gradients = _gradients()
+    measure = keras.Model(inputs, gradients)
+    both = np.concatenate([measure.predict(side.astype(np.float32), verbose=0) for side in (faces, faces[:, :, ::-1])])
+    whitened = PCA(eigenfaces, whiten=True, svd_solver="randomized", random_state=0).fit(both)
+    people = LinearDiscriminantAnalysis().fit(whitened.transform(both), np.tile(who, 2))
+    apart = people.scalings_[:, :components]
+    kernel = (whitened.components_ / np.sqrt(whitened.explained_variance_)[:, None]).T @ apart
+    project = layers.Dense(components, name="discriminant")
+    model = keras.Model(inputs, layers.UnitNormalization()(project(gradients)), name="gradients")
+    project.set_weights([kernel, -whitened.mean_ @ kernel - people.xbar_ @ apart])
+    return model
+
+
+def _gradients() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Faces, and how strong the gradients of each cell and direction are: (m, 96, 96, 3) → (m, F)."""
+    faces, parts = keras.Input((BASELINE_SIDE, BASELINE_SIDE, 3), name="face"), []
+    grey = ops.dot(faces, np.array([[0.299], [0.587], [0.114]], np.float32))  # (m, 96, 96, 1)
+    for blur, cell in GRADIENTS:
+        along = ops.relu(ops.conv(grey, _derivatives(blur), padding="same"))  # (m, 96, 96, 8)
+        cells = ops.average_pool(along, cell)
+        around = ops.average_pool(ops.sum(cells**2, axis=-1, keepdims=True), 3, strides=1, padding="same")
+        parts.append(layers.Flatten()(ops.sqrt(cells / ops.sqrt(around + 0.01))))
+    return faces, layers.Concatenate()(parts)
+
+
+def _derivatives(blur: float) -> np.ndarray:
+    """Filters (k, k, 1, 8) that answer where a picture, a little blurred, grows brighter in a direction."""
+    reach = math.ceil(2.5 * blur)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    bell = np.exp(-(x**2 + y**2) / (2 * blur**2))
+    angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
+    slopes = x[..., None] * np.cos(angles) + y[..., None] * np.sin(angles)
+    return (slopes * (bell / bell.sum() / blur**2)[..., None])[:, :, None].astype(np.float32)

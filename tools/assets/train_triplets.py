@@ -38,7 +38,7 @@ from facerec.evaluation import (
     confusion,
     true_accepts_at,
 )
-from facerec.learning.baselines import BASELINE_SIDE, fit_whitened_pca, pixel_baseline
+from facerec.learning.baselines import BASELINE_SIDE, fit_gradients, fit_whitened_pca, pixel_baseline
 from facerec.learning.checkpoints import digest_of, read_config
 from facerec.learning.datasets import split_within_identity
 from facerec.learning.pairs import PairFaces, PersonFaces, make_pairs, open_faces
@@ -282,6 +282,9 @@ def networks() -> Iterator[tuple[str, keras.Model, str]]:
     yield "pixels", pixel_baseline(), "celeba_people"
     faces = open_faces(list(split(STUDIES["celeba_people"])[0].picture), BASELINE_SIDE)
     yield "whitened PCA", fit_whitened_pca(faces), "celeba_people"
+    people = train_people(STUDIES["celeba_people"])
+    faces = open_faces(list(people.picture), BASELINE_SIDE)
+    yield "gradients", fit_gradients(faces, pd.factorize(people.identity)[0]), "celeba_people"
     for folder, label in FACENETS.items():
         yield label, load_facenet(folder), "celeba_people"
     for name, chosen in RUNS.items():
@@ -292,6 +295,7 @@ def networks() -> Iterator[tuple[str, keras.Model, str]]:
 #: The methods whose gain, before → after, is computed on the same pairs.
 GAINS = (
     ("whitened PCA", "long"),
+    ("gradients", "long"),
     ("phase_one", "long"),
     ("phase_two_random", "phase_two"),
     ("FaceNet, Inception", "fine_tuned"),

@@ -192,6 +192,7 @@ TABLES = {
             partial(cells.accuracy, method="long"),
         ),
         Row("… whitened PCA", TRIPLETS, partial(cells.accuracy, method="whitened PCA")),
+        Row("… gradients by hand", TRIPLETS, partial(cells.accuracy, method="gradients")),
         Row("… residual network", TRIPLETS, partial(cells.accuracy, method="FaceNet, residual")),
         Row(
             "Inception FaceNet fine-tuned on ten pictures of each of twenty people, tested on eight others of each",

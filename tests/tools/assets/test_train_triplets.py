@@ -29,6 +29,8 @@ from tools.assets.train_triplets import LISTS_OF_PHOTOS, RUNS, PhotoSet, between
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
+BASELINES = {"pixels", "whitened PCA", "gradients"}
+
 
 @pytest.fixture(scope="module")
 def methods() -> dict:
@@ -56,7 +58,7 @@ def test_people_of_the_test_photos_are_in_no_other_list(label, count):
 
 # ------------------------------------------------------------------------------------------------- results
 def test_every_run_has_a_curve_and_a_score(methods, history):
-    assert set(history.run) == set(RUNS) and set(methods) == {"pixels", "whitened PCA", *FACENETS.values(), *RUNS}
+    assert set(history.run) == set(RUNS) and set(methods) == {*BASELINES, *FACENETS.values(), *RUNS}
     for _, part in history.groupby("run"):
         assert part.epoch.tolist() == list(range(1, len(part) + 1))
 
@@ -76,6 +78,18 @@ def test_compared_runs_differ_in_the_compared_entry_only_and_have_equal_steps(me
         people = RUNS[name].people or 123
         steps = row["epochs"] * (2438 * people // 123 // 32)  # nearly: not everyone has as many pictures
         assert steps == pytest.approx(10 * (2438 // 32), rel=0.06), name
+
+
+def test_minings_with_all_people_differ_in_mining_and_seed_only_and_have_equal_steps(methods, history):
+    runs = {name: chosen for name, chosen in RUNS.items() if chosen.compares == "mining, many people"}
+    assert {(chosen.plan.mining, chosen.plan.seed) for chosen in runs.values()} == {
+        (mining, seed) for mining in ("random", "semi-hard", "all") for seed in range(3)
+    }
+    first = methods["many_random_0"]["trained"]
+    for name, chosen in runs.items():
+        row, own = methods[name]["trained"], {"mining": chosen.plan.mining, "seed": chosen.plan.seed}
+        assert row["plan"] == first["plan"] | own and row["people"] == first["people"] > 2800
+        assert row["scored_epoch"] == row["epochs"] == row["plan"]["epochs"] == (history.run == name).sum()
 
 
 def test_each_lever_differs_from_the_one_before_it_in_one_thing_and_has_as_many_steps(methods):
@@ -113,7 +127,7 @@ def test_reported_rates_agree_with_the_distances(methods):
 
 
 def test_long_run_beats_the_baselines_beyond_the_intervals(methods):
-    for baseline in ("pixels", "whitened PCA"):
+    for baseline in ("pixels", "whitened PCA"):  # the gradients are another matter
         assert methods["long"]["accuracy"]["low"] > methods[baseline]["accuracy"]["high"]
 
 
@@ -127,7 +141,7 @@ def test_shipped_network_is_the_scored_one(methods):
 
 
 def test_model_card_quotes_the_measured_accuracy(methods):
-    assert quoted_accuracies(ROOT / train_triplets.SHIPPED / "MODEL_CARD.md", methods) == 10
+    assert quoted_accuracies(ROOT / train_triplets.SHIPPED / "MODEL_CARD.md", methods) == 11
 
 
 def test_fine_tuning_results_cover_twenty_people_before_and_after():
@@ -187,6 +201,7 @@ def small_study(tmp_path, monkeypatch):
     monkeypatch.setattr(train_triplets, "LISTS_OF_PHOTOS", {"pairs": 60, "protocol": 20})
     monkeypatch.setattr(train_triplets, "folder_of", lambda name: tmp_path / "checkpoints" / name)
     monkeypatch.setattr(train_triplets, "fit_whitened_pca", lambda faces: pixel_baseline())
+    monkeypatch.setattr(train_triplets, "fit_gradients", lambda faces, who: pixel_baseline())
     return tmp_path, test_person
 
 
@@ -201,12 +216,12 @@ def test_small_study_runs_from_pairs_to_a_shipped_network(small_study, capsys):
         main([command])
     result = json.loads((folder / "triplets.json").read_text())
     assert (result["people"], result["photos"], result["without_a_face"]) == (6, 36, 1)
-    assert set(result["methods"]) == {"pixels", "whitened PCA", *train_triplets.RUNS}
+    assert set(result["methods"]) == {*BASELINES, *train_triplets.RUNS}
     history = pd.read_csv(folder / "triplets_history.csv")
     assert history.groupby("run").size().to_dict() == {"people_20": 2, "long": 1, "phase_one": 1, "phase_two": 1}
     model = load_facenet(folder / "weights")
     assert digest_of(model) == result["methods"][model.facenet.calibration["run"]]["weights"]
-    assert set(result["gains"]) == {"whitened PCA → long", "phase_one → long"}
+    assert set(result["gains"]) == {"whitened PCA → long", "gradients → long", "phase_one → long"}
     tuned = json.loads((folder / "triplets_fine_tuned.json").read_text())
     assert tuned["people"] == 4 and 0 < tuned["networks"]["long"]["after"]["accuracy"]["value"] <= 1
     table = pd.read_csv(folder / "triplets_pairs.csv")
