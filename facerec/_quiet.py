@@ -84,20 +84,20 @@ class _Hidden:
         if name in self.packages and threading.get_ident() == self.thread:
             raise ModuleNotFoundError(f"{name} is hidden while Keras loads", name=name)
 
+    @contextmanager
+    def from_this_thread(self) -> Iterator[None]:
+        """Hide the packages in this block."""
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+        before, self.thread = self.thread, threading.get_ident()
+        try:
+            yield
+        finally:
+            self.thread = before
+
 
 #: It stays in ``sys.meta_path``: were it removed, another thread that is searching would skip the next finder.
 _HIDDEN = _Hidden()
-
-
-@contextmanager
-def _for_this_thread(hidden: _Hidden) -> Iterator[None]:
-    if hidden not in sys.meta_path:
-        sys.meta_path.insert(0, hidden)
-    before, hidden.thread = hidden.thread, threading.get_ident()
-    try:
-        yield
-    finally:
-        hidden.thread = before
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def quietly() -> Iterator[None]:
         ...     import keras
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # after loading: errors only
-    with _ONE_AT_A_TIME, _for_this_thread(_HIDDEN):
+    with _ONE_AT_A_TIME, _HIDDEN.from_this_thread():
         try:
             sys.stderr.flush()
             real = os.dup(2)

@@ -7,6 +7,7 @@ measures a FaceNet can measure them. A benchmark on which they win says nothing 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from facerec.errors import BadArgument
 with quietly():
     import keras
     from keras import layers, ops
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 #: The side of the faces that the baselines take, in pixels.
 BASELINE_SIDE = 96
@@ -68,11 +72,16 @@ def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     inputs, pixels = _shrunk(3)  # (m, 32 · 32 · 3)
     shrink = keras.Model(inputs, pixels)
     found = PCA(components, random_state=0).fit(shrink.predict(np.asarray(faces, np.float32), verbose=0))
-    kernel = (found.components_ / np.sqrt(found.explained_variance_)[:, None]).T  # (3072, D)
+    kernel = _whitening(found)  # (3072, D)
     project = layers.Dense(components, name="directions")
     model = keras.Model(inputs, layers.UnitNormalization()(project(pixels)), name="whitened_pca")
     project.set_weights([kernel, -found.mean_ @ kernel])
     return model
+
+
+def _whitening(found: PCA) -> np.ndarray:
+    """The directions of a PCA, each scaled to variance 1: (F, D)."""
+    return (found.components_ / np.sqrt(found.explained_variance_)[:, None]).T
 
 
 #: How gradients are measured, finely and coarsely: the blur before (its deviation), and the side of a cell, in pixels.
@@ -82,7 +91,7 @@ GRADIENTS = ((1.0, 6), (2.0, 12))
 DIRECTIONS = 8
 
 
-def fit_gradients(faces: np.ndarray, who: np.ndarray, components: int = 128, eigenfaces: int = 400) -> keras.Model:
+def fit_gradients(faces: np.ndarray, who: np.ndarray, components: int = 128, whitened: int = 400) -> keras.Model:
     """Fit Fisher's discriminant of oriented gradients: features made by hand, and a projection that learns.
 
     The face is divided into cells. Of each cell we take how strong its edges are in eight directions, compared with the
@@ -93,7 +102,7 @@ def fit_gradients(faces: np.ndarray, who: np.ndarray, components: int = 128, eig
         faces: (n, 96, 96, 3) in 0..255, of the train people only.
         who: The number of the person in each, (n,).
         components: D, the length of the encodings.
-        eigenfaces: The number of directions that are whitened before.
+        whitened: The number of directions, those in which the numbers vary most, that are projected.
 
     Returns:
         A ``keras.Model`` (m, 96, 96, 3) in 0..255 → (m, D).
@@ -109,21 +118,21 @@ def fit_gradients(faces: np.ndarray, who: np.ndarray, components: int = 128, eig
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     _check_faces(faces)
-    if not components <= min(eigenfaces, len(np.unique(who)) - 1) or not eigenfaces < 2 * len(faces):
+    people = len(np.unique(who))
+    if not 1 <= components <= min(whitened, people - 1) or whitened >= 2 * len(faces):
         raise BadArgument(
-            f"components={components}, eigenfaces={eigenfaces}: too many for {len(faces)} faces of "
-            f"{len(np.unique(who))} people"
+            f"components={components}, whitened={whitened}: too many for {len(faces)} faces of {people} people"
         )
     inputs, gradients = _gradients()
     measure = keras.Model(inputs, gradients)
     both = np.concatenate([measure.predict(side.astype(np.float32), verbose=0) for side in (faces, faces[:, :, ::-1])])
-    whitened = PCA(eigenfaces, whiten=True, svd_solver="randomized", random_state=0).fit(both)
-    people = LinearDiscriminantAnalysis().fit(whitened.transform(both), np.tile(who, 2))
-    apart = people.scalings_[:, :components]
-    kernel = (whitened.components_ / np.sqrt(whitened.explained_variance_)[:, None]).T @ apart
+    found = PCA(whitened, whiten=True, svd_solver="randomized", random_state=0).fit(both)
+    fisher = LinearDiscriminantAnalysis().fit(found.transform(both), np.tile(who, 2))
+    apart = fisher.scalings_[:, :components]
+    kernel = _whitening(found) @ apart
     project = layers.Dense(components, name="discriminant")
     model = keras.Model(inputs, layers.UnitNormalization()(project(gradients)), name="gradients")
-    project.set_weights([kernel, -whitened.mean_ @ kernel - people.xbar_ @ apart])
+    project.set_weights([kernel, -found.mean_ @ kernel - fisher.xbar_ @ apart])
     return model
 
 

@@ -56,7 +56,7 @@ class Truth:
     """The probes, and the distance of the true nearest to each, found while the people pass by."""
 
     def __init__(self, crowd: Crowd, people: np.ndarray) -> None:
-        """Args: people, the first of them, some of whom half of the probes show."""
+        """Args: people, the first of them; half of the probes show some of these."""
         self.chosen = crowd.rng.choice(len(people), PROBES // 2, replace=False)
         strangers = crowd.pictures(crowd.people(PROBES - PROBES // 2))
         self.probes = np.concatenate([crowd.pictures(people[self.chosen]), strangers])
@@ -136,11 +136,11 @@ def measure(server: MilvusServer, crowd: Crowd, size: int) -> dict:
 
 # ------------------------------------------------------------------------------------------------------- kills
 class Writer(threading.Thread):
-    """Adds people until it is told to stop, and notes whom it has added, and how long each took.
+    """Adds people until it is told to stop, and notes their names and how long each took.
 
     Args:
         where: The database.
-        crowd: Of whom it adds some.
+        crowd: The people to add are drawn from it.
         pause: The seconds that it waits after each.
     """
 
@@ -168,7 +168,7 @@ def kills(server: MilvusServer, crowd: Crowd, count: int, apart: float) -> dict:
 
     Args:
         server: Running.
-        crowd: Of whom the client adds some.
+        crowd: The people that the client adds are drawn from it.
         count: How often.
         apart: The seconds for which each server answers at least. Above 0, the client pauses for 0.1 s after each
             person.

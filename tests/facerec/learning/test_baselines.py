@@ -54,7 +54,7 @@ def test_gradients_tell_people_apart_in_other_light():
     """Of people it has not seen, and better than pixels, for which another light is another person."""
     people = find_people("datasets/people.zip")
     faces, who = harden(load_faces(list(people.picture[:400]), BASELINE_SIDE)[0], seed=0), np.repeat(np.arange(50), 8)
-    model = fit_gradients(faces[:320], who[:320], components=30, eigenfaces=100)
+    model = fit_gradients(faces[:320], who[:320], components=30, whitened=100)
     rows = np.stack(np.triu_indices(80, 1), axis=1)
     same = who[320:][rows[:, 0]] == who[320:][rows[:, 1]]
     areas = {}
@@ -77,5 +77,5 @@ def test_gradients_point_where_the_picture_grows_brighter():
 
 
 def test_fit_gradients_rejects_too_few_people(faces):
-    with pytest.raises(BadArgument, match="components=128, eigenfaces=400: too many for 80 faces of 10 people"):
+    with pytest.raises(BadArgument, match="components=128, whitened=400: too many for 80 faces of 10 people"):
         fit_gradients(faces, np.repeat(np.arange(10), 8))
