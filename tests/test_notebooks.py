@@ -25,6 +25,7 @@ from tests.facerec.learning.crowds import all_triplets, crowd, squared
 
 #: Notebooks that are to be done: contents, empty cells, folded solutions.
 DONE = ["Face_Recognition.ipynb", "train_siamese.ipynb", "train_facenet.ipynb", "evaluate.ipynb"]
+EXERCISES = sorted((ROOT / "exercises" / "solutions").glob("*.ipynb"))
 
 
 def cell_with_tag(notebook: str, tag: str) -> str:
@@ -75,6 +76,14 @@ def test_no_line_of_code_is_longer_than_88_characters(notebook):
     cells = nbformat.read(ROOT / notebook, as_version=4).cells
     lines = [line for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()]
     assert [line for line in lines if len(line) > 88] == []
+
+
+@pytest.mark.parametrize("notebook", [*DONE, *(f"exercises/solutions/{path.name}" for path in EXERCISES)])
+def test_no_line_of_text_is_lost_on_the_website(notebook):
+    """There, a line that begins with a percent sign is a comment."""
+    cells = nbformat.read(ROOT / notebook, as_version=4).cells
+    lines = [line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    assert [line for line in lines if line.lstrip().startswith("%")] == []
 
 
 @pytest.mark.parametrize("notebook", ["Face_Recognition.ipynb", "train_facenet.ipynb"])
