@@ -6,6 +6,7 @@ It uses the Chromium that is installed: the one on the path, or the one that CHR
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -34,10 +35,14 @@ SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "hei
 
 
 def free_port() -> int:
-    """A free port of this computer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A free port of this computer, and none that the system gives to connections: it would be taken before it is used.
+
+    Processes that ask at the same time get different ones, as good as certainly.
+    """
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_768)))
+            return free.getsockname()[1]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: th
         os.environ.setdefault(threads, "1")
 
 import matplotlib
-from nbval.kernel import RunningKernel
+import nbval.kernel
+from nbval.kernel import KernelManager, RunningKernel
 from nbval.plugin import IPyNbCell
 
 matplotlib.use("Agg")  # and a test draws into memory
@@ -32,8 +34,11 @@ matplotlib.use("Agg")  # and a test draws into memory
 
 # ---------------------------------------------------------------------- notebooks, as nbval compares them
 def start_kernel(self: RunningKernel, *args: object, **kwargs: object) -> None:
-    """Start a kernel that draws into the notebook: Streamlit tells this process, and its children, to draw nowhere."""
+    """Start a kernel that needs no ports and draws into the notebook: Streamlit tells this process to draw nowhere."""
+    from tools.run_notebook import without_ports
+
     os.environ.pop("MPLBACKEND", None)
+    nbval.kernel.KernelManager = partial(KernelManager, **without_ports())
     nbval_start(self, *args, **kwargs)
 
 

@@ -16,7 +16,9 @@ import html
 import os
 import re
 import sys
+import tempfile
 import time
+import uuid
 from pathlib import Path
 
 from facerec._files import ROOT
@@ -33,6 +35,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -49,6 +52,17 @@ def headings(cell: NotebookNode) -> list[str]:
     if cell.cell_type != "markdown":
         return []
     return [re.sub(r"[`*$]", "", line) for line in re.findall(r"^## +(.+?)\s*$", cell.source, re.MULTILINE)]
+
+
+def without_ports() -> dict[str, str]:
+    """Settings of a kernel that is reached through files, not ports: empty where the system has no such sockets.
+
+    A kernel takes its ports a second after they were found free. If another program is quicker, it dies, or waits for
+    an answer forever.
+    """
+    if sys.platform != "linux":
+        return {}
+    return {"transport": "ipc", "ip": str(Path(tempfile.gettempdir(), f"kernel-{uuid.uuid4().hex}"))}
 
 
 def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
@@ -78,6 +92,7 @@ def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
+        config=Config(KernelManager=without_ports()),
         resources={"metadata": {"path": str(folder)}},
         timeout=timeout,
         record_timing=False,

@@ -8,6 +8,7 @@ import sys
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 
 from facerec._files import ROOT
 from tests.plugin import Printed
@@ -54,6 +55,20 @@ def executed(tmp_path_factory):
     nbformat.write(new_notebook(cells=CELLS), folder / "small.ipynb")
     assert run_notebook.main([str(folder / "small.ipynb"), "--in-place", "--to", str(folder / "small.html")]) == 0
     return folder / "small.ipynb"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels have ports where there are no other sockets")
+def test_kernels_of_notebooks_and_of_their_tests_need_no_port():
+    notebook = new_notebook(
+        cells=[new_code_cell("from ipykernel.kernelapp import IPKernelApp\nIPKernelApp.instance().transport")]
+    )
+    run_notebook.run(notebook, ROOT)
+    kernel = RunningKernel(CURRENT_ENV_KERNEL_NAME, str(ROOT))
+    try:
+        assert notebook.cells[0].outputs[0].data["text/plain"] == "'ipc'" and kernel.km.transport == "ipc"
+        assert len({run_notebook.without_ports()["ip"] for _ in range(3)}) == 3
+    finally:
+        kernel.stop()
 
 
 def test_run_prints_headings_and_answers_and_leaves_the_notebook_unchanged(notebook, capsys):

@@ -13,7 +13,6 @@ import http.client
 import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, write_json
 from facerec.errors import BadArgument, run
+from tests.chromium import free_port
 
 RESULTS = ROOT / "docs" / "results" / "apps.json"
 
@@ -104,9 +104,7 @@ def server(log: Path, app: str, *options: str, **settings: str) -> Iterator[tupl
         options: Further options of its command.
         settings: Further variables of its environment.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", f"apps.{app}", "--port", str(port), *options]
     with log.open("w") as stream:
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=stream, stderr=stream)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from facerec.database import BadDatabase, FaceDatabase
 from facerec.errors import BadArgument
+from tests.chromium import free_port
 from tests.facerec.database.helpers import unit
 
 
@@ -78,15 +78,8 @@ def test_arguments_for_milvus_are_rejected_elsewhere():
         FaceDatabase(":memory:", token="x")
 
 
-@pytest.fixture
-def unused_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def test_unreachable_milvus_is_reported_in_our_words(unused_port):
+def test_unreachable_milvus_is_reported_in_our_words():
     pytest.importorskip("pymilvus", reason="pymilvus is not installed")
-    where = f"http://127.0.0.1:{unused_port}"
+    where = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(BadDatabase, match=f"^no Milvus answers at {where}: is it running, and is that its address[?]$"):
         FaceDatabase(where, timeout=0.5)
