@@ -97,12 +97,15 @@ def inception_block(x, block: Inception, name: str):
     return layers.Concatenate(name=name)(branches)
 
 
-def faceRecoModel(input_shape: tuple[int, int, int] = (96, 96, 3), dimension: int = 128) -> keras.Model:
+def faceRecoModel(
+    input_shape: tuple[int, int, int] = (96, 96, 3), dimension: int = 128, blocks: dict[str, Inception] = BLOCKS
+) -> keras.Model:
     """Build the small Inception FaceNet: a face becomes 128 numbers of unit length.
 
     Args:
         input_shape: (S, S, 3) with S of at least 32. Faces are RGB in 0..255; the network scales them itself.
         dimension: How many numbers an encoding has.
+        blocks: The Inception blocks by their names, from input to output; wider ones make a larger network.
 
     Returns:
         A ``keras.Model`` (m, S, S, 3) → (m, dimension), with untrained weights.
@@ -127,7 +130,7 @@ def faceRecoModel(input_shape: tuple[int, int, int] = (96, 96, 3), dimension: in
     x = conv_bn_relu(x, 64, 1, "stem", "2")  #                                 (m, 24, 24, 64)
     x = conv_bn_relu(x, 192, 3, "stem", "3")  #                                (m, 24, 24, 192)
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool2")(x)  # (m, 12, 12, 192)
-    for name, block in BLOCKS.items():
+    for name, block in blocks.items():
         x = inception_block(x, block, f"inception_{name}")  # shapes: see BLOCKS
     x = layers.GlobalAveragePooling2D(name="average", dtype="float32")(x)  #   (m, 736)
     x = layers.Dense(dimension, name="centred", dtype="float32")(x)  #         (m, 128)         calibrated by its bias

@@ -9,15 +9,20 @@ import threading
 import numpy as np
 
 from facerec import _onnx
+from facerec._cascade import Cascade
 from facerec._quiet import check_process, quietly
 
 _LOADING = threading.Lock()
 
 
-def search(photos: list[np.ndarray]) -> list[list[dict]]:
-    """What MTCNN returns for photos of one size, (H, W, 3) uint8 each: a dict per face."""
+def search(photos: list[np.ndarray], largest: bool = False) -> list[list[dict]]:
+    """What MTCNN returns for photos of one size, (H, W, 3) uint8 each: a dict per face.
+
+    Where only the ``largest`` is asked for, smaller ones may be missing.
+    """
     check_process()
-    answers = detector().detect_faces(photos)
+    found = detector()
+    answers = found.detect_faces(photos, largest) if isinstance(found, Cascade) else found.detect_faces(photos)
     return answers if answers else [[] for _ in photos]  # it returns [] if no photo has a face
 
 
@@ -32,8 +37,6 @@ def load_detector():
     """MTCNN, in the fastest engine that is installed."""
     if not _onnx.is_available():
         return with_tensorflow()
-    from facerec._cascade import Cascade
-
     return Cascade()
 
 

@@ -172,7 +172,7 @@ def _faces_of(
     if aligned:
         opened = [_or_error(load_image, source) for source in sources]
         return [p if isinstance(p, FaceError) else _or_error(resize_face, p, info.side) for p in opened]
-    faces: list[Any] = find_faces(sources, which)
+    faces: list[Any] = find_faces(sources, which, count=seen is not None)
     for i, found in enumerate(faces):
         if not isinstance(found, FaceError):
             if seen:
@@ -195,12 +195,13 @@ class Found(NamedTuple):
     faces: int
 
 
-def find_faces(sources: Sequence[Source], which: str = "largest") -> list[Found | FaceError]:
+def find_faces(sources: Sequence[Source], which: str = "largest", count: bool = True) -> list[Found | FaceError]:
     """Open photos and find one face in each, in one batch; a bad photo does not stop the others.
 
     Args:
         sources: The photos.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
+        count: Whether all faces are to be counted; without that, the largest is found in less time.
 
     Returns:
         For each source what was found, or the error.
@@ -209,22 +210,23 @@ def find_faces(sources: Sequence[Source], which: str = "largest") -> list[Found 
         faces
         if isinstance(faces, FaceError)
         else Found(faces[0].photo, pick_face([face.detection for face in faces], faces[0].photo, which), len(faces))
-        for faces in find_all_faces(sources)
+        for faces in find_all_faces(sources, largest=which == "largest" and not count)
     ]
 
 
-def find_all_faces(sources: Sequence[Source]) -> list[list[Found] | FaceError]:
+def find_all_faces(sources: Sequence[Source], largest: bool = False) -> list[list[Found] | FaceError]:
     """Open photos and find every face in each, in one batch; a bad photo does not stop the others.
 
     Args:
         sources: The photos.
+        largest: Whether the largest face of each is enough: smaller ones may be missing.
 
     Returns:
         For each source its faces, at least one, in reading order, or the error.
     """
     found = _opened(sources)
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
-    for i, faces in zip(photos, detect_faces_batch(list(photos.values())), strict=True):
+    for i, faces in zip(photos, detect_faces_batch(list(photos.values()), largest=largest), strict=True):
         order = reading_order([face["box"] for face in faces])
         found[i] = [Found(photos[i], faces[k], len(faces)) for k in order]
         found[i] = found[i] or no_face_in(photos[i], describe(sources[i]))

@@ -422,7 +422,7 @@ def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.Data
     rows = [(file, 0.0, reason) for file, reason in found.unusable]
     for start in tqdm(range(0, len(found.portraits), 32), desc="judging", unit="batch", disable=not progress):
         batch = found.portraits[start : start + 32]
-        for portrait, face in zip(batch, find_faces([portrait.path for portrait in batch]), strict=True):
+        for portrait, face in zip(batch, find_faces([portrait.path for portrait in batch], count=False), strict=True):
             if isinstance(face, FaceError):
                 rows.append((portrait.file, 0.0, _reason(portrait, face)))
             else:

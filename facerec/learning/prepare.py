@@ -156,7 +156,7 @@ def face_names(people: pd.DataFrame) -> list[str]:
 
 def find_and_align(pictures: Sequence[str], side: int, which: str) -> Iterator[tuple[np.ndarray, dict] | FaceError]:
     """The aligned face of each picture with its detection, or the error."""
-    for found in find_faces(pictures, which):
+    for found in find_faces(pictures, which, count=False):
         if isinstance(found, FaceError):
             yield found
         else:

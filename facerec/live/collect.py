@@ -37,7 +37,7 @@ MARGIN = 2.2  # how much larger than the face it is
 
 def find_with_mtcnn(frame: np.ndarray) -> Box | None:
     """The largest face of a frame, found by MTCNN: (x, y, width, height), or None."""
-    faces = detect_faces(frame, thorough=False)
+    faces = detect_faces(frame, thorough=False, largest=True)
     return pick_face(faces, frame)["box"] if faces else None
 
 

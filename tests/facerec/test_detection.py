@@ -18,6 +18,7 @@ from facerec.average_face import AVERAGE
 from facerec.detection import (
     KEYPOINTS,
     SEARCH_SIDE,
+    SURE,
     TEMPLATE,
     align_face,
     check_photo,
@@ -259,6 +260,33 @@ def test_batch_finds_the_same_faces_as_single_photos(photos):
             np.testing.assert_allclose(list(ours["keypoints"].values()), list(alone["keypoints"].values()), atol=1)
 
 
+def test_largest_face_alone_is_the_one_among_all(photos, detections):
+    """Also of photos whose largest face is small, of one with a smaller face beside it, and of one without any."""
+    more = {"none": np.full((90, 120, 3), 128, np.uint8)}
+    for name, side in (("kofi", 50), ("kofi", 70), ("lena", 60), ("mei", 60), ("jun", 50)):
+        more[f"{name}, {side}"] = np.full((400, 400, 3), 128, np.uint8)
+        more[f"{name}, {side}"][150 : 150 + side, 150 : 150 + side] = resized(photos[name], side, side)
+    more["two"] = np.concatenate([photos["kofi"], more["lena, 60"][:320]], axis=1)
+    full = detections | dict(zip(more, detect_faces_batch(list(more.values())), strict=True))
+    assert [len(full[name]) for name in more] == [0, 1, 1, 1, 1, 1, 2]
+    shown = [*(photos[name] for name in detections), *more.values()]
+    for (name, faces), alone in zip(full.items(), detect_faces_batch(shown, largest=True), strict=True):
+        assert alone[:1] == faces[:1], name
+
+
+def test_face_on_its_side_counts_as_all_faces_say(photos):
+    """It is sure, but a smaller one is upright: the photo is not turned, whether all faces are asked for or one."""
+    lying = np.asarray(Image.fromarray(photos["kofi"]).rotate(50, fillcolor=(128, 128, 128)))
+    small = np.full_like(lying, 128)
+    small[100:124, 100:124] = resized(photos["lena"], 24, 24)
+    photo = np.concatenate([lying, small], axis=1)
+    every = detect_faces(photo)
+    assert [face["confidence"] > SURE for face in every] == [True, True] and every[0]["turn"] == 0
+    assert detect_faces(photo, largest=True)[:1] == every[:1]
+    surer = every[0]["confidence"] + 1e-4
+    assert detect_faces(photo, surer, largest=True) == detect_faces(photo, surer) == every[1:]
+
+
 def test_empty_batch_gives_an_empty_list():
     assert detect_faces_batch([]) == []
 
@@ -304,7 +332,7 @@ class FakeDetector:
         self.sizes, self.box, self.confidence = [], box, confidence
         monkeypatch.setattr(detection, "search", self.search)
 
-    def search(self, photos):
+    def search(self, photos, largest=False):
         self.sizes += [photo.shape[:2] for photo in photos]
         x, y = self.box[:2]
         face = {"box": list(self.box), "keypoints": dict.fromkeys(KEYPOINTS, (x, y)), "confidence": self.confidence}
@@ -402,7 +430,7 @@ class ManyLooks(FakeDetector):
         super().__init__(monkeypatch, box=(10, 20, 30, 30))
         self.confidences = iter(confidences)
 
-    def search(self, photos):
+    def search(self, photos, largest=False):
         self.confidence = next(self.confidences)
         ((face,),) = super().search(photos)
         face["keypoints"] = {name: (160 * x, 160 * y) for name, (x, y) in TEMPLATE.items()}

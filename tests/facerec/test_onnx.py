@@ -190,6 +190,20 @@ def test_one_core_finds_what_four_find(photos):
         assert four.detect_faces(shown[:count]) == one.detect_faces(shown[:count]) == alone[:count]
 
 
+def test_largest_face_is_found_without_the_scales_for_small_ones(photos):
+    cascade, seen = _cascade.Cascade(1), []
+    pnet = cascade.pnet
+    cascade.pnet = lambda strip: seen.append(strip.size) or pnet(strip)
+    pixels = {}
+    for name, photo in {"near": photos["lena"], "far": photos["lena"][::5, ::5], "none": photos["lena"][:60]}.items():
+        for largest in (False, True):
+            seen.clear()
+            cascade.search(photo, largest=largest)
+            pixels[name, largest] = sum(seen)
+    assert pixels["near", True] < pixels["near", False] / 2
+    assert pixels["far", True] == pixels["far", False] and pixels["none", True] == pixels["none", False]
+
+
 @pytest.mark.parametrize(("allowed", "used"), [("3", 3), ("2,4", 2), ("", 5), ("0", 5), ("all", 5)])
 def test_engines_use_as_many_cores_as_omp_num_threads_allows(allowed, used, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)

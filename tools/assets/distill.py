@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 #: oneDNN's convolutions do twice as much per second; TensorFlow leaves them off on processors without AVX-512.
@@ -32,6 +32,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import cv2
 
 from facerec._files import ROOT
+from facerec._quiet import quietly
 from facerec.detection import KEYPOINTS
 from facerec.errors import BadArgument, run
 from facerec.learning.checkpoints import FILE, load_checkpoint, read_state
@@ -40,6 +41,9 @@ from facerec.learning.distillation import Batches, Config, Stage, build_student,
 from facerec.learning.folding import fold_batch_norm
 from facerec.networks import THRESHOLD, load_facenet, save_network
 from inception_blocks_v2 import faceRecoModel
+
+with quietly():
+    import keras
 
 
 def run_prepare(args: argparse.Namespace) -> None:
@@ -77,7 +81,14 @@ def run_write(args: argparse.Namespace) -> None:
     write(args.source, Teacher(load_facenet(args.teacher)), args.checkpoints, args.to, args.name)
 
 
-def write(source: Path, teacher: Teacher, checkpoints: Path, to: Path, name: str) -> None:
+def write(
+    source: Path,
+    teacher: Teacher,
+    checkpoints: Path,
+    to: Path,
+    name: str,
+    network: Callable[..., keras.Model] = faceRecoModel,
+) -> None:
     """Write the student of a checkpoint as the folder of a network, not calibrated yet.
 
     Args:
@@ -86,6 +97,7 @@ def write(source: Path, teacher: Teacher, checkpoints: Path, to: Path, name: str
         checkpoints: The folder of the checkpoint.
         to: The folder of the network.
         name: The network's name.
+        network: The function that built the student.
 
     Raises:
         BadArgument: If there is no checkpoint, or its pictures are not prepared.
@@ -97,13 +109,13 @@ def write(source: Path, teacher: Teacher, checkpoints: Path, to: Path, name: str
     stages = tuple(Stage(stage["side"], stage["steps"], tuple(stage["parts"])) for stage in made_with["stages"])
     config = Config(**{**made_with, "stages": stages, "labelled": tuple(made_with["labelled"])})
     number = stage_at(config, state.step)
-    model = build_student(config, config.stages[number].side, faceRecoModel)
+    model = build_student(config, config.stages[number].side, network)
     step = load_checkpoint(model, checkpoints, made_with)
     batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
-    network = fold_batch_norm(finished(model, batches, step))
+    folded = fold_batch_norm(finished(model, batches, step))
     template = {name: tuple(xy) for name, xy in zip(KEYPOINTS, teacher.template.round(6).tolist(), strict=True)}
-    save_network(network, to, name=name, template=template, threshold=THRESHOLD)
-    print(f"{to}: step {step:,} of {config.steps:,}, {network.count_params():,} parameters, batch normalisation folded")
+    save_network(folded, to, name=name, template=template, threshold=THRESHOLD)
+    print(f"{to}: step {step:,} of {config.steps:,}, {folded.count_params():,} parameters, batch normalisation folded")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -25,6 +25,9 @@ from tools.assets.calibrate import raw_model, same_pairs_of
 from tools.measure.lfw import aligned, find_faces
 from tools.measure.steps import FAR, draw_rates, hold_out, interval_of
 
+#: What :func:`draw_rates` measures, as it is called in files.
+MEASURES = ("equal_error_rate", f"true_accepts_at_{FAR:g}")
+
 
 @dataclass(frozen=True)
 class People:
@@ -54,17 +57,22 @@ def load_people(folder: Path) -> People:
     return People([pictures[name] for name in names], [found[name] for name in names], who, same_pairs)
 
 
-def score(network, people: People) -> dict[str, dict]:
-    """One row for a look at each face, and one with its mirror image: equal error rate and true accepts at FAR."""
+def draws_of(network, people: People) -> dict[str, np.ndarray]:
+    """``draw_rates`` of one look at each face, and of the mean of a face and its mirror image."""
     info, raw = info_of(network), raw_model(network)
     faces = np.stack([aligned(*face, info) for face in zip(people.pictures, people.keypoints, strict=True)])
     one, mirrored = (faces_to_encodings(view, raw) for view in (faces, faces[:, :, ::-1]))
-    rows = {}
-    for way, seen in {"one look": one, "with the mirror image": unit_length(one + mirrored)}.items():
-        drawn = draw_rates(hold_out(seen, people.who, people.same_pairs), int(people.who.max()) + 1)
-        names = ("equal_error_rate", f"true_accepts_at_{FAR:g}")
-        rows[way] = {name: asdict(interval_of(drawn[:, i])) for i, name in enumerate(names)}
-    return rows
+    ways = {"one look": one, "with the mirror image": unit_length(one + mirrored)}
+    count = int(people.who.max()) + 1
+    return {way: draw_rates(hold_out(seen, people.who, people.same_pairs), count) for way, seen in ways.items()}
+
+
+def score(network, people: People) -> dict[str, dict]:
+    """A row for each way of :func:`draws_of`: equal error rate and true accepts at FAR."""
+    return {
+        way: {name: asdict(interval_of(drawn[:, i])) for i, name in enumerate(MEASURES)}
+        for way, drawn in draws_of(network, people).items()
+    }
 
 
 def main() -> None:

@@ -1,0 +1,65 @@
+"""Short trainings that differ in one thing: what they change, how they run, and how they are compared."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from facerec.networks import load_facenet
+from inception_blocks_v2 import faceRecoModel
+from tests.facerec.learning.toys import prepare_toy, small_student, small_teacher
+from tools.measure import ablation
+from tools.measure.ablation import TRIALS, WIDE, OneLook, Trial
+from tools.upkeep.cells import ablation_table
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare_toy(tmp_path_factory.mktemp("prepared"), small_teacher())
+
+
+def test_every_trial_changes_one_thing():
+    first = TRIALS["shipped"]
+    for name, trial in TRIALS.items():
+        changed = {field for field, a, b in zip(Trial._fields, first, trial, strict=True) if a != b} - {"label"}
+        assert len(changed) == (0 if name == "shipped" else 2 if name == "wide" else 1), name
+        assert len(trial.changes) <= 1
+    assert WIDE().count_params() * 4 < 25e6 and WIDE().output_shape == faceRecoModel().output_shape
+
+
+def test_one_look_is_the_first_of_several():
+    teacher, raw = small_teacher(), np.random.default_rng(0).normal(size=(5, 2, 128))
+    looks_once = OneLook.__new__(OneLook)
+    vars(looks_once).update(vars(teacher))
+    one = looks_once.encodings(raw)
+    np.testing.assert_allclose(one, teacher.encodings(raw[:, :1]))
+    assert np.abs(one - teacher.encodings(raw)).max() > 0.01
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_trials_are_trained_once_and_compared_with_the_first(prepared, tmp_path, monkeypatch):
+    teacher, labels = small_teacher(), {"shipped": "as it is", "seed": "another seed"}
+    for name, label in labels.items():
+        changes = {"batch": 4, "seed": len(label)}
+        trial = Trial(label, changes, ("faces",), 32, 2, lambda model: teacher, small_student)
+        monkeypatch.setitem(TRIALS, name, trial)
+    drawn = iter([np.array([[0.10, 0.5], [0.12, 0.4], [0.14, 0.6]]), np.array([[0.08, 0.7], [0.11, 0.5], [0.12, 0.8]])])
+    monkeypatch.setattr(ablation, "draws_of", lambda network, people: dict.fromkeys(WAYS, next(drawn)))
+    monkeypatch.setattr(ablation, "load_people", lambda folder: SimpleNamespace(who=np.array([0, 0, 1])))
+    folders = ["--checkpoints", str(tmp_path)]
+    ablation.main(["train", *labels, "--from", str(prepared), *folders])
+    ablation.main(["train", *labels, "--from", "nowhere", *folders])  # nothing is left to do
+    assert load_facenet(tmp_path / "seed" / "facenet").facenet.name == "seed"
+    ablation.main(["score", "folder", "--to", str(tmp_path / "ablation.json"), *folders])
+    found = json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8"))
+    assert list(found["trials"]) == list(labels) and found["people"] == 2
+    more = found["trials"]["seed"]["more"]["one look"]
+    assert more["equal_error_rate"]["value"] == pytest.approx(-0.02)
+    assert more["true_accepts_at_0.001"]["low"] == pytest.approx(0.1025)  # of +0.1 and +0.2, drawn together
+    _, _, first, second, mirrored = ablation_table(found).splitlines()
+    assert first.startswith("| as it is | 2 | 1.0 | 10.0 % |  | 50.0 % |") and "+20.0 [+10.2, +19.8]" in second
+    assert mirrored.count("10.0 %") == 1
+
+
+WAYS = ("one look", "with the mirror image")

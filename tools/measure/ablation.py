@@ -1,0 +1,180 @@
+"""What each choice in the making of the Inception FaceNet brings: short trainings that differ in one thing each.
+
+    python tools/measure/ablation.py train [TRIAL …] --from datasets/distill    # all, or some; resumes
+    python tools/measure/ablation.py score DIR --from datasets/distill          # → docs/results/ablation.json
+
+``datasets/distill`` is what ``tools/assets/distill.py prepare`` made of ``celeba_faces`` and ``utk_faces``; DIR is the
+folder of ``tools/measure/lfw.py``.
+Every trial is the recipe of the shipped network in small: 400 steps of 128 faces instead of 15,500. All of them are
+scored on people-disjoint folds of LFW's ``pairsDevTrain`` as in ``tools/measure/folds.py``; ``pairsDevTest`` is not
+opened. Gains are paired with the first trial, over the same drawn people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from facerec._files import ROOT, write_json
+from facerec.errors import run
+from facerec.learning.crops import Teacher
+from facerec.learning.distillation import Config, build_student, train
+from facerec.networks import load_facenet
+from inception_blocks_v2 import BLOCKS, Inception, faceRecoModel
+from tools.assets.distill import stage_of, write
+from tools.measure.folds import MEASURES, draws_of, load_people
+from tools.measure.steps import interval_of
+
+CHECKPOINTS = ROOT / "checkpoints" / "ablation"
+
+STEPS = 400
+
+
+class OneLook(Teacher):
+    """A teacher that sees each face once, aligned, instead of twice."""
+
+    def encodings(self, raw: np.ndarray) -> np.ndarray:
+        """The first look as the teacher is calibrated now: (…, J, 128) → (…, 128)."""
+        return super().encodings(raw[..., :1, :])
+
+
+def widened(block: Inception, factor: float) -> Inception:
+    """A block with so many times its filters, rounded to whole multiples of 8."""
+
+    def times(filters: int) -> int:
+        return round(filters * factor / 8) * 8
+
+    return block._replace(
+        one=times(block.one),
+        three=tuple(map(times, block.three)),
+        five=tuple(map(times, block.five)),
+        pool_filters=times(block.pool_filters),
+    )
+
+
+class Trial(NamedTuple):
+    """One short training.
+
+    Attributes:
+        label: What it changes.
+        changes: Of the first trial's configuration.
+        folders: The pictures, as ``prepare`` named their folders.
+        side: S, the side of the student's faces, in pixels.
+        steps: The number of batches.
+        teacher: The class of the teacher.
+        network: The function that builds the student.
+    """
+
+    label: str
+    changes: dict = {}
+    folders: tuple[str, ...] = ("celeba_faces", "utk_faces")
+    side: int = 64
+    steps: int = STEPS
+    teacher: type[Teacher] = Teacher
+    network: Callable = faceRecoModel
+
+
+#: A quarter wider than shipped: 22.9 MB. A step takes 1.16 times as long, so it gets fewer.
+WIDE = partial(faceRecoModel, blocks={name: widened(block, 1.25) for name, block in BLOCKS.items()})
+
+TRIALS = {
+    "shipped": Trial("the shipped recipe"),
+    "seed": Trial("… with another seed, for comparison", {"seed": 2}),
+    "one_look": Trial("target: one look of the teacher instead of two", teacher=OneLook),
+    "no_relations": Trial("loss: the squared distance alone, without the cosines within the batch", {"relations": 0.0}),
+    "no_share": Trial("labels: targets of one person's pictures not moved together", {"share": 0.0}),
+    "celeba": Trial("pictures: CelebA alone, half as many", folders=("celeba_faces",)),
+    "undamaged": Trial("pictures: the student sees them undamaged", {"harsh": 0.0}),
+    "side": Trial("side: 96 pixels from the beginning, as many faces", side=96),
+    "wide": Trial("width: a quarter more filters, as much time", steps=round(STEPS / 1.16), network=WIDE),
+}
+
+
+def config_of(trial: Trial, source: Path) -> Config:
+    """The whole configuration of a trial."""
+    first = Config(
+        (stage_of((str(trial.side), str(trial.steps), *trial.folders), source),),
+        warmup=trial.steps // 4,
+        cooldown=trial.steps * 5 // 8,
+        labelled=("celeba_faces",),
+        average=0.99,
+    )
+    return replace(first, **trial.changes)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Run ``train``: each trial until its end; those that have ended are skipped."""
+    for name in args.trials or TRIALS:
+        trial, folder = TRIALS[name], args.checkpoints / name
+        if (folder / "facenet" / "model.h5").exists():
+            continue
+        teacher = trial.teacher(load_facenet("weights/resnet"))
+        train(args.source, teacher, config_of(trial, args.source), folder, 100, network=trial.network)
+        write(args.source, teacher, folder, folder / "facenet", name, trial.network)
+
+
+@cache
+def seconds_per_step(network: Callable, side: int, steps: int = 5) -> float:
+    """The processor's time for a step of a batch, without making its pictures."""
+    model = build_student(Config(()), side, network)
+    batch = np.zeros((Config.batch, side, side, 3), np.float32), np.eye(Config.batch, dtype=np.float32)
+    model.train_on_batch(*batch)
+    before = time.process_time()
+    for _ in range(steps):
+        model.train_on_batch(*batch)
+    return round((time.process_time() - before) / steps, 3)
+
+
+def run_score(args: argparse.Namespace) -> None:
+    """Run ``score``: every trial that has ended, beside the first."""
+    people, rows, first = load_people(args.dir), {}, {}
+    for name, trial in TRIALS.items():
+        folder = args.checkpoints / name
+        if not (folder / "facenet" / "model.h5").exists():
+            continue
+        network = load_facenet(folder / "facenet")
+        rows[name] = row = {
+            "label": trial.label,
+            "steps": trial.steps,
+            "side": trial.side,
+            "parameters": network.count_params(),
+            "step_seconds": seconds_per_step(trial.network, trial.side),
+        }
+        drawn = draws_of(network, people)
+        first = first or drawn
+        for what, by_way in {"rates": drawn, "more": {way: drawn[way] - first[way] for way in drawn}}.items():
+            row[what] = {
+                way: {measure: asdict(interval_of(values[:, i])) for i, measure in enumerate(MEASURES)}
+                for way, values in by_way.items()
+            }
+        print(name, json.dumps(row["rates"]))
+    write_json(args.to, {"people": int(people.who.max()) + 1, "pictures": len(people.who), "trials": rows})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    first, second = commands.add_parser("train", help="train"), commands.add_parser("score", help="score")
+    first.set_defaults(run=run_train)
+    first.add_argument("trials", nargs="*", metavar="TRIAL", help=f"some of them: {', '.join(TRIALS)}")
+    first.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
+    second.set_defaults(run=run_score)
+    second.add_argument("dir", type=Path, help="the folder with pairsDevTrain.txt and the pictures")
+    second.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "ablation.json")
+    for command in (first, second):
+        command.add_argument("--checkpoints", type=Path, default=CHECKPOINTS)
+    args = parser.parse_args(argv)
+    args.run(args)
+
+
+if __name__ == "__main__":
+    run(main)
