@@ -111,8 +111,8 @@ class Cascade:
 
     def decide(self, planes: np.ndarray, proposed: Sequence[np.ndarray], apply: Apply) -> np.ndarray:
         """The faces among the candidates of some scales."""
-        table = survivors(by_score(np.concatenate([np.empty((0, 5)), *proposed])), 0.7)
-        return self.describe(planes, squares(self.refine(planes, squares(table), apply)), apply)
+        table = self.refine(planes, squares(merged(proposed)), apply)
+        return self.describe(planes, squares(table), apply)
 
     def refine(self, planes: np.ndarray, table: np.ndarray, apply: Apply) -> np.ndarray:
         """What R-Net takes for faces, with better boxes."""
@@ -226,6 +226,11 @@ def scales(height: int, width: int) -> np.ndarray:
     """The scales at which a photo is searched, from the smallest faces to the largest."""
     count = round(-((np.log(min(height, width) / CELL) / np.log(FACTOR)) + 1))
     return CELL / SMALLEST * FACTOR ** np.arange(count)
+
+
+def merged(proposed: Iterable[np.ndarray]) -> np.ndarray:
+    """The candidates of several scales, from small faces to large ones, in one table."""
+    return survivors(by_score(np.concatenate([np.empty((0, 5)), *proposed])), 0.7)
 
 
 def has_large(table: np.ndarray, shape: Sequence[int], side: float) -> bool:

@@ -34,7 +34,7 @@ from tools.measure.peers.engines import ENGINES
 PYTHON = ROOT / "build" / "peers" / "bin" / "python"
 
 #: What is timed, in this order.
-WORKS = ("encode 1", "encode 64", "detect one", "detect six", "who one", "who six")
+WORKS = ("encode 1", "encode 64", "detect one", "detect six", "who one", "who six", "largest one")
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 

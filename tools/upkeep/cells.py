@@ -196,7 +196,8 @@ def same_faces(detector: dict) -> str:
     return (
         f"{found['faces of the package']} faces found by the package, {found['faces of ours']} by ours, "
         f"{found['faces of both']} by both; boxes and points differ by at most {farthest} pixels; "
-        f"{found['searched_again']} of {found['pictures']} photographs searched again, as no face in them was sure"
+        f"of {found['searched']:,} photographs {found['searched_again']} were searched again, as no face in them was "
+        f"sure; in {found['largest_alike']:,} the largest face is the same if it is searched for alone"
     )
 
 

@@ -21,19 +21,26 @@ def folder(tmp_path):
 
 def test_every_engine_gets_the_same_faces_and_photos(folder):
     got = []
-    engine = engines.Engine("p", "own", 9, *(lambda given, kind=kind: got.append((kind, given)) for kind in "edw"))
+    engine = engines.Engine("p", "own", 9, *(lambda given, kind=kind: got.append((kind, given)) for kind in "edwl"))
     timed = engines.works(engine, folder)
-    assert list(timed) == ["encode 1", "encode 64", "detect one", "who one", "detect six", "who six"]
+    assert list(timed) == ["encode 1", "encode 64", "detect one", "who one", "detect six", "who six", "largest one"]
     assert set(timed) == set(bench_peers.WORKS)
     for work in timed.values():
         work()
-    assert [given.shape for kind, given in got if kind != "w"] == [
+    assert [given.shape for kind, given in got if kind in "ed"] == [
         (1, 9, 9, 3),
         (64, 9, 9, 3),
         (10, 20, 3),
         (10, 30, 3),
     ]
-    assert [given.name for kind, given in got if kind == "w"] == ["one.jpg", "six.jpg"]
+    assert [(kind, given.name) for kind, given in got if kind in "wl"] == [
+        ("w", "one.jpg"),
+        ("w", "six.jpg"),
+        ("l", "one.jpg"),
+    ]
+    got.clear()
+    engines.works(engine._replace(largest=None), folder)["largest one"]()
+    assert [kind for kind, _ in got] == ["w"]
     assert list(engines.works(engines.Engine("p", "own", detect=len), folder)) == ["detect one", "detect six"]
 
 
@@ -85,4 +92,4 @@ def test_page_has_a_cell_for_everything_that_is_measured(tmp_path):
     file.write_text(json.dumps({"engines": {"dlib": bench_peers.row([once(20)])}}), encoding="utf-8")
     head, bars, row = peers.page_table(file).splitlines()
     assert head.count("|") == bars.count("|") == row.count("|")
-    assert row == "| dlib 1 |  | 20 [20, 20] |  |  |  | 200 [200, 200] | 9 MB | 1.0 s | 5 MB |"
+    assert row == "| dlib 1 |  | 20 [20, 20] |  |  |  | 200 [200, 200] |  | 9 MB | 1.0 s | 5 MB |"

@@ -37,6 +37,7 @@ class Engine(NamedTuple):
         encode: Takes faces (m, S, S, 3) uint8; None if it only detects.
         detect: Takes a photo (H, W, 3) uint8; None if it only encodes.
         who: Takes the path of a photo; None if it lacks one of the two.
+        largest: As ``who``, for the largest face alone; None if that takes as long.
         notes: What else matters for its speed.
     """
 
@@ -46,6 +47,7 @@ class Engine(NamedTuple):
     encode: Work | None = None
     detect: Work | None = None
     who: Work | None = None
+    largest: Work | None = None
     notes: str = ""
 
 
@@ -65,7 +67,7 @@ def ours(network: str, engine: str, keras: bool = True) -> Engine:
     os.environ["FACEREC_ENGINE"] = engine
     from facerec._light import open_light
     from facerec.detection import detect_faces
-    from facerec.encoding import faces_to_encodings
+    from facerec.encoding import faces_to_encodings, img_to_encoding
     from facerec.naming import identify
     from facerec.network_info import info_of
 
@@ -73,7 +75,8 @@ def ours(network: str, engine: str, keras: bool = True) -> Engine:
         from facerec.networks import load_facenet
 
     model = load_facenet(network) if keras else open_light(network)
-    known = {f"person {i}": encoding for i, encoding in enumerate(people(128))}
+    encodings = people(128)
+    known = {f"person {i}": encoding for i, encoding in enumerate(encodings)}
     return Engine(
         "face-recognition-course",
         "own",
@@ -81,6 +84,7 @@ def ours(network: str, engine: str, keras: bool = True) -> Engine:
         encode=lambda faces: faces_to_encodings(faces, model),
         detect=detect_faces,
         who=lambda path: identify(path, known, model),
+        largest=lambda path: nearest(encodings, img_to_encoding(path, model)[None]),
     )
 
 
@@ -99,7 +103,7 @@ def face_recognition() -> Engine:
         return nearest(known, package.face_encodings(photo, package.face_locations(photo)))
 
     built = f"dlib with AVX: {bool(dlib.USE_AVX_INSTRUCTIONS)}, with BLAS: {bool(dlib.DLIB_USE_BLAS)}"
-    return Engine("face_recognition", "own", 150, encode, package.face_locations, who, built)
+    return Engine("face_recognition", "own", 150, encode, package.face_locations, who, notes=built)
 
 
 def facenet_pytorch() -> Engine:
@@ -111,7 +115,8 @@ def facenet_pytorch() -> Engine:
     from PIL import Image
 
     torch.set_num_threads(os.cpu_count())
-    detector, network, known = MTCNN(keep_all=True), InceptionResnetV1().eval(), people(512)
+    detector, alone = MTCNN(keep_all=True), MTCNN()
+    network, known = InceptionResnetV1().eval(), people(512)
 
     @torch.inference_mode()
     def encode(faces: np.ndarray) -> object:
@@ -121,7 +126,11 @@ def facenet_pytorch() -> Engine:
     def who(path: Path) -> list[int]:
         return nearest(known, network(detector(Image.open(path).convert("RGB"))))
 
-    return Engine("facenet-pytorch", "random", 160, encode, detector.detect, who, notes)
+    @torch.inference_mode()
+    def largest(path: Path) -> list[int]:
+        return nearest(known, network(alone(Image.open(path).convert("RGB"))[None]))
+
+    return Engine("facenet-pytorch", "random", 160, encode, detector.detect, who, largest, notes)
 
 
 def _suppresses_with_opencv() -> bool:
@@ -218,6 +227,8 @@ def works(engine: Engine, folder: Path) -> dict[str, Callable[[], object]]:
             found[f"detect {name}"] = partial(engine.detect, np.array(Image.open(path).convert("RGB")))
         if engine.who:
             found[f"who {name}"] = partial(engine.who, path)
+    if engine.who:
+        found["largest one"] = partial(engine.largest or engine.who, folder / "one.jpg")
     return found
 
 
