@@ -46,9 +46,15 @@ SCORES = {"pnet": 0.6, "rnet": 0.7, "onet": 0.8}
 SMALLEST, CELL, STRIDE = 20, 12, 2  # of the faces searched for, of what P-Net looks at, of its steps: in pixels
 FACTOR = 0.709  # from one scale to the next
 
-#: Where the largest face is enough, faces of this share of the photo's shorter side are searched for first. One that
-#: has this score, and so many times the size of those that have not been searched for, can't be changed by them.
-LARGE, SURE, PARTS = 8, 0.98, 2.5
+#: Where the largest face is enough, faces of at least this share of the photo's shorter side are searched for first.
+LARGE = 1 / 8
+
+#: The score of a sure face.
+SURE = 0.98
+
+#: The scales for smaller faces are left out beside a sure face of so many times their size: so far apart, no candidate
+#: of theirs can take its place.
+PARTS = 2.5
 
 #: The pieces of the work: the rows that P-Net answers for a strip, and the crops that the others judge at once.
 STRIP, CROPS = 16, 8
@@ -84,7 +90,8 @@ class Cascade:
         """The faces of a photo, as a table with 15 columns; nothing is rounded or cut yet.
 
         The scales for small faces take most of the time. Where the largest face is enough, they are left out if the
-        others show a sure face so large that what those would show could only be parts of it, or smaller faces.
+        others show a sure and large one. (In a rare photo a small face lies in front of a large one, and the last
+        suppression would have kept the small one alone.)
 
         Args:
             photo: (H, W, 3) uint8.
@@ -94,7 +101,7 @@ class Cascade:
         apply = apply or self.pool.map
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
         pyramid, sizes = Pyramid(photo), scales(*photo.shape[:2])
-        first = int(np.searchsorted(CELL / sizes, min(photo.shape[:2]) / LARGE)) if largest else 0
+        first = int(np.searchsorted(CELL / sizes, min(photo.shape[:2]) * LARGE)) if largest else 0
         proposed = [*self.propose(pyramid, sizes[first:], apply)]
         table = self.decide(planes, proposed, apply)
         if first and not has_large(table, photo.shape, PARTS * CELL / sizes[first - 1]):

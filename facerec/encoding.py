@@ -138,7 +138,8 @@ def photos_to_encodings(
         aligned: True if the pictures are aligned faces already.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
         progress: True for a progress bar.
-        seen: Called for each photo in which a face was found, with its number and what was found.
+        seen: Called for each photo in which a face was found, with its number and what was found. All faces are then
+            counted, which takes longer.
 
     Returns:
         encodings: (m, D) float32, a row per photo, in their order; NaN where a photo could not be used.
@@ -187,7 +188,7 @@ class Found(NamedTuple):
     Attributes:
         photo: (H, W, 3) uint8.
         detection: Where the face is.
-        faces: How many faces the photo shows.
+        faces: How many faces were found; all that the photo shows, if they were to be counted.
     """
 
     photo: np.ndarray
@@ -201,7 +202,7 @@ def find_faces(sources: Sequence[Source], which: str = "largest", count: bool = 
     Args:
         sources: The photos.
         which: ``"largest"`` or ``"central"``, where a photo shows several faces.
-        count: Whether all faces are to be counted; without that, the largest is found in less time.
+        count: Whether all faces are to be counted; if not, the largest is found in less time (see ``detect_faces``).
 
     Returns:
         For each source what was found, or the error.
@@ -210,20 +211,24 @@ def find_faces(sources: Sequence[Source], which: str = "largest", count: bool = 
         faces
         if isinstance(faces, FaceError)
         else Found(faces[0].photo, pick_face([face.detection for face in faces], faces[0].photo, which), len(faces))
-        for faces in find_all_faces(sources, largest=which == "largest" and not count)
+        for faces in _search(sources, largest=which == "largest" and not count)
     ]
 
 
-def find_all_faces(sources: Sequence[Source], largest: bool = False) -> list[list[Found] | FaceError]:
+def find_all_faces(sources: Sequence[Source]) -> list[list[Found] | FaceError]:
     """Open photos and find every face in each, in one batch; a bad photo does not stop the others.
 
     Args:
         sources: The photos.
-        largest: Whether the largest face of each is enough: smaller ones may be missing.
 
     Returns:
         For each source its faces, at least one, in reading order, or the error.
     """
+    return _search(sources, largest=False)
+
+
+def _search(sources: Sequence[Source], largest: bool) -> list[list[Found] | FaceError]:
+    """The faces of photos, or the errors; beside a ``largest`` one, smaller ones may be missing."""
     found = _opened(sources)
     photos = {i: photo for i, photo in enumerate(found) if isinstance(photo, np.ndarray)}
     for i, faces in zip(photos, detect_faces_batch(list(photos.values()), largest=largest), strict=True):

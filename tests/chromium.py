@@ -35,14 +35,15 @@ SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "hei
 
 
 def free_port() -> int:
-    """A free port of this computer, and none that the system gives to connections: it would be taken before it is used.
+    """A free port of this computer, below those that Linux gives to connections, which might take it before its use.
 
-    Processes that ask at the same time get different ones, as good as certainly.
+    Processes that ask at the same time almost certainly get different ones. Chromium refuses 10080.
     """
-    while True:
+    for port in random.SystemRandom().sample(range(10_100, 32_768), 100):
         with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", random.SystemRandom().randrange(10_000, 32_768)))
-            return free.getsockname()[1]
+            free.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free, of a hundred that were tried")
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LONGEST_SOCKET = 100  # characters of a socket's path; its number follows
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -55,14 +56,15 @@ def headings(cell: NotebookNode) -> list[str]:
 
 
 def without_ports() -> dict[str, str]:
-    """Settings of a kernel that is reached through files, not ports: empty where the system has no such sockets.
+    """Settings of a kernel that is reached through files, not ports; none but on Linux, or if their path is too long.
 
-    A kernel takes its ports a second after they were found free. If another program is quicker, it dies, or waits for
-    an answer forever.
+    A kernel takes its ports a second after they were found free. If another program is quicker, the kernel ends, or
+    never answers.
     """
-    if sys.platform != "linux":
+    path = str(Path(tempfile.gettempdir(), f"kernel-{uuid.uuid4().hex[:12]}"))
+    if sys.platform != "linux" or len(path) > LONGEST_SOCKET:
         return {}
-    return {"transport": "ipc", "ip": str(Path(tempfile.gettempdir(), f"kernel-{uuid.uuid4().hex}"))}
+    return {"transport": "ipc", "ip": path}
 
 
 def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:

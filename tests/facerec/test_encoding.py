@@ -45,7 +45,7 @@ def test_golden_distances(images, network):
 def test_one_open_file_or_picture_may_be_given_many_times(images, monkeypatch):
     """Files are read side by side, but only one thread may read what has a state."""
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    monkeypatch.setattr("facerec.encoding.detect_faces_batch", lambda photos: [[] for _ in photos])
+    monkeypatch.setattr("facerec.encoding.detect_faces_batch", lambda photos, **_: [[] for _ in photos])
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads take turns as often as they can
     try:

@@ -57,7 +57,7 @@ def executed(tmp_path_factory):
     return folder / "small.ipynb"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="kernels have ports where there are no other sockets")
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux, kernels are reached through files")
 def test_kernels_of_notebooks_and_of_their_tests_need_no_port():
     notebook = new_notebook(
         cells=[new_code_cell("from ipykernel.kernelapp import IPKernelApp\nIPKernelApp.instance().transport")]

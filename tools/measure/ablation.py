@@ -1,19 +1,21 @@
 """What each choice in the making of the Inception FaceNet brings: short trainings that differ in one thing each.
 
-    python tools/measure/ablation.py train [TRIAL …] --from datasets/distill    # all, or some; resumes
-    python tools/measure/ablation.py score DIR --from datasets/distill          # → docs/results/ablation.json
+    python tools/measure/ablation.py train [TRIAL …]    # all, or some; resumes
+    python tools/measure/ablation.py score DIR          # → docs/results/ablation.json
 
 ``datasets/distill`` is what ``tools/assets/distill.py prepare`` made of ``celeba_faces`` and ``utk_faces``; DIR is the
 folder of ``tools/measure/lfw.py``.
-Every trial is the recipe of the shipped network in small: 400 steps of 128 faces instead of 15,500. All of them are
+The baseline is the recipe of the shipped network in small: 400 steps of 128 faces instead of 15,500, all of 64 pixels
+and none generated, with a longer warm-up and cool-down for its length and a quicker moving average. All trials are
 scored on people-disjoint folds of LFW's ``pairsDevTrain`` as in ``tools/measure/folds.py``; ``pairsDevTest`` is not
-opened. Gains are paired with the first trial, over the same drawn people.
+opened. Changes are paired with the baseline, over the same drawn people.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -21,10 +23,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+#: As in ``tools/assets/distill.py``; it counts only if it is set before TensorFlow is loaded.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import cv2
 import numpy as np
 
 from facerec._files import ROOT, write_json
-from facerec.errors import run
+from facerec.errors import BadArgument, run
 from facerec.learning.crops import Teacher
 from facerec.learning.distillation import Config, build_student, train
 from facerec.networks import load_facenet
@@ -65,7 +71,7 @@ class Trial(NamedTuple):
 
     Attributes:
         label: What it changes.
-        changes: Of the first trial's configuration.
+        changes: Of the baseline's configuration.
         folders: The pictures, as ``prepare`` named their folders.
         side: S, the side of the student's faces, in pixels.
         steps: The number of batches.
@@ -85,8 +91,10 @@ class Trial(NamedTuple):
 #: A quarter wider than shipped: 22.9 MB. A step takes 1.16 times as long, so it gets fewer.
 WIDE = partial(faceRecoModel, blocks={name: widened(block, 1.25) for name, block in BLOCKS.items()})
 
+BASELINE = "shipped"
+
 TRIALS = {
-    "shipped": Trial("the shipped recipe"),
+    "shipped": Trial("the baseline"),
     "seed": Trial("… with another seed, for comparison", {"seed": 2}),
     "one_look": Trial("target: one look of the teacher instead of two", teacher=OneLook),
     "no_relations": Trial("loss: the squared distance alone, without the cosines within the batch", {"relations": 0.0}),
@@ -100,18 +108,21 @@ TRIALS = {
 
 def config_of(trial: Trial, source: Path) -> Config:
     """The whole configuration of a trial."""
-    first = Config(
+    baseline = Config(
         (stage_of((str(trial.side), str(trial.steps), *trial.folders), source),),
         warmup=trial.steps // 4,
         cooldown=trial.steps * 5 // 8,
         labelled=("celeba_faces",),
         average=0.99,
     )
-    return replace(first, **trial.changes)
+    return replace(baseline, **trial.changes)
 
 
 def run_train(args: argparse.Namespace) -> None:
     """Run ``train``: each trial until its end; those that have ended are skipped."""
+    cv2.setNumThreads(1)  # the network needs the cores
+    if unknown := set(args.trials) - set(TRIALS):
+        raise BadArgument(f"no trial is called {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
     for name in args.trials or TRIALS:
         trial, folder = TRIALS[name], args.checkpoints / name
         if (folder / "facenet" / "model.h5").exists():
@@ -123,23 +134,26 @@ def run_train(args: argparse.Namespace) -> None:
 
 @cache
 def seconds_per_step(network: Callable, side: int, steps: int = 5) -> float:
-    """The processor's time for a step of a batch, without making its pictures."""
+    """The processor's time for a step of the network, without making its pictures."""
     model = build_student(Config(()), side, network)
-    batch = np.zeros((Config.batch, side, side, 3), np.float32), np.eye(Config.batch, dtype=np.float32)
+    batch = [np.zeros((Config.batch, *shape), np.float32) for shape in ((side, side, 3), model.output_shape[1:])]
     model.train_on_batch(*batch)
     before = time.process_time()
     for _ in range(steps):
         model.train_on_batch(*batch)
-    return round((time.process_time() - before) / steps, 3)
+    return (time.process_time() - before) / steps
 
 
 def run_score(args: argparse.Namespace) -> None:
-    """Run ``score``: every trial that has ended, beside the first."""
-    people, rows, first = load_people(args.dir), {}, {}
-    for name, trial in TRIALS.items():
-        folder = args.checkpoints / name
-        if not (folder / "facenet" / "model.h5").exists():
-            continue
+    """Run ``score``: every trial that has ended, beside the baseline."""
+    ended = [name for name in TRIALS if (args.checkpoints / name / "facenet" / "model.h5").exists()]
+    if BASELINE not in ended:
+        raise BadArgument(
+            f"{args.checkpoints} lacks the trial {BASELINE!r}, with which all are compared: train it first"
+        )
+    people, rows, baseline = load_people(args.dir), {}, None
+    for name in ended:
+        trial, folder = TRIALS[name], args.checkpoints / name
         network = load_facenet(folder / "facenet")
         rows[name] = row = {
             "label": trial.label,
@@ -149,13 +163,18 @@ def run_score(args: argparse.Namespace) -> None:
             "step_seconds": seconds_per_step(trial.network, trial.side),
         }
         drawn = draws_of(network, people)
-        first = first or drawn
-        for what, by_way in {"rates": drawn, "more": {way: drawn[way] - first[way] for way in drawn}}.items():
-            row[what] = {
-                way: {measure: asdict(interval_of(values[:, i])) for i, measure in enumerate(MEASURES)}
-                for way, values in by_way.items()
+        baseline = drawn["one look"] if baseline is None else baseline
+        row["ways"] = {
+            way: {
+                measure: {
+                    **asdict(interval_of(values[:, i])),
+                    "change": asdict(interval_of(values[:, i] - baseline[:, i])),
+                }
+                for i, measure in enumerate(MEASURES)
             }
-        print(name, json.dumps(row["rates"]))
+            for way, values in drawn.items()
+        }
+        print(name, json.dumps(row["ways"]))
     write_json(args.to, {"people": int(people.who.max()) + 1, "pictures": len(people.who), "trials": rows})
 
 
@@ -166,12 +185,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     first, second = commands.add_parser("train", help="train"), commands.add_parser("score", help="score")
     first.set_defaults(run=run_train)
     first.add_argument("trials", nargs="*", metavar="TRIAL", help=f"some of them: {', '.join(TRIALS)}")
-    first.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
+    first.add_argument(
+        "--from", dest="source", type=Path, default=ROOT / "datasets" / "distill", help="the prepared pictures"
+    )
     second.set_defaults(run=run_score)
     second.add_argument("dir", type=Path, help="the folder with pairsDevTrain.txt and the pictures")
-    second.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "ablation.json")
+    second.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "ablation.json", help="the file")
     for command in (first, second):
-        command.add_argument("--checkpoints", type=Path, default=CHECKPOINTS)
+        command.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the trials' folders")
     args = parser.parse_args(argv)
     args.run(args)
 

@@ -28,7 +28,7 @@ from facerec._cascade import Cascade
 from facerec._files import ROOT, write_json
 from facerec._mtcnn import with_tensorflow
 from facerec._onnx import cores
-from facerec.detection import SEARCH_SIDE, SURE, detect_faces_batch, search_copy, surest
+from facerec.detection import SEARCH_SIDE, SURE, Detection, detect_faces_batch, search_copy, surest
 from facerec.encoding import photos_to_encodings
 from facerec.errors import run
 from facerec.networks import load_facenet
@@ -108,6 +108,11 @@ def stages(photo: np.ndarray, rounds: int) -> dict[str, float]:
     return {name: statistics.median(values[1:]) for name, values in took.items()}
 
 
+def placed(faces: Sequence[Detection]) -> list[tuple]:
+    """Where the largest of some faces is."""
+    return [(face["box"], face["keypoints"]) for face in faces[:1]]
+
+
 def searched(files: Sequence[Path]) -> dict[str, int]:
     """In how many pictures no upright face is sure, and in how many the largest face alone is that among all."""
     photos = [load_image(file) for file in files]
@@ -115,7 +120,8 @@ def searched(files: Sequence[Path]) -> dict[str, int]:
     return {
         "searched": len(files),
         "searched_again": sum(surest(faces) < SURE for faces in found),
-        "largest_alike": sum(a[:1] == b[:1] for a, b in zip(found, alone, strict=True)),
+        "with_a_face": sum(map(bool, found)),
+        "largest_alike": sum(bool(a) and placed(a) == placed(b) for a, b in zip(found, alone, strict=True)),
     }
 
 

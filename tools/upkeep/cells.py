@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from facerec.evaluation import percent
@@ -197,7 +197,8 @@ def same_faces(detector: dict) -> str:
         f"{found['faces of the package']} faces found by the package, {found['faces of ours']} by ours, "
         f"{found['faces of both']} by both; boxes and points differ by at most {farthest} pixels; "
         f"of {found['searched']:,} photographs {found['searched_again']} were searched again, as no face in them was "
-        f"sure; in {found['largest_alike']:,} the largest face is the same if it is searched for alone"
+        f"sure; in {found['largest_alike']:,} of {found['with_a_face']:,} with a face, the largest is the same if only "
+        f"it is searched for"
     )
 
 
@@ -282,19 +283,26 @@ def throughput_table(found: dict) -> str:
 
 
 def ablation_table(found: dict) -> str:
-    """What each choice in the making of the Inception FaceNet brings, a row per short training."""
+    """What each choice in the making of the Inception FaceNet brings: a row per short training; the mirror image."""
+    trials = list(found["trials"].values())
     rows = []
-    first = next(iter(found["trials"].values()))
-    for trial in found["trials"].values():
-        one = "one look"
-        rates = [f"{100 * rate['value']:.1f} %" for rate in trial["rates"][one].values()]
-        more = ["", ""] if trial is first else [points(change) for change in trial["more"][one].values()]
-        time = trial["steps"] * trial["step_seconds"] / (first["steps"] * first["step_seconds"])
-        rows.append((trial["label"], f"{trial['steps']:,}", f"{time:.1f}", rates[0], more[0], rates[1], more[1]))
-    mirrored = [f"{100 * rate['value']:.1f} %" for rate in first["rates"]["with the mirror image"].values()]
-    rows.append(("(the first, mean of the face and its mirror image)", "", "", mirrored[0], "", mirrored[1], ""))
+    for trial in trials:
+        time = trial["steps"] * trial["step_seconds"] / (trials[0]["steps"] * trials[0]["step_seconds"])
+        ways = trial["ways"]
+        rows.append(
+            (trial["label"], f"{trial['steps']:,}", f"{time:.1f}", *rates(ways["one look"], trial is not trials[0]))
+        )
+    mirrored = rates(trials[0]["ways"]["with the mirror image"])
+    rows.append(("the baseline, mean of the face and its mirror image", f"{trials[0]['steps']:,}", "1.0", *mirrored))
     head = "| trial | steps | time | equal error rate | change, points | true accepts at 0.1 % | change, points |"
     return table(head, rows)
+
+
+def rates(measured: dict, compared: bool = True) -> Iterator[str]:
+    """The cells of rates: each one, and how it changed."""
+    for rate in measured.values():
+        yield percent(rate["value"])
+        yield points(rate["change"]) if compared else ""
 
 
 def points(change: dict) -> str:

@@ -18,7 +18,7 @@ COLUMNS = (
     ("six faces 1280×720", "detect_ms", "six"),
     ("photo file → names, one (ms)", "who_ms", "one"),
     ("six", "who_ms", "six"),
-    ("→ name of the largest face, one (ms)", "largest_ms", "one"),
+    ("photo file → name of the largest face (ms)", "largest_ms", "one"),
 )
 
 
@@ -27,7 +27,7 @@ def ratios(peers: dict, kind: str, what: str, ours: str = "ours, Inception") -> 
 
     Args:
         peers: The file ``peers.json``.
-        kind: What was measured: ``faces_per_second``, ``detect_ms`` or ``who_ms``.
+        kind: What was measured: ``faces_per_second``, ``detect_ms``, ``who_ms`` or ``largest_ms``.
         what: On what: ``"1"`` or ``"64"`` faces, ``"one"`` or ``"six"`` in a photo.
         ours: Our engine.
     """

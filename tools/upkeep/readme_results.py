@@ -2,8 +2,8 @@
 
     python tools/upkeep/readme_results.py
 
-It fills the marked blocks of five pages: the short table of README.md, the full tables of docs/results.md, the model
-cards of the residual network and of the transfer twin, and docs/scale.md (by ``scale_page``). Each row names what was
+It fills the marked blocks of six pages: the short table of README.md, the full tables of docs/results.md, the model
+cards of both FaceNets and of the transfer twin, and docs/scale.md (by ``scale_page``). Each row names what was
 measured, the number, and the command that measures it. A row whose file is missing is left out. A test checks that the
 pages are up to date.
 """
@@ -26,6 +26,7 @@ from tools.upkeep.scale_page import RESULTS, fill, table
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "results.md"
 CARD = ROOT / "weights" / "resnet" / "MODEL_CARD.md"
+INCEPTION_CARD = ROOT / "keras-facenet-h5" / "MODEL_CARD.md"
 TWIN_CARD = ROOT / "weights" / "transfer" / "MODEL_CARD.md"
 
 
@@ -70,6 +71,7 @@ TRANSFER = Source("siamese_transfer.json", "make transfer DIR=…")
 # These twins were trained with two-byte numbers.
 TWINS = Source("siamese_celeba_people.json", "make siamese DIR=… PRECISION=mixed_bfloat16")
 ONE_PERSON = TWINS._replace(file="siamese_one_person.json")
+ABLATION = Source("ablation.json", "python tools/measure/ablation.py score DIR")
 TRIPLETS = Source("triplets.json", "make triplets DIR=…")
 TUNED = TRIPLETS._replace(file="triplets_fine_tuned.json")
 
@@ -297,7 +299,9 @@ def pages() -> dict[Path, str]:
     full |= {"attack files": cells.attack_table(attacks), "throughput": cells.throughput_table(throughput)}
     full |= {"training steps": cells.training_steps(steps)}
     twin = {"accuracy": twins_table(transfer), "one person": jobs_table(transfer)}
+    ablation = cells.ablation_table(json.loads((RESULTS / ABLATION.file).read_text(encoding="utf-8")))
     blocks = {README: {"results": short}, PAGE: full, CARD: {"groups": groups_table("resnet")}, TWIN_CARD: twin}
+    blocks[INCEPTION_CARD] = {"ablation": ablation}
     found = {page: fill(page.read_text(encoding="utf-8"), blocks) for page, blocks in blocks.items()}
     return found | {scale_page.PAGE: scale_page.filled(scale_page.PAGE.read_text(encoding="utf-8"))}
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from facerec.errors import BadArgument
 from facerec.networks import load_facenet
 from inception_blocks_v2 import faceRecoModel
 from tests.facerec.learning.toys import prepare_toy, small_student, small_teacher
@@ -45,7 +46,12 @@ def test_trials_are_trained_once_and_compared_with_the_first(prepared, tmp_path,
         trial = Trial(label, changes, ("faces",), 32, 2, lambda model: teacher, small_student)
         monkeypatch.setitem(TRIALS, name, trial)
     drawn = iter([np.array([[0.10, 0.5], [0.12, 0.4], [0.14, 0.6]]), np.array([[0.08, 0.7], [0.11, 0.5], [0.12, 0.8]])])
-    monkeypatch.setattr(ablation, "draws_of", lambda network, people: dict.fromkeys(WAYS, next(drawn)))
+    monkeypatch.setattr(
+        ablation,
+        "draws_of",
+        lambda network, people: {"one look": (one := next(drawn)), "with the mirror image": one + [0.05, -0.1]},
+    )
+    monkeypatch.setattr(ablation, "load_facenet", lambda folder: folder != "weights/resnet" and load_facenet(folder))
     monkeypatch.setattr(ablation, "load_people", lambda folder: SimpleNamespace(who=np.array([0, 0, 1])))
     folders = ["--checkpoints", str(tmp_path)]
     ablation.main(["train", *labels, "--from", str(prepared), *folders])
@@ -54,12 +60,16 @@ def test_trials_are_trained_once_and_compared_with_the_first(prepared, tmp_path,
     ablation.main(["score", "folder", "--to", str(tmp_path / "ablation.json"), *folders])
     found = json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8"))
     assert list(found["trials"]) == list(labels) and found["people"] == 2
-    more = found["trials"]["seed"]["more"]["one look"]
-    assert more["equal_error_rate"]["value"] == pytest.approx(-0.02)
-    assert more["true_accepts_at_0.001"]["low"] == pytest.approx(0.1025)  # of +0.1 and +0.2, drawn together
+    change = {name: rate["change"] for name, rate in found["trials"]["seed"]["ways"]["one look"].items()}
+    assert change["equal_error_rate"]["value"] == pytest.approx(-0.02)
+    assert change["true_accepts_at_0.001"]["low"] == pytest.approx(0.1025)  # of +0.1 and +0.2, drawn together
     _, _, first, second, mirrored = ablation_table(found).splitlines()
     assert first.startswith("| as it is | 2 | 1.0 | 10.0 % |  | 50.0 % |") and "+20.0 [+10.2, +19.8]" in second
-    assert mirrored.count("10.0 %") == 1
+    assert mirrored.endswith("| 15.0 % | +5.0 [+5.0, +5.0] | 40.0 % | -10.0 [-10.0, -10.0] |")
 
 
-WAYS = ("one look", "with the mirror image")
+def test_trials_are_asked_for_by_name_and_compared_with_the_baseline(tmp_path):
+    with pytest.raises(BadArgument, match="no trial is called sidee; there are shipped, seed"):
+        ablation.main(["train", "sidee"])
+    with pytest.raises(BadArgument, match="lacks the trial 'shipped'"):
+        ablation.main(["score", "folder", "--checkpoints", str(tmp_path)])

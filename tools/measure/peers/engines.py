@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def ours(network: str, engine: str, keras: bool = True) -> Engine:
         encode=lambda faces: faces_to_encodings(faces, model),
         detect=detect_faces,
         who=lambda path: identify(path, known, model),
-        largest=lambda path: nearest(encodings, img_to_encoding(path, model)[None]),
+        largest=(lambda path: nearest(encodings, img_to_encoding(path, model)[None])) if keras else None,
     )
 
 
@@ -115,8 +115,8 @@ def facenet_pytorch() -> Engine:
     from PIL import Image
 
     torch.set_num_threads(os.cpu_count())
-    detector, alone = MTCNN(keep_all=True), MTCNN()
-    network, known = InceptionResnetV1().eval(), people(512)
+    detector, network, known = MTCNN(keep_all=True), InceptionResnetV1().eval(), people(512)
+    alone = cache(MTCNN)  # made when it is asked for
 
     @torch.inference_mode()
     def encode(faces: np.ndarray) -> object:
@@ -128,7 +128,7 @@ def facenet_pytorch() -> Engine:
 
     @torch.inference_mode()
     def largest(path: Path) -> list[int]:
-        return nearest(known, network(alone(Image.open(path).convert("RGB"))[None]))
+        return nearest(known, network(alone()(Image.open(path).convert("RGB"))[None]))
 
     return Engine("facenet-pytorch", "random", 160, encode, detector.detect, who, largest, notes)
 
@@ -214,7 +214,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 
 
 def works(engine: Engine, folder: Path) -> dict[str, Callable[[], object]]:
-    """What can be timed, by name: encoding 1 and 64 faces, and a photo with one face and with six."""
+    """What can be timed, by name: encoding 1 and 64 faces, photos with one face and with six, the largest."""
     from PIL import Image
 
     found: dict[str, Callable[[], object]] = {}
