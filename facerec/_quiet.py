@@ -19,8 +19,8 @@ _ONE_AT_A_TIME, _FILTERS = threading.RLock(), threading.Lock()
 _PILLOW = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif|facerec\.photos)\b"), 0)
 _open_blocks = 0
 
-#: The process in which TensorFlow has computed, once it has.
-_computes_in: int | None = None
+#: The process in which TensorFlow has computed, and the one in which it has made a network, once they have.
+_used_in: dict[str, int] = {}
 
 
 def say(text: str) -> None:
@@ -32,16 +32,16 @@ def say(text: str) -> None:
         print(text.encode(encoding, "replace").decode(encoding))
 
 
-def check_process() -> None:
-    """Refuse to compute in a forked copy of a process that has computed: TensorFlow's threads are not in the copy.
+def check_process(what: str = "computing") -> None:
+    """Refuse to do what the process has done from which this one was forked: TensorFlow's threads are not in the copy.
+
+    Args:
+        what: ``"computing"``, or ``"loading"`` a network, by file or unpickled.
 
     Raises:
         ForkedProcess: Instead of waiting for those threads for ever.
     """
-    global _computes_in
-    if _computes_in is None:
-        _computes_in = os.getpid()
-    elif _computes_in != os.getpid():
+    if _used_in.setdefault(what, os.getpid()) != os.getpid():
         raise ForkedProcess(
             "this process was forked from one that had already used a network, and would wait forever; start it with "
             'multiprocessing.get_context("spawn")'

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from facerec._files import as_path
@@ -76,6 +77,14 @@ class Pictures(NamedTuple):
     portraits: list[Portrait]
     unusable: list[tuple[str, str]]
     skipped: list[str]
+
+    def below(self, source: str) -> Pictures:
+        """The same, but reports call the files ``source/…``, beside those of other sources."""
+        return Pictures(
+            [each._replace(file=f"{source}/{each.file}") for each in self.portraits],
+            [(f"{source}/{file}", reason) for file, reason in self.unusable],
+            [f"{source}/{file}" for file in self.skipped],
+        )
 
 
 def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT, numbered: bool = False) -> Pictures:
@@ -378,14 +387,15 @@ def _enrol_person(
     alone = [picture for picture in pictures if picture.portrait.alone]
     unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
     pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
-    agree = _agreeing(np.stack([picture.encoding for picture in pictures]), threshold)
+    groups = _groups(np.stack([picture.encoding for picture in pictures]), threshold)
+    agree = _agreeing(groups)
     odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
     unused += [(file, f"it shows a different person from the other pictures of {identity}") for file in odd]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
     notes = [f"{each.portrait.file} is used, but {'; '.join(each.hints)}" for each in used if each.hints]
-    if len(used) == 2 and np.linalg.norm(used[0].encoding - used[1].encoding) >= threshold:
-        files = " and ".join(picture.portrait.file for picture in used)
-        notes.append(f"{files} are used, but do they both show {identity}?")
+    if len(set(groups[agree])) > 1:
+        files = ", ".join(picture.portrait.file for picture in used[:4]) + (" …" if len(used) > 4 else "")
+        notes.append(f"{files} are used, but they look like different people: do they all show {identity}?")
     encodings = np.stack([picture.encoding for picture in used])
     try:
         enrol(database, identity, encodings, [picture.photo for picture in used], replace)
@@ -394,14 +404,17 @@ def _enrol_person(
     return unused, notes
 
 
-def _agreeing(encodings: np.ndarray, threshold: float) -> np.ndarray:
-    """Which of a person's encodings (n, D) agree with most others, (n,) bool: for n below 3, all."""
-    if len(encodings) < 3:
-        return np.ones(len(encodings), bool)
-    apart = np.linalg.norm(encodings[:, None] - encodings[None], axis=2)  # (n, n)
-    near = (apart < threshold).sum(axis=1) - 1  # how many others are near
-    agree = near > 0
-    return agree if agree.any() else np.ones(len(encodings), bool)
+def _groups(encodings: np.ndarray, threshold: float) -> np.ndarray:
+    """Numbers of the groups, (n,), into which near ones link a person's encodings (n, D)."""
+    near = np.linalg.norm(encodings[:, None] - encodings[None], axis=2) < threshold  # (n, n)
+    return connected_components(near, directed=False)[1]
+
+
+def _agreeing(groups: np.ndarray) -> np.ndarray:
+    """Who is in the largest group, (n,) bool; all of them if several groups are the largest."""
+    sizes = np.bincount(groups)
+    largest = np.flatnonzero(sizes == sizes.max())
+    return groups == largest[0] if len(largest) == 1 else np.ones(len(groups), bool)
 
 
 def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.DataFrame:

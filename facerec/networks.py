@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facerec._files import in_project, sha256_of
-from facerec._quiet import quietly
+from facerec._quiet import check_process, quietly
 from facerec._settings import own_settings
 from facerec.errors import BadArgument, BadNetwork
 from facerec.network_info import (
@@ -86,6 +86,7 @@ class FaceNet(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> FaceNet:
         """A network as ``get_config`` describes it."""
+        check_process("loading")
         layers = {name: value for name, value in config.items() if name != "facenet"}
         model = super().from_config(layers, custom_objects)
         model.facenet = from_entries(config["facenet"])
@@ -140,6 +141,7 @@ def load_facenet(
         >>> load_facenet("weights/resnet").output_shape
         (None, 128)
     """
+    check_process("loading")
     path = in_project(path)
     with own_settings():
         if path.is_file():

@@ -63,8 +63,8 @@ def enrol(
 ) -> None:
     """Add people to a database, from pictures that are named after them.
 
-    lena.jpg shows lena, and so does every picture in the folder lena/. The database is made if it is missing. Files
-    that can't be used are listed with the reason.
+    In a folder that you give, lena.jpg shows lena, and so does every picture in its folder lena/. The database is made
+    if it is missing. Files that can't be used are listed with the reason.
     """
     found = _find(pictures, name, numbered, everything)
     model = opening.load_network(network, len(found.portraits))
@@ -80,15 +80,17 @@ def enrol(
                 unusable = enrol_on_workers(found, network, people, workers, on_conflict.value, progress)
             else:
                 unusable = enrol_pictures(found, model, people, progress, on_conflict.value)
-    refused = set(unusable.file)
-    new = len({each.identity for each in found.portraits if each.file not in refused} - known)
+        after = len(people)
     for file, reason in unusable.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
-    if not new and not known:
+    if on_conflict != Conflict.skip:  # whose pictures could all not be used is as before
+        refused = set(unusable.file)
+        known &= {portrait.identity for portrait in found.portraits if portrait.file not in refused}
+    if after == before and not known:
         raise BadArgument(f"no one was added to {database}: none of the pictures can be used")
     done = {"skip": "left as they were", "add": "given more pictures", "replace": "replaced"}.get(on_conflict.value)
-    told = f"{new} added" + (f", {len(known)} {done}" if known else "")
-    say(f"{database}: {_how_many(before + new)} ({told})")
+    told = f"{after - before} added" + (f", {len(known)} {done}" if known else "")
+    say(f"{database}: {_how_many(after)} ({told})")
 
 
 def _how_many(people: int) -> str:
@@ -100,6 +102,7 @@ def _how_many(people: int) -> str:
 
 def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bool) -> Pictures:
     """Everyone's pictures in all arguments together."""
+    given = list(dict.fromkeys(given))
     for text in given:
         if not Path(text).exists():
             raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
@@ -115,11 +118,13 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
             found = enrol.Pictures(portraits, [], [text] if left_out else [])
         else:
             found = enrol.find_portraits(text, skip, numbered)
+            if len(given) > 1:  # files of several folders may have the same names
+                found = found.below(text.rstrip("/"))
         for whole, part in zip(together, found, strict=True):
             whole += part
     if name is not None:
         together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
-    for told in enrol.about_names(together, "--all", "--numbered", "--name, or a folder with the person's name,"):
+    for told in enrol.about_names(together, "--all", "--numbered", "--name"):
         console.note(told)
     together.portraits.sort(key=lambda portrait: portrait.identity)
     return together
@@ -175,6 +180,7 @@ def forget(
 
     Names, encodings and photos are erased from its files. Exports and backups made earlier keep theirs.
     """
+    names = list(dict.fromkeys(names))
     with opening.lasting(database) as known:
         for name in names:
             known.encodings(name)  # an unknown name is an error before anyone is forgotten

@@ -57,6 +57,15 @@ DAMAGED = (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedErro
 PHOTO_NAME = re.compile(r"photos/[1-9]\d{0,8}\.jpg", re.ASCII)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file has the parts of an archive, not just of any ZIP file; what they hold is not read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"manifest.json", "encodings.npy"} <= set(archive.namelist())
+    except DAMAGED:
+        return False
+
+
 def write_archive(engine: Engine, path: Path) -> None:
     """Write everyone in an engine into an archive, whole or not at all.
 

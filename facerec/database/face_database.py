@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facerec.database.archive import read_archive, write_archive
+from facerec.database.archive import is_archive, read_archive, write_archive
 from facerec.database.engine import Addition
 from facerec.database.entries import (
     UnknownPerson,
@@ -383,14 +382,15 @@ class FaceDatabase(MutableMapping):
                 is replaced whole.
 
         Raises:
-            BadArgument: If another kind of file is there (a database, say), or the file can't be written.
+            BadArgument: If another kind of file is there (a database, or any other ZIP file), or the file can't be
+                written.
         """
         path = Path(check_path(path))
         try:
             if path.is_dir():
                 raise BadArgument(f"path={str(path)!r} is a folder; a file is needed")
-            if path.exists() and (is_open_here(path) or not zipfile.is_zipfile(path)):
-                raise BadArgument(f"{path} exists and is not an archive; export to another file, or remove it first")
+            if path.exists() and (is_open_here(path) or not is_archive(path)):
+                raise BadArgument(f"{path} exists and is no earlier export; export to another file, or remove it first")
             write_archive(self._engine, path)
         except OSError as error:
             raise BadArgument(f"path={str(path)!r} can't be written: {_why_not(path, error)}") from error

@@ -303,6 +303,30 @@ def test_enrol_says_which_names_left_a_picture_out(images, here):
     assert call("enrol", "faces", "--all").stdout == "people.db: 2 people (1 added, 1 left as they were)\n"
 
 
+def test_enrol_counts_people_of_several_folders_with_the_same_names(images, here):
+    for folder in ("first", "second"):
+        (here / folder).mkdir()
+    shutil.copy(images / "lena.jpg", here / "first")
+    (here / "second" / "lena.jpg").write_bytes(b"not a picture")
+    shutil.copy(images / "marco.jpg", here / "second")
+    result = call("enrol", "first", "second", "first", "--database", "some.db")
+    assert result.stdout == "some.db: 2 people (2 added)\n"
+    assert "not used: second/lena.jpg: " in result.stderr and "another portrait" not in result.stderr
+    (here / "bad.jpg").write_bytes(b"not a picture")
+    for how in ("add", "replace"):
+        said = error_of("enrol", "bad.jpg", "--name", "lena", "--on-conflict", how, "--database", "some.db")
+        assert said == "no one was added to some.db: none of the pictures can be used"
+
+
+def test_export_replaces_an_export_and_no_other_zip_file(people, portraits, here):
+    shutil.make_archive(str(here / "mine"), "zip", portraits)
+    before = (here / "mine.zip").read_bytes()
+    assert "mine.zip exists and is no earlier export" in error_of("export", "mine.zip", "--database", people)
+    assert (here / "mine.zip").read_bytes() == before
+    for _ in range(2):
+        call("export", "everyone.zip", "--database", people)
+
+
 def test_enrol_fails_if_no_picture_can_be_used(here):
     (here / "bad.jpg").write_bytes(b"not a picture")
     assert error_of("enrol", "bad.jpg").startswith("no one was added")

@@ -213,6 +213,29 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
     assert set(known) == {"lena", "otto"}
 
 
+@pytest.mark.parametrize(
+    ("sources", "left_out", "doubted"),
+    [
+        ("lena kofi otto", [], "1.jpg, 2.jpg, 3.jpg"),  # no two alike
+        ("lena camera_0 kofi kofi", [], "1.jpg, 2.jpg, 3.jpg, 4.jpg"),  # two and two
+        ("lena camera_0 camera_4 kofi kofi", [3, 4], None),  # someone else twice
+        ("lena camera_0 camera_4", [], None),
+    ],
+)
+def test_build_database_keeps_the_largest_group_of_pictures_that_agree(
+    sources, left_out, doubted, images, network, tmp_path, recwarn
+):
+    (tmp_path / "lena").mkdir()
+    for number, source in enumerate(sources.split(), 1):
+        shutil.copy(images / f"{source}.jpg", tmp_path / "lena" / f"{number}.jpg")
+    _, unusable = build_database(tmp_path, network, progress=False)
+    assert unusable.file.tolist() == [f"lena/{number + 1}.jpg" for number in left_out]
+    said = [str(each.message) for each in recwarn if "look like different people" in str(each.message)]
+    files = doubted and ", ".join(f"lena/{file}" for file in doubted.split(", "))
+    expected = f"{files} are used, but they look like different people: do they all show lena?"
+    assert said == ([expected] if doubted else [])
+
+
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
     shutil.copy(images / "camera_0.jpg", tmp_path)
     build_database(tmp_path, network)

@@ -7,8 +7,10 @@ import importlib.util
 import io
 import multiprocessing
 import os
+import pickle
 import sys
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -18,6 +20,7 @@ import pytest
 from facerec._quiet import quietly, say, without_pillow_warnings
 from facerec.encoding import faces_to_encodings
 from facerec.errors import ForkedProcess
+from facerec.networks import load_facenet
 
 
 def test_say_replaces_letters_that_the_console_cannot_show(monkeypatch):
@@ -69,6 +72,24 @@ def test_forked_process_says_how_to_start_it_instead(small_network):
     child.start()
     child.join(60)
     assert child.exitcode == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only systems that fork have this fault")
+def test_forked_process_does_not_load_a_network_after_its_parent_has(small_folder):
+    """A network that is given to the child is unpickled there, and would wait for ever, too."""
+    pickled = pickle.dumps(load_facenet(small_folder))
+    for work, argument in ((load_facenet, small_folder), (pickle.loads, pickled)):
+        child = multiprocessing.get_context("fork").Process(target=try_to, args=(work, argument), daemon=True)
+        child.start()
+        child.join(60)
+        assert child.exitcode == 7, work
+
+
+def try_to(work: Callable, argument: object) -> None:
+    try:
+        work(argument)
+    except ForkedProcess:
+        os._exit(7)
 
 
 def compute(faces: np.ndarray, network) -> None:
