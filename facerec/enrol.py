@@ -118,7 +118,7 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
         elif file.suffix.lower() in FILMS:
             found.unusable.append((text, "it is a film: take pictures from it with python -m facerec collect"))
         else:
-            identity = file.parent.name or (_without_number(file.stem) if numbered else file.stem)
+            identity = file.parent.name or (without_number(file.stem) if numbered else file.stem)
             alone = len(file.parts) == 1 and not numbered
             identity = unicodedata.normalize("NFC", identity.strip() or identity)  # é is one letter on every system
             found.portraits.append(Portrait(identity, root / file, text, alone))
@@ -151,7 +151,8 @@ def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
     tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0] != "__MACOSX"}
     real = [file for file in files if file.parts[0] in tops]
     single = len(tops) == 1 and all(is_beside_pictures(file) for file in files if file.parts[0] not in tops)
-    if single and (any(len(file.parts) > 2 for file in real) or tops == {source.stem}):
+    named_alike = tops <= {source.stem, without_number(source.stem)}  # also in "people (1).zip"
+    if single and (any(len(file.parts) > 2 for file in real) or named_alike):
         (top,) = tops
         return source / top, [file.relative_to(top) for file in real]
     return source, files
@@ -163,11 +164,11 @@ def is_live_photo(file: Path, names: set[Path]) -> bool:
     return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)
 
 
-def _without_number(stem: str) -> str:
+def without_number(stem: str) -> str:
     """A name without the number at its end.
 
     Example:
-        >>> [_without_number(stem) for stem in ("lena_2", "lena (3)", "lena-10", "lena", "7")]
+        >>> [without_number(stem) for stem in ("lena_2", "lena (3)", "lena-10", "lena", "7")]
         ['lena', 'lena', 'lena', 'lena', '7']
     """
     return re.sub(r"[ _-]*\(?\d+\)?$", "", stem) or stem
@@ -229,7 +230,7 @@ def about_names(
         named: What to use to say who pictures show that a camera named.
     """
     names = {portrait.identity for portrait in found.portraits}
-    again = [p.identity for p in found.portraits if p.alone and _without_number(p.identity) in names - {p.identity}]
+    again = [p.identity for p in found.portraits if p.alone and without_number(p.identity) in names - {p.identity}]
     unnamed = [file for file in found.skipped if OF_A_CAMERA.fullmatch(Path(file).stem)]
     others = [file for file in found.skipped if file not in unnamed]
     notes = []

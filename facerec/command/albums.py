@@ -73,7 +73,7 @@ def _row(label: int, rows: pd.DataFrame) -> tuple[str, str, str]:
     names = [name for name in map(_name, rows.identity) if name]
     photos = list(dict.fromkeys(str(photo) for photo in rows.photo))
     more = f" and {len(photos) - 3} more" if len(photos) > 3 else ""
-    return (names[0] if names else f"person {label}", f"{len(rows)}", ", ".join(photos[:3]) + more)
+    return (names[0] if names else f"person {label + 1}", f"{len(rows)}", ", ".join(photos[:3]) + more)
 
 
 def _name(identity: object) -> str | None:

@@ -112,7 +112,8 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
     for text in given:
         path = Path(text)
         if path.is_file() and not zipfile.is_zipfile(path):
-            identity = unicodedata.normalize("NFC", path.stem.strip())
+            stem = enrol.without_number(path.stem) if numbered else path.stem
+            identity = unicodedata.normalize("NFC", stem.strip())
             left_out = enrol.is_left_out(path, skip)
             portraits = [] if left_out else [enrol.Portrait(identity, path, text, not numbered)]
             found = enrol.Pictures(portraits, [], [text] if left_out else [])

@@ -318,6 +318,14 @@ def test_enrol_counts_people_of_several_folders_with_the_same_names(images, here
         assert said == "no one was added to some.db: none of the pictures can be used"
 
 
+def test_numbered_pictures_that_the_shell_lists_show_one_person(images, here):
+    for name, source in {"lena": "lena", "lena_2": "camera_0", "lena (3)": "camera_4"}.items():
+        shutil.copy(images / f"{source}.jpg", here / f"{name}.jpg")
+    files = [path.name for path in here.glob("lena*.jpg")]
+    assert len(files) == 3
+    assert call("enrol", *files, "--numbered", "--database", "a.db").stdout == "a.db: 1 person (1 added)\n"
+
+
 def test_export_replaces_an_export_and_no_other_zip_file(people, portraits, here):
     shutil.make_archive(str(here / "mine"), "zip", portraits)
     before = (here / "mine.zip").read_bytes()

@@ -236,6 +236,15 @@ def test_build_database_keeps_the_largest_group_of_pictures_that_agree(
     assert said == ([expected] if doubted else [])
 
 
+@pytest.mark.parametrize("name", ["people", "people (1)", "other"])
+def test_zip_of_a_folder_of_portraits_is_that_folder_whatever_the_download_is_called(name, images, tmp_path):
+    with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+        for person in ("lena", "marco"):
+            archive.write(images / f"{person}.jpg", f"people/{person}.jpg")
+    people = {portrait.identity for portrait in find_portraits(tmp_path / f"{name}.zip").portraits}
+    assert people == ({"people"} if name == "other" else {"lena", "marco"})
+
+
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
     shutil.copy(images / "camera_0.jpg", tmp_path)
     build_database(tmp_path, network)

@@ -95,12 +95,10 @@ BASELINE = "shipped"
 
 TRIALS = {
     "shipped": Trial("the baseline"),
-    "seed": Trial("… with another seed, for comparison", {"seed": 2}),
     "one_look": Trial("target: one look of the teacher instead of two", teacher=OneLook),
     "no_relations": Trial("loss: the squared distance alone, without the cosines within the batch", {"relations": 0.0}),
     "no_share": Trial("labels: targets of one person's pictures not moved together", {"share": 0.0}),
     "celeba": Trial("pictures: CelebA alone, half as many", folders=("celeba_faces",)),
-    "undamaged": Trial("pictures: the student sees them undamaged", {"harsh": 0.0}),
     "side": Trial("side: 96 pixels from the beginning, as many faces", side=96),
     "wide": Trial("width: a quarter more filters, as much time", steps=round(STEPS / 1.16), network=WIDE),
 }

@@ -307,7 +307,7 @@ def rates(measured: dict, compared: bool = True) -> Iterator[str]:
 
 def points(change: dict) -> str:
     """A change of a rate in percentage points, with its interval."""
-    value, low, high = (100 * change[key] for key in ("value", "low", "high"))
+    value, low, high = (round(100 * change[key], 1) + 0.0 for key in ("value", "low", "high"))  # no -0.0
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
