@@ -60,7 +60,7 @@ def run_train(args: argparse.Namespace) -> None:
     print(f"{config.steps:,} steps of {config.batch}: {config.steps * config.batch:,} crops")
     train(args.source, teacher, config, args.checkpoints, args.every, args.stop_after, faceRecoModel)
     if not args.stop_after or args.stop_after >= config.steps:
-        write(args.source, teacher, args.checkpoints, args.to, args.name)
+        write(args.source, teacher, args.checkpoints, args.to, args.name, faceRecoModel)
 
 
 def stage_of(words: Sequence[str], source: Path) -> Stage:
@@ -78,7 +78,7 @@ def stage_of(words: Sequence[str], source: Path) -> Stage:
 
 def run_write(args: argparse.Namespace) -> None:
     """Run ``write``."""
-    write(args.source, Teacher(load_facenet(args.teacher)), args.checkpoints, args.to, args.name)
+    write(args.source, Teacher(load_facenet(args.teacher)), args.checkpoints, args.to, args.name, faceRecoModel)
 
 
 def write(
@@ -87,7 +87,7 @@ def write(
     checkpoints: Path,
     to: Path,
     name: str,
-    network: Callable[..., keras.Model] = faceRecoModel,
+    network: Callable[..., keras.Model],
 ) -> None:
     """Write the student of a checkpoint as the folder of a network, not calibrated yet.
 
