@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ def home() -> Iterator[Path]:
     """A folder of a user whose permissions count, as root's don't, as long as the test runs."""
     if not hasattr(os, "geteuid"):
         pytest.skip("Unix permissions")
+    codecs.lookup("cp437")  # zipfile loads it when it is needed: from Python's files, which may be root's alone
     with tempfile.TemporaryDirectory() as folder:
         if root := os.geteuid() == 0:
             os.chown(folder, 65534, 65534)
