@@ -100,12 +100,13 @@ class Cascade:
         """
         apply = apply or self.pool.map
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
-        pyramid, sizes = Pyramid(photo), scales(*photo.shape[:2])
-        first = int(np.searchsorted(CELL / sizes, min(photo.shape[:2]) * LARGE)) if largest else 0
-        proposed = [*self.propose(pyramid, sizes[first:], apply)]
+        pyramid, all_scales = Pyramid(photo), scales(*photo.shape[:2])
+        sizes = CELL / all_scales  # of the faces that each scale is for, in pixels
+        first = int(np.searchsorted(sizes, min(photo.shape[:2]) * LARGE)) if largest else 0
+        proposed = [*self.propose(pyramid, all_scales[first:], apply)]
         table = self.decide(planes, proposed, apply)
-        if first and not has_large(table, photo.shape, PARTS * CELL / sizes[first - 1]):
-            table = self.decide(planes, [*self.propose(pyramid, sizes[:first], apply), *proposed], apply)
+        if first and not has_large(table, photo.shape, PARTS * sizes[first - 1]):
+            table = self.decide(planes, [*self.propose(pyramid, all_scales[:first], apply), *proposed], apply)
         return table
 
     def propose(self, pyramid: Pyramid, some_scales: np.ndarray, apply: Apply) -> Iterator[np.ndarray]:

@@ -160,10 +160,10 @@ def detect_faces_batch(
     photos, arguments = [check_photo(photo) for photo in photos], (min_confidence, search_side, batch_size)
     largest = largest and min_confidence <= SURE  # the search leaves off at a face of that confidence
     found = _look_at(photos, Look(), *arguments, largest)
-    lying = [i for i, faces in enumerate(found) if faces and surest(faces) < SURE <= faces[0]["confidence"]]
-    lying = lying if largest and thorough else []
-    for i, faces in zip(lying, _look_at([photos[i] for i in lying], Look(), *arguments), strict=True):
-        found[i] = faces  # a smaller one may be upright
+    if largest and thorough:  # beside a sure face that lies, a smaller one may be upright
+        lying = [i for i, faces in enumerate(found) if faces and surest(faces) < SURE <= faces[0]["confidence"]]
+        for i, faces in zip(lying, _look_at([photos[i] for i in lying], Look(), *arguments), strict=True):
+            found[i] = faces
     upright = [surest(faces) for faces in found]
     doubtful = [i for i, certainty in enumerate(upright) if thorough and certainty < SURE]
     for look in AGAIN:

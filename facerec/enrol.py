@@ -406,7 +406,11 @@ def _enrol_person(
 
 
 def _groups(encodings: np.ndarray, threshold: float) -> np.ndarray:
-    """Numbers of the groups, (n,), into which near ones link a person's encodings (n, D)."""
+    """Numbers of the groups, (n,), into which near ones link a person's encodings (n, D).
+
+    This is single linkage: one picture between two others holds them together. ``facerec.clusters``, which does not
+    know who is shown, has to be stricter.
+    """
     near = np.linalg.norm(encodings[:, None] - encodings[None], axis=2) < threshold  # (n, n)
     return connected_components(near, directed=False)[1]
 

@@ -6,15 +6,13 @@ It uses the Chromium that is installed: the one on the path, or the one that CHR
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -32,18 +30,6 @@ QUIET = [
 HANG = 180_000  # milliseconds after which a page counts as hanging; it only bounds the wait
 FAKE_CAMERA = "--use-fake-device-for-media-stream"
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-
-
-def free_port() -> int:
-    """A free port of this computer, below those that Linux gives to connections, which might take it before its use.
-
-    Processes that ask at the same time almost certainly get different ones. Chromium refuses 10080.
-    """
-    for port in random.SystemRandom().sample(range(10_100, 32_768), 100):
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port is free, of a hundred that were tried")
 
 
 @contextmanager

@@ -29,14 +29,14 @@ import nbval.kernel
 from nbval.kernel import KernelManager, RunningKernel
 from nbval.plugin import IPyNbCell
 
+from tools.ports import without_ports
+
 matplotlib.use("Agg")  # and a test draws into memory
 
 
 # ---------------------------------------------------------------------- notebooks, as nbval compares them
 def start_kernel(self: RunningKernel, *args: object, **kwargs: object) -> None:
     """Start a kernel that needs no ports and draws into the notebook: Streamlit tells this process to draw nowhere."""
-    from tools.run_notebook import without_ports
-
     os.environ.pop("MPLBACKEND", None)
     nbval.kernel.KernelManager = partial(KernelManager, **without_ports())
     nbval_start(self, *args, **kwargs)

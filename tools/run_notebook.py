@@ -16,9 +16,7 @@ import html
 import os
 import re
 import sys
-import tempfile
 import time
-import uuid
 from pathlib import Path
 
 from facerec._files import ROOT
@@ -37,8 +35,9 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from tools.ports import without_ports
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LONGEST_SOCKET = 100  # characters of a socket's path; its number follows
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -53,18 +52,6 @@ def headings(cell: NotebookNode) -> list[str]:
     if cell.cell_type != "markdown":
         return []
     return [re.sub(r"[`*$]", "", line) for line in re.findall(r"^## +(.+?)\s*$", cell.source, re.MULTILINE)]
-
-
-def without_ports() -> dict[str, str]:
-    """Settings of a kernel that is reached through files, not ports; none but on Linux, or if their path is too long.
-
-    A kernel takes its ports a second after they were found free. If another program is quicker, the kernel ends, or
-    never answers.
-    """
-    path = str(Path(tempfile.gettempdir(), f"kernel-{uuid.uuid4().hex[:12]}"))
-    if sys.platform != "linux" or len(path) > LONGEST_SOCKET:
-        return {}
-    return {"transport": "ipc", "ip": path}
 
 
 def run(notebook: NotebookNode, folder: Path, timeout: float = 900) -> dict:

@@ -20,7 +20,7 @@ import yaml
 
 from apps.healthy import answers
 from facerec._files import ROOT
-from tests.chromium import free_port
+from tools.ports import free_port
 from tools.upkeep import architecture
 
 DOCKERFILE = (ROOT / "apps" / "Dockerfile").read_text(encoding="utf-8")

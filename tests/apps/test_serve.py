@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from tests.chromium import free_port, serving
+from tests.chromium import serving
+from tools.ports import free_port
 
 #: Each server, where it says what it is, and what it says.
 SAID = {

@@ -13,6 +13,7 @@ from nbval.kernel import CURRENT_ENV_KERNEL_NAME, RunningKernel
 from facerec._files import ROOT
 from tests.plugin import Printed
 from tools import run_notebook
+from tools.ports import without_ports
 
 SLIDER = """\
 def move(threshold):
@@ -66,7 +67,7 @@ def test_kernels_of_notebooks_and_of_their_tests_need_no_port():
     kernel = RunningKernel(CURRENT_ENV_KERNEL_NAME, str(ROOT))
     try:
         assert notebook.cells[0].outputs[0].data["text/plain"] == "'ipc'" and kernel.km.transport == "ipc"
-        assert len({run_notebook.without_ports()["ip"] for _ in range(3)}) == 3
+        assert len({without_ports()["ip"] for _ in range(3)}) == 3
     finally:
         kernel.stop()
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, write_json
 from facerec.errors import BadArgument, run
-from tests.chromium import free_port
+from tools.ports import free_port
 
 RESULTS = ROOT / "docs" / "results" / "apps.json"
 

@@ -14,7 +14,8 @@ from typing import Any
 from PIL import Image
 
 from facerec._files import ROOT
-from tests.chromium import browser, free_port, serving
+from tests.chromium import browser, serving
+from tools.ports import free_port
 
 PICTURE, PORTRAIT = ROOT / "images" / "camera_0.jpg", ROOT / "images" / "lena.jpg"
 HEIGHT, GAP = 620, 12  # of the picture, and between its halves, in pixels

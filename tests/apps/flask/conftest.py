@@ -11,7 +11,8 @@ from apps.comparison import Comparer
 from apps.flask.app import create_app
 from facerec.photos import load_image
 from tests.apps.flask.clients import CAMERA, FREE, Visitor, wait_until_ready
-from tests.chromium import free_port, serving, write_film
+from tests.chromium import serving, write_film
+from tools.ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,9 @@ from apps.flask.server import make_server
 from facerec._files import ROOT
 from facerec.errors import BadArgument
 from tests.apps.flask.clients import CAMERA, FREE, LENA, OTTO, Broken, Raw, wait_until_ready
-from tests.chromium import free_port, serving
+from tests.chromium import serving
 from tests.hostile import NAMES, SIGN, hostile_uploads
+from tools.ports import free_port
 
 
 @contextlib.contextmanager

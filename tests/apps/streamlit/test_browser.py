@@ -43,8 +43,9 @@ from tests.apps.streamlit.driving import (
     turn_to,
     verdict,
 )
-from tests.chromium import NEEDED, SIZES, browser, free_port, look, serious_violations, write_film
+from tests.chromium import NEEDED, SIZES, browser, look, serious_violations, write_film
 from tests.hostile import SIGN, hostile_uploads
+from tools.ports import free_port
 
 PAGES = ("verify", "recognise", "live", "people", "compare", "metrics")
 

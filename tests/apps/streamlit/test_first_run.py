@@ -22,7 +22,8 @@ from tests.apps.streamlit.driving import (
     turn_to,
     verdict,
 )
-from tests.chromium import HANG, NEEDED, SIZES, browser, free_port, look, serious_violations, write_film
+from tests.chromium import HANG, NEEDED, SIZES, browser, look, serious_violations, write_film
+from tools.ports import free_port
 
 ADA = "camera_5.jpg"  # who is not in the database
 

@@ -12,7 +12,8 @@ import pytest
 
 from apps.streamlit import gate
 from apps.streamlit.gate import COOKIE, Gate, Uploads
-from tests.chromium import free_port, serving
+from tests.chromium import serving
+from tools.ports import free_port
 
 
 async def behind(scope, receive, send) -> None:

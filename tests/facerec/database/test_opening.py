@@ -11,8 +11,8 @@ import pytest
 
 from facerec.database import BadDatabase, FaceDatabase
 from facerec.errors import BadArgument
-from tests.chromium import free_port
 from tests.facerec.database.helpers import unit
+from tools.ports import free_port
 
 
 @pytest.mark.parametrize("where", [None, {}, 5, "", "  ", "a\0b", "milvus:", b"people.db", io.BytesIO()])

@@ -14,7 +14,8 @@ import pytest
 from facerec._files import ROOT
 from facerec.photos import load_image
 from tests import chromium as chromium_here
-from tests.chromium import CHROMIUM, FAKE_CAMERA, NEEDED, free_port, serving, write_film
+from tests.chromium import CHROMIUM, FAKE_CAMERA, NEEDED, serving, write_film
+from tools.ports import free_port
 
 ELSEWHERE = "jupyter.example"  # another name for our server, so that its pages are not from this computer
 QUIET = [*chromium_here.QUIET, f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"]
