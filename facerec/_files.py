@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from facerec.errors import BadArgument
+from facerec.errors import BadArgument, kind_of
 
 #: The project's folder; after ``pip install .`` it is the folder of Python's packages.
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def as_path(path: str | os.PathLike) -> Path:
     try:
         text = os.fspath(path)
     except TypeError as error:
-        raise BadArgument(f"a path is needed, as text or a Path; this is a {type(path).__name__}") from error
+        raise BadArgument(f"a path is needed, as text or a Path; this is {kind_of(path)}") from error
     if not text:
         raise BadArgument('an empty path; "." is the working directory')
     return Path(path)
@@ -52,7 +52,7 @@ def in_project(path: str | os.PathLike) -> Path:
         path: Absolute, or relative to one of the three, which are tried in this order.
 
     Returns:
-        The first that exists. If none does, the path in the project's folder, for an error to name.
+        The first that exists. If none does, the path as it was given, for an error to name.
 
     Raises:
         BadArgument: If it is not a path.
@@ -60,7 +60,7 @@ def in_project(path: str | os.PathLike) -> Path:
     path = as_path(path)
     if path.is_absolute() or path.exists():
         return path
-    return SHIPPED / path if (SHIPPED / path).exists() else ROOT / path
+    return next((there for there in (SHIPPED / path, ROOT / path) if there.exists()), path)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import re
 import sys
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -40,6 +41,9 @@ NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 
 #: A film beside a picture of the same name is a phone's live photo: left out without a word.
 FILMS = (".mov", ".mp4")
+
+#: Of so many pictures of a person, half must agree.
+SEVERAL = 3
 
 #: A folder of people may lie in a folder of groups, and no deeper: ``friends/lena/1.jpg``.
 DEEPEST = 3
@@ -220,6 +224,7 @@ def about_names(
     everything: str = "skip=()",
     together: str = "numbered=True",
     named: str = "a folder named after the person",
+    most: int = 3,
 ) -> list[str]:
     """Sentences about pictures that their names left out, or made people of their own.
 
@@ -227,21 +232,36 @@ def about_names(
         found: Of ``find_portraits``.
         everything: What to write to leave no file out.
         together: What to write to give ``lena_2.jpg`` to lena.
-        named: What to use to say who pictures show that a camera named.
+        named: What to use to say who pictures show whose names are a camera's, or numbers.
+        most: How many names a sentence lists.
     """
-    names = {portrait.identity for portrait in found.portraits}
-    again = [p.identity for p in found.portraits if p.alone and without_number(p.identity) in names - {p.identity}]
+    alone = [portrait.identity for portrait in found.portraits if portrait.alone]
+    numbers = [name for name in alone if name.isdecimal()]
+    named_alike = Counter(without_number(name) for name in {portrait.identity for portrait in found.portraits})
+    again = [name for name in alone if name != (base := without_number(name)) and named_alike[base] > 1]
     unnamed = [file for file in found.skipped if OF_A_CAMERA.fullmatch(Path(file).stem)]
     others = [file for file in found.skipped if file not in unnamed]
     notes = []
     for files, what in (
         (others, f"left out because of their names: {{}}; {everything} includes them"),
         (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
-        (again, f"people of their own: {{}}; {together} adds such pictures to the person without a number"),
+        (again, f"people of their own: {{}}; {together} makes pictures whose names differ by a number one person's"),
+        (numbers if len(numbers) > 1 else [], f"people called by a number: {{}}; {named} says who they show"),
     ):
         if files:
-            notes.append(what.format(", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")))
+            notes.append(what.format(_listed(files, most)))
     return notes
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence, and how many more there are.
+
+    Example:
+        >>> _listed(["anna", "ben", "carl", "dora", "emil"])
+        'anna, ben, carl and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 #: What to do with pictures of a person who is in the database: leave them out, add them to the person's others, put
@@ -276,7 +296,7 @@ def enrol_pictures(
     if isinstance(database, FaceDatabase):
         prepare_to_enrol(database, model)
     portraits = to_enrol(found.portraits, database, on_conflict)
-    unused, notes = enrol_portraits(portraits, model, database, on_conflict == "replace", progress)
+    unused, notes = enrol_portraits(portraits, model, database, on_conflict, progress)
     for note in notes:
         warnings.warn(note, PoorPortrait, stacklevel=2)
     return pd.DataFrame(sorted([*found.unusable, *unused]), columns=["file", "reason"])
@@ -293,7 +313,7 @@ def to_enrol(portraits: Sequence[Portrait], database: Mapping[str, np.ndarray], 
     names = {portrait.identity for portrait in portraits}
     known = known_among(names, database)
     if known and on_conflict == "refuse":
-        raise BadArgument(f"in the database already: {', '.join(sorted(known)[:3])} (on_conflict='refuse')")
+        raise BadArgument(f"no one is added, as the database knows {_listed(sorted(known), 20)}")
     _warn_of_names_alike(names - known, names, database)
     return [portrait for portrait in portraits if on_conflict != "skip" or portrait.identity not in known]
 
@@ -308,7 +328,7 @@ def enrol_portraits(
     portraits: Sequence[Portrait],
     model: keras.Model,
     database: MutableMapping[str, np.ndarray],
-    replace: bool = False,
+    on_conflict: str = "skip",
     progress: bool = True,
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Encode portraits and add their people, each in one change: after a kill, a person is there whole or not at all.
@@ -317,7 +337,8 @@ def enrol_portraits(
         portraits: Those of one person stand together.
         model: A network of ``load_facenet``.
         database: A dict, or a ``FaceDatabase`` of this network.
-        replace: Whether they take the place of what is known of a person.
+        on_conflict: "replace" if they take the place of what is known of a person; "add" if they join it, where they
+            agree with it; else no one of them is known.
         progress: False for no progress bar.
 
     Returns:
@@ -328,7 +349,7 @@ def enrol_portraits(
     notes: list[str] = []
     encoded = _encode(portraits, model, unused, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
-        rows, hints = _enrol_person(database, identity, list(pictures), info_of(model).threshold, replace)
+        rows, hints = _enrol_person(database, identity, list(pictures), info_of(model).threshold, on_conflict)
         unused += rows  # the encoding adds to it, too
         notes += hints
     return unused, notes
@@ -377,7 +398,7 @@ def _reason(portrait: Portrait, problem: FaceError) -> str:
 
 
 def _enrol_person(
-    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, replace: bool
+    database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, on_conflict: str
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Enrol a person by all pictures that agree, in place of earlier ones or beside them.
 
@@ -388,18 +409,24 @@ def _enrol_person(
     alone = [picture for picture in pictures if picture.portrait.alone]
     unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
     pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
-    groups = _groups(np.stack([picture.encoding for picture in pictures]), threshold)
-    agree = _agreeing(groups)
+    known = database.encodings(identity) if on_conflict == "add" and identity in database else ()
+    groups = _groups(np.stack([*known, *(picture.encoding for picture in pictures)]), threshold)
+    agree = _agreeing(groups, len(known))
     odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
-    unused += [(file, f"it shows a different person from the other pictures of {identity}") for file in odd]
+    why = f"it shows a different person from the {'known' if len(known) else 'other'} pictures of {identity}"
+    if not agree.any() and not len(known):
+        why = f"the pictures of {identity} show several people; if the files bear their names, enrol that folder itself"
+    unused += [(file, why) for file in odd]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
+    if not used:
+        return unused, []
     notes = [f"{each.portrait.file} is used, but {'; '.join(each.hints)}" for each in used if each.hints]
-    if len(set(groups[agree])) > 1:
-        files = ", ".join(picture.portrait.file for picture in used[:4]) + (" …" if len(used) > 4 else "")
+    if not len(known) and len(set(groups[agree])) > 1:
+        files = _listed([picture.portrait.file for picture in used])
         notes.append(f"{files} are used, but they look like different people: do they all show {identity}?")
     encodings = np.stack([picture.encoding for picture in used])
     try:
-        enrol(database, identity, encodings, [picture.photo for picture in used], replace)
+        enrol(database, identity, encodings, [picture.photo for picture in used], on_conflict == "replace")
     except BadArgument as error:  # the file's name is not a name for a person
         unused += [(picture.portrait.file, str(error)) for picture in used]
     return unused, notes
@@ -415,11 +442,23 @@ def _groups(encodings: np.ndarray, threshold: float) -> np.ndarray:
     return connected_components(near, directed=False)[1]
 
 
-def _agreeing(groups: np.ndarray) -> np.ndarray:
-    """Who is in the largest group, (n,) bool; all of them if several groups are the largest."""
+def _agreeing(groups: np.ndarray, known: int = 0) -> np.ndarray:
+    """Which of a person's new pictures, (n,) bool, agree with those that are known, or with most others.
+
+    Args:
+        groups: Numbers of the groups of all pictures, those that are known first, (known + n,).
+        known: How many are known.
+
+    Example:
+        >>> _agreeing(np.array([0, 0, 1])).tolist()
+        [True, True, False]
+    """
+    if known:
+        return np.isin(groups[known:], groups[:known])
     sizes = np.bincount(groups)
-    largest = np.flatnonzero(sizes == sizes.max())
-    return groups == largest[0] if len(largest) == 1 else np.ones(len(groups), bool)
+    if len(groups) >= SEVERAL and 2 * sizes.max() < len(groups):
+        return np.zeros(len(groups), bool)
+    return sizes[groups] == sizes.max()  # all of them if there are two halves
 
 
 def judge_portraits(folder: str | os.PathLike, progress: bool = True) -> pd.DataFrame:

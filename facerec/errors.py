@@ -5,6 +5,18 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
+
+
+def kind_of(value: Any) -> str:
+    """What something is, for a sentence.
+
+    Example:
+        >>> kind_of(5), kind_of("lena"), kind_of(None)
+        ('an int', 'a str', 'None')
+    """
+    kind = type(value).__name__
+    return "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def run(main: Callable[[], None]) -> None:

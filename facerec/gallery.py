@@ -18,7 +18,7 @@ import numpy as np
 
 from facerec.database import FaceDatabase, fingerprint_of, mean_encoding
 from facerec.database.entries import check_encodings, other_network, unlabelled
-from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity
+from facerec.errors import BadArgument, EmptyDatabase, UnknownIdentity, kind_of
 from facerec.network_info import check_model
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gall
         OtherNetwork: If it knows that another network made its encodings.
     """
     if not isinstance(database, Mapping):
-        raise BadArgument(f"database must map names to encodings, as a dict does; it is a {type(database).__name__}")
+        raise BadArgument(f"database must map names to encodings, as a dict does; it is {kind_of(database)}")
     _check_filled(database)
     check_network(database, check_model(model))
     return LastingGallery(database) if isinstance(database, FaceDatabase) else DictGallery(database, model)
@@ -171,7 +171,7 @@ def prepare_to_enrol(database: FaceDatabase, model: keras.Model) -> None:
         OtherNetwork: If it holds encodings of another network.
     """
     if not isinstance(database, FaceDatabase):
-        raise BadArgument(f"into must be a FaceDatabase; it is a {type(database).__name__}")
+        raise BadArgument(f"into must be a FaceDatabase; it is {kind_of(database)}")
     check_network(database, model)
     if database.network is None:
         database.label(model)

@@ -18,7 +18,7 @@ import numpy as np
 
 from facerec._files import ROOT, sha256_of, whole
 from facerec.detection import TEMPLATE, Point
-from facerec.errors import BadArgument, BadNetwork
+from facerec.errors import BadArgument, BadNetwork, kind_of
 from facerec.evaluation.false_accepts import FalseAccepts
 from facerec.evaluation.probability import Probability
 from facerec.evaluation.rates import check_share
@@ -78,9 +78,7 @@ def check_model(model: keras.Model) -> keras.Model:
     ours = isinstance(getattr(model, "facenet", None), FaceNetInfo)
     if not ours and not (keras and isinstance(model, keras.Model)):
         hint = f'; load_facenet("{model}") opens one' if isinstance(model, str | os.PathLike) else ""
-        raise BadArgument(
-            f"model must be a network, as load_facenet returns it; this is a {type(model).__name__}{hint}"
-        )
+        raise BadArgument(f"model must be a network, as load_facenet returns it; this is {kind_of(model)}{hint}")
     try:
         takes, gives = model.input_shape, model.output_shape
     except AttributeError as error:
@@ -162,7 +160,7 @@ def read_card(folder: Path) -> dict:
     card = folder / "facenet.json"
     if not card.is_file():
         was_one = (folder / "model.json").is_file() or (folder / "model.h5").is_file()
-        advice = bring_back(card) if was_one else f"this project ships {' and '.join(SHIPPED_NETWORKS)}"
+        advice = bring_back(card) if was_one else f"this project ships {', '.join(SHIPPED_NETWORKS)}"
         raise BadNetwork(f"{folder} does not hold a network: facenet.json is missing; {advice}")
     try:
         entries = json.loads(card.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ import binascii
 import io
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from PIL import Image, ImageCms
 from facerec import budget
 from facerec._bare import DAMAGED_NOTES, ORIENTATION, bare, kind_of_picture
 from facerec._quiet import without_pillow_warnings
-from facerec.errors import BadArgument, TooLargeImage, UnreadableImage
+from facerec.errors import BadArgument, TooLargeImage, UnreadableImage, kind_of
 
 #: Anything that opens a picture: a path, its bytes, a file object, a data URL, a PIL image, or an array.
 Source = str | os.PathLike | bytes | io.IOBase | Image.Image | np.ndarray
@@ -81,7 +82,8 @@ def files_in(source: Path) -> list[Path]:
         source: The folder, or the zip file.
 
     Returns:
-        Their paths below the source. Names in a zip file that lead out of it are left out.
+        Their paths below the source, and those of folders that can't be read. Names in a zip file that lead out of it
+        are left out, with a warning.
 
     Raises:
         BadArgument: If it is neither.
@@ -91,11 +93,14 @@ def files_in(source: Path) -> list[Path]:
         ['camera_1.jpg', 'camera_10.jpg', 'camera_11.jpg']
     """
     if source.is_dir():
-        files = [Path(folder) / name for folder, _, names in os.walk(source) for name in names]
-        below = [file.relative_to(source) for file in files]
+        closed: list[OSError] = []
+        files = [Path(folder) / name for folder, _, names in os.walk(source, onerror=closed.append) for name in names]
+        below = [file.relative_to(source) for file in [*files, *(Path(error.filename) for error in closed)]]
     elif source.is_file() and zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            below = [Path(name) for name in archive.namelist() if not name.endswith("/") and is_inside(name)]
+        names = [name for name in _opened(str(source), source.stat().st_mtime).NameToInfo if not name.endswith("/")]
+        below = [Path(name) for name in names if is_inside(name)]
+        if outside := [name for name in names if not is_inside(name)]:
+            warnings.warn(f"{source}: left out, as their names lead out of it: {', '.join(outside)}", stacklevel=2)
     else:
         why = "is not a folder, nor a whole zip file" if source.exists() else "is not a folder: it does not exist"
         raise BadArgument(f"{source} {why}")
@@ -154,6 +159,8 @@ def open_file(source: Source) -> Image.Image:
     except (OSError, ValueError, TypeError, AttributeError, *BAD_ARCHIVE) as error:
         reason = getattr(error, "strerror", None) or error  # without a number, and the path once
         raise UnreadableImage(f"{name} can't be read: {reason}") from error
+    if isinstance(data, str):
+        raise UnreadableImage(f"{name} is text, not the bytes of a picture: open files in mode 'rb'")
     if not data:
         raise UnreadableImage(f"{name} is empty")
     if len(data) > MAX_BYTES:
@@ -200,7 +207,7 @@ def describe(source: Any) -> str:
         return f"a picture of {len(source):,} bytes"
     if hasattr(source, "shape") and hasattr(source, "__array__"):
         return f"{'an array' if isinstance(source, np.ndarray) else 'a tensor'} {tuple(source.shape)}"
-    return str(getattr(source, "filename", None) or getattr(source, "name", None) or f"a {type(source).__name__}")
+    return str(getattr(source, "filename", None) or getattr(source, "name", None) or f"{kind_of(source)}")
 
 
 def _holds_picture(text: str) -> bool:
@@ -219,6 +226,8 @@ def _read(source: Any) -> bytes:
             source.seek(0)  # it may have been read before
         return source.read(MAX_BYTES + 1)
     path = Path(source)
+    if path.is_dir():
+        os.listdir(path)  # it may be one that can't be read
     if path.exists() and not path.is_file():
         raise OSError("it is not a file")
     archive = None if path.exists() else zip_above(path)
@@ -240,8 +249,10 @@ def zip_above(path: Path) -> Path | None:
 
 @lru_cache(maxsize=4)
 def _opened(archive: str, changed: float) -> zipfile.ZipFile:
-    """A zip file, kept open; one that was changed since is opened again."""
-    return zipfile.ZipFile(archive)
+    """A zip file, kept open; one that was changed since is opened again. Windows may have written backslashes."""
+    opened = zipfile.ZipFile(archive)
+    opened.NameToInfo = {name.replace("\\", "/"): member for name, member in opened.NameToInfo.items()}
+    return opened
 
 
 def _from_base64(text: str) -> bytes:

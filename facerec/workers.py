@@ -131,7 +131,7 @@ def enrol_here(portraits: Sequence[Portrait], network: str, database: Mapping[st
             raise FaceError(f"{path} is missing on {socket.gethostname()}: every worker needs the pictures")
     model = _loaded(network)
     with FaceDatabase(**database, network=model) as people:
-        return enrol_portraits(portraits, model, people, replace=True, progress=False)
+        return enrol_portraits(portraits, model, people, "replace", progress=False)
 
 
 @lru_cache(maxsize=1)

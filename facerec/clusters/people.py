@@ -16,7 +16,7 @@ from facerec.clusters.linkage import cluster_encodings, distances_to_centres, nu
 from facerec.detection import align_face
 from facerec.encoding import faces_to_encodings, find_all_faces
 from facerec.enrol import is_live_photo
-from facerec.errors import BadArgument, FaceError
+from facerec.errors import BadArgument, FaceError, kind_of
 from facerec.gallery import open_gallery
 from facerec.network_info import FaceNetInfo, check_model, info_of
 from facerec.photos import files_in, is_beside_pictures
@@ -90,7 +90,7 @@ def list_photos(photos: str | os.PathLike | Sequence[str | os.PathLike]) -> tupl
             raise BadArgument(f"{source} holds no pictures")
         return [source / file for file in kept], source
     if not isinstance(photos, Sequence) or isinstance(photos, bytes):
-        raise BadArgument(f"photos must be a folder, or a list of files; it is a {type(photos).__name__}")
+        raise BadArgument(f"photos must be a folder, or a list of files; it is {kind_of(photos)}")
     return [as_path(photo) for photo in photos], None
 
 

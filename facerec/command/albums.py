@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facerec.command import console, opening
 from facerec.command.options import DEFAULT_NETWORK, Csv, Json, Network, Quiet, Threshold
 from facerec.command.sources import photos_of
+from facerec.errors import BadArgument
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("photo", "face", "cluster", "identity", "distance")
+COLUMNS = ("photo", "face", "x", "y", "width", "height", "cluster", "identity", "distance", "problem")
 
 
 def cluster(
@@ -41,31 +43,51 @@ def cluster(
     model = opening.load_network(network)
     known = None if database is None else opening.open_database(database, model)
     from facerec.clusters import cluster_photos, write_album
+    from facerec.database.entries import how_many
 
     with console.warnings_as_notes():
         table, problems = cluster_photos(files, model, threshold, known, console.shows_progress())
     for file, reason in problems.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
+    if not len(table):
+        raise BadArgument("none of the pictures shows a face")
     if to is not None:
         write_album(table, to)
-        console.note(f"{to}: an album of {table.cluster.nunique()} people")
-    _show(table, form)
+        console.note(f"{to}: an album of {how_many(table.cluster.nunique())}")
+    _show(table, problems, form)
 
 
-def _show(table: pd.DataFrame, form: str) -> None:
+def _show(table: pd.DataFrame, problems: pd.DataFrame, form: str) -> None:
     """Print who is in which photo: for programs a row per face, for people a row per person."""
     if form == "table":
         heads = {"person": "left", "faces": "right", "photos": "left"}
         console.show_table(heads, [_row(label, rows) for label, rows in table.groupby("cluster", sort=False)])
         return
-    rows = [
-        (str(row.photo), int(row.face), int(row.cluster), _name(row.identity), console.number(float(row.distance)))
-        for row in table.itertuples()
-    ]
-    if form == "csv":
-        console.write_csv([COLUMNS, *rows])
+    rows = [_face(row) for row in table.itertuples()]
+    rows += [dict.fromkeys(rows[0]) | {"photo": file, "problem": reason} for file, reason in problems.to_numpy()]
+    if form == "json":
+        console.write_json(rows)
     else:
-        console.write_json([dict(zip(COLUMNS, row, strict=True)) for row in rows])
+        console.write_csv([COLUMNS, *([*_cells(row)] for row in rows)])
+
+
+def _face(row: Any) -> dict[str, Any]:
+    """A face as JSON holds it; a picture without one has a problem instead."""
+    return {
+        "photo": str(row.photo),
+        "face": int(row.face) + 1,
+        "box": list(map(int, row.box)),
+        "cluster": int(row.cluster) + 1,
+        "identity": _name(row.identity),
+        "distance": float(row.distance),
+        "problem": None,
+    }
+
+
+def _cells(row: dict[str, Any]) -> Iterator[Any]:
+    """The same in CSV, where each number of the box has a cell."""
+    for key, value in row.items():
+        yield from (value or [None] * 4) if key == "box" else [value]
 
 
 def _row(label: int, rows: pd.DataFrame) -> tuple[str, str, str]:

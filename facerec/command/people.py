@@ -107,7 +107,13 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
         if not Path(text).exists():
             raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
     from facerec import enrol
+    from facerec.database.names import check_name
 
+    if name is not None:
+        try:
+            name = check_name(name)
+        except BadArgument as error:
+            raise BadArgument(str(error).replace("identity=", "--name ", 1)) from error
     together, skip = enrol.Pictures([], [], []), () if everything or name else enrol.NO_PORTRAIT
     for text in given:
         path = Path(text)
@@ -125,7 +131,7 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
             whole += part
     if name is not None:
         together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
-    for told in enrol.about_names(together, "--all", "--numbered", "--name"):
+    for told in enrol.about_names(together, "--all", "--numbered", "--name", most=10_000):
         console.note(told)
     together.portraits.sort(key=lambda portrait: portrait.identity)
     return together

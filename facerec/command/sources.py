@@ -32,7 +32,7 @@ def find_sources(given: Sequence[str]) -> list[Source]:
         given: Pictures, films, folders, zip files, numbers of cameras, or addresses of network cameras.
 
     Raises:
-        BadArgument: If one does not exist, or holds no pictures.
+        BadArgument: If none of them exists, or a folder holds no pictures.
 
     Example:
         >>> [source.kind for source in find_sources(["images/lena.jpg", "0", "rtsp://10.0.0.7/stream"])]
@@ -41,17 +41,26 @@ def find_sources(given: Sequence[str]) -> list[Source]:
     from facerec.photos import FILM_ENDINGS
 
     found: list[Source] = []
+    if given and not any(map(_is_there, given)):
+        raise BadArgument(
+            f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not exist: "
+            "give pictures, folders, films, or the number of a camera"
+        )
     for text in given:
         path = Path(text)
         if text.isdecimal() or "://" in text:
             found.append(Source(text, "camera"))
         elif path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
             found += [Source(str(file), "photo", False) for file in pictures_in(path)]
-        elif path.is_file() or any(above.is_file() for above in path.parents):  # a picture in a zip file
+        else:  # one that is missing, too: it does not stop the others
             found.append(Source(text, "film" if path.suffix.lower() in FILM_ENDINGS else "photo"))
-        else:
-            raise BadArgument(f"{text} does not exist: give pictures, folders, films, or the number of a camera")
     return found
+
+
+def _is_there(text: str) -> bool:
+    """Whether an argument may be something to look at: a camera, or a file, which may lie in a zip file."""
+    path = Path(text)
+    return text.isdecimal() or "://" in text or path.exists() or any(above.is_file() for above in path.parents)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -64,9 +73,8 @@ def pictures_in(folder: Path) -> list[Path]:
 
     files = [folder / file for file in files_in(folder) if not is_beside_pictures(file)]
     pictures = [file for file in files if file.suffix.lower() not in FILM_ENDINGS]
-    films = len(files) - len(pictures)
-    if films:
-        note(f"{folder}: {films} {'film is' if films == 1 else 'films are'} left out; name a film to look at it")
+    if films := [str(file) for file in files if file.suffix.lower() in FILM_ENDINGS]:
+        note(f"left out because they are films: {', '.join(films)}; name a film to look at it")
     if not pictures:
         raise BadArgument(f"{folder} holds no pictures")
     return pictures

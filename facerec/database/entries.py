@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from facerec.errors import BadArgument, BadNetwork, FaceError, UnknownIdentity
+from facerec.errors import BadArgument, BadNetwork, FaceError, UnknownIdentity, kind_of
 
 SCHEMA = 1  # the version of what Milvus keeps; SQLite's files have their own
 UNIT_WITHIN = 1e-3  # encodings whose length is off by more are refused; less is corrected
@@ -49,17 +49,6 @@ class UnknownPerson(UnknownIdentity, KeyError):
 
 
 # --------------------------------------------------------------------------------------------------------- words
-def kind_of(value: Any) -> str:
-    """What something is, for a sentence.
-
-    Example:
-        >>> kind_of(5), kind_of("lena"), kind_of(None)
-        ('an int', 'a str', 'None')
-    """
-    kind = type(value).__name__
-    return "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
-
-
 def how_many(count: int) -> str:
     """A number of people, in words.
 

@@ -26,7 +26,6 @@ from facerec.database.entries import (
     UnknownPerson,
     check_path,
     how_many,
-    kind_of,
     mean_encoding,
     network_of,
     short,
@@ -36,7 +35,7 @@ from facerec.database.opening import is_open_here, open_engine, place_of
 from facerec.database.pictures import Picture, pack, whole_ones
 from facerec.database.reencoding import encode_anew
 from facerec.database.updates import check_like, check_some, gather, numbered_pairs
-from facerec.errors import BadArgument
+from facerec.errors import BadArgument, kind_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from facerec.database.entries import kind_of
-from facerec.errors import BadArgument
+from facerec.errors import BadArgument, kind_of
 
 MAX_NAME = 200  # characters
 

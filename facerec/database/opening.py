@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from facerec.database.engine import Engine
-from facerec.database.entries import check_path, kind_of, make_folder_of
-from facerec.errors import BadArgument
+from facerec.database.entries import check_path, make_folder_of
+from facerec.errors import BadArgument, kind_of
 
 
 def place_of(where: Any) -> str:

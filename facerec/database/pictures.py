@@ -11,8 +11,7 @@ import numpy as np
 from PIL import Image
 
 from facerec._bare import bare_jpeg, kind_of_picture
-from facerec.database.entries import kind_of
-from facerec.errors import BadArgument, UnreadableImage
+from facerec.errors import BadArgument, UnreadableImage, kind_of
 from facerec.photos import load_image, named
 
 Picture = tuple[bytes, bytes]  # JPEG of the photo, JPEG of its thumbnail

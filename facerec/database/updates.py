@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from facerec.database.entries import check_encodings, kind_of
+from facerec.database.entries import check_encodings
 from facerec.database.names import check_name
-from facerec.errors import BadArgument
+from facerec.errors import BadArgument, kind_of
 
 
 def gather(pairs: Iterable[tuple[Any, Any]], dimension: int | None) -> list[tuple[list[str], Sequence[np.ndarray]]]:

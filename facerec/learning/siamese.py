@@ -26,7 +26,7 @@ from facerec._files import in_project, sha256_of, whole, write_json
 from facerec._quiet import quietly
 from facerec.detection import extract_face
 from facerec.encoding import in_batches
-from facerec.errors import BadArgument, BadNetwork
+from facerec.errors import BadArgument, BadNetwork, kind_of
 from facerec.learning.checkpoints import save_model
 from facerec.learning.transfer import put_on_trunk
 from facerec.networks import check_files, load_facenet
@@ -454,7 +454,7 @@ def _side_of(model: keras.Model) -> int:
     """The side S of the faces that twins take."""
     if not isinstance(model, keras.Model):
         hint = "; load_siamese() gives both: model, threshold = load_siamese()" if isinstance(model, tuple) else ""
-        raise BadArgument(f"model is a {type(model).__name__}, not a network{hint}")
+        raise BadArgument(f"model is {kind_of(model)}, not a network{hint}")
     shapes = model.input_shape
     if not isinstance(shapes, list) or len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 4:
         raise BadNetwork(f"{model.name} takes {shapes}; a Siamese network takes two faces (m, S, S, 3)")

@@ -102,7 +102,8 @@ class Viewing:
         work = 1000 * (time.process_time() - self._start[1]) / self.shown
         seen = ", ".join(f"{label} in {count}" for label, count in self.seen.most_common()) or "no one"
         count = f"{self.shown} of {len(self.frames)}" if self.shown < len(self.frames) else f"{self.shown}"
-        return f"{count} frames, {per_second:.1f} per second, {work:.0f} ms of processor time each; seen: {seen}"
+        frames = f"{count} frame{'s' * (self.shown > 1)}"
+        return f"{frames}, {per_second:.1f} per second, {work:.0f} ms of processor time each; seen: {seen}"
 
 
 def write_annotated(frames: Frames, viewing: Viewing, output: str | os.PathLike, progress: bool = True) -> None:

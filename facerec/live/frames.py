@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors say what is wrong with a film; FFmpeg need not
+import cv2
 
 from facerec.errors import BadArgument, FaceError, NoCamera, UnreadableImage
 from facerec.photos import is_beside_pictures, load_image

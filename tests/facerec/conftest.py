@@ -1,11 +1,14 @@
-"""A screen for windows, and none."""
+"""A screen for windows, and none; a user who may not do everything."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +38,20 @@ def no_screen(monkeypatch) -> None:
         raise tkinter.TclError("no display name")
 
     monkeypatch.setattr(tkinter, "Tk", refuse)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder of a user whose permissions count, as root's don't, as long as the test runs."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("Unix permissions")
+    codecs.lookup("cp437")  # zipfile loads it when it is needed: from Python's files, which may be root's alone
+    with tempfile.TemporaryDirectory() as folder:
+        if root := os.geteuid() == 0:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)

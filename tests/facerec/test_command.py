@@ -132,6 +132,12 @@ def test_who_writes_csv_and_goes_on_after_a_picture_that_cannot_be_opened(images
     assert result.stderr.splitlines()[-1].startswith("error: bad.jpg is not a picture")
 
 
+def test_who_goes_on_after_a_picture_that_is_missing(images, people, here):
+    result = call("who", "missing.jpg", images / "lena.jpg", "--csv", "--database", people, code=2)
+    missing, lena = csv.DictReader(io.StringIO(result.stdout))
+    assert missing["problem"] == "missing.jpg can't be read: No such file or directory" and lena["identity"] == "lena"
+
+
 def test_who_writes_json(images, people):
     result = call("who", images / "camera_0.jpg", images / "camera_5.jpg", "--database", people, "--json", "--top", 3)
     known, stranger = json.loads(result.stdout)
@@ -150,7 +156,7 @@ def test_who_looks_into_folders_and_zip_files_and_passes_over_what_is_no_picture
     for source in ("trip", "trip.zip"):
         result = call("who", source, "--database", people)
         assert "lena" in result.stdout and "(is not a picture" in result.stdout and "notes" not in result.stdout
-        assert f"{source}: 1 film is left out" in result.stderr
+        assert f"left out because they are films: {Path(source) / 'film.mp4'};" in result.stderr
 
 
 def test_who_compares_with_the_database_here_or_else_with_the_examples(images, people, here):
@@ -202,7 +208,7 @@ def test_quiet_leaves_only_results(images, people, here):
     (here / "trip" / "film.mp4").touch()
     shutil.copy(images / "camera_0.jpg", "trip")
     command = ["who", "trip", "--database", people]
-    assert call(*command).stderr.startswith("trip: 1 film is left out")
+    assert call(*command).stderr.startswith("left out because they are films: trip/film.mp4;")
     for arguments in ([*command, "-q"], ["-q", *command]):
         result = call(*arguments)
         assert result.stderr == "" and "lena" in result.stdout
@@ -291,7 +297,17 @@ def test_enrol_takes_single_pictures_and_a_name_and_more_pictures_of_someone(ima
     assert "1 replaced" in replaced.stdout
     with FaceDatabase("people.db") as known:
         assert len(known.encodings("lena")) == 1
-    assert error_of("enrol", images / "lena.jpg", "--on-conflict", "refuse").startswith("in the database already: lena")
+    assert (
+        error_of("enrol", images / "lena.jpg", "--on-conflict", "refuse")
+        == "no one is added, as the database knows lena"
+    )
+
+
+def test_enrol_checks_the_name_before_anything_is_encoded(images, here):
+    assert (
+        error_of("enrol", images / "lena.jpg", "--name", " ")
+        == "--name ' ': a name needs at least one visible character"
+    )
 
 
 def test_enrol_says_which_names_left_a_picture_out(images, here):
@@ -371,9 +387,17 @@ def test_cluster_sorts_photos_by_person_and_writes_an_album(images, people, here
     assert sorted(row[:2] for row in rows) == [["lena", "2"], ["marco", "2"]]
     assert "broken.jpg" in result.stderr and len(list((here / "album").iterdir())) >= 2
     faces = json.loads(call("cluster", "photos", "--json").stdout)
+    assert faces[-1]["photo"] == str(Path("photos") / "broken.jpg") and "not a picture" in faces[-1]["problem"]
+    assert all(len(face["box"]) == 4 and face["face"] == 1 and face["problem"] is None for face in faces[:-1])
+    table = list(csv.DictReader(io.StringIO(call("cluster", "photos", "--csv").stdout)))
+    assert [[int(row[side]) for side in ("x", "y", "width", "height")] for row in table[:-1]] == [
+        face["box"] for face in faces[:-1]
+    ]
+    assert table[-1]["problem"] == faces[-1]["problem"] and not table[-1]["cluster"]
     together = {face["photo"]: face["cluster"] for face in faces}
     groups = [together[str(Path("photos") / f"{name}.jpg")] for name in ("camera_0", "lena", "camera_10", "marco")]
     assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert error_of("cluster", here / "photos" / "broken.jpg") == "none of the pictures shows a face"
 
 
 # ------------------------------------------------------------------------------------------------------ serve

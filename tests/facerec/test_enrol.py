@@ -176,6 +176,14 @@ def test_find_portraits_accounts_for_every_file(tmp_path, packed):
     assert {file: reason for file, reason in found.unusable if reason.startswith(ROWS[file])}.keys() == ROWS.keys()
 
 
+def test_folder_that_cannot_be_read_has_a_row(home, images, network):
+    (home / "otto").mkdir()
+    (home / "otto").chmod(0o000)
+    shutil.copy(images / "lena.jpg", home)
+    known, unusable = build_database(home, network, progress=False)
+    assert list(known) == ["lena"] and unusable.values.tolist() == [["otto", "otto can't be read: Permission denied"]]
+
+
 def test_find_portraits_can_take_numbers_and_camera_pictures(tmp_path):
     found = find_portraits(laid_out(tmp_path, None), skip=(), numbered=True)
     assert sum(portrait.identity == "lena" for portrait in found.portraits) == 2 and not found.skipped
@@ -216,7 +224,9 @@ def test_build_database_leaves_out_a_picture_of_someone_else_and_warns_of_two_fa
 @pytest.mark.parametrize(
     ("sources", "left_out", "doubted"),
     [
-        ("lena kofi otto", [], "1.jpg, 2.jpg, 3.jpg"),  # no two alike
+        ("lena kofi", [], "1.jpg, 2.jpg"),
+        ("lena kofi otto", [0, 1, 2], None),  # no two alike
+        ("lena camera_0 kofi otto diego", [0, 1, 2, 3, 4], None),  # fewer than half are
         ("lena camera_0 kofi kofi", [], "1.jpg, 2.jpg, 3.jpg, 4.jpg"),  # two and two
         ("lena camera_0 camera_4 kofi kofi", [3, 4], None),  # someone else twice
         ("lena camera_0 camera_4", [], None),
@@ -231,9 +241,21 @@ def test_build_database_keeps_the_largest_group_of_pictures_that_agree(
     _, unusable = build_database(tmp_path, network, progress=False)
     assert unusable.file.tolist() == [f"lena/{number + 1}.jpg" for number in left_out]
     said = [str(each.message) for each in recwarn if "look like different people" in str(each.message)]
-    files = doubted and ", ".join(f"lena/{file}" for file in doubted.split(", "))
+    files = doubted and ", ".join(f"lena/{file}" for file in doubted.split(", ")).replace(", lena/4.jpg", " and 1 more")
     expected = f"{files} are used, but they look like different people: do they all show lena?"
     assert said == ([expected] if doubted else [])
+
+
+def test_enrol_pictures_adds_only_those_that_agree_with_what_is_known(images, network, tmp_path):
+    (tmp_path / "lena").mkdir()
+    for number, source in enumerate(["camera_0", "kofi", "kofi"]):
+        shutil.copy(images / f"{source}.jpg", tmp_path / "lena" / f"{number}.jpg")
+    with FaceDatabase(":memory:", network) as known:
+        known.add("lena", img_to_encoding(images / "lena.jpg", network))
+        unused = enrol_pictures(find_portraits(tmp_path), network, known, progress=False, on_conflict="add")
+        assert len(known.encodings("lena")) == 2
+    reason = "it shows a different person from the known pictures of lena"
+    assert unused.values.tolist() == [["lena/1.jpg", reason], ["lena/2.jpg", reason]]
 
 
 @pytest.mark.parametrize("name", ["people", "people (1)", "other"])
@@ -257,9 +279,25 @@ def test_build_database_says_that_numbers_make_people_of_their_own(images, netwo
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(images / f"{source}.jpg", tmp_path / f"{name}.jpg")
     assert set(build_database(tmp_path, network)[0]) == {"lena", "lena (2)"}
-    assert "people of their own: lena (2); numbered=True adds" in capsys.readouterr().err
+    assert "people of their own: lena (2); numbered=True makes" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, numbered=True)[0]) == {"lena"}
     assert "people of their own" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        (["lena_1.jpg", "lena_2.jpg", "otto.jpg"], "people of their own: lena_1, lena_2; "),
+        (["lena_1.jpg", "otto_2.jpg"], None),
+        (["1.jpg", "2.jpg", "10.jpg"], "people called by a number: 1, 10, 2; "),
+        (["7.jpg", "otto.jpg"], None),
+    ],
+)
+def test_about_names_says_who_may_be_one_person(tmp_path, files, note):
+    for file in files:
+        (tmp_path / file).touch()
+    notes = about_names(find_portraits(tmp_path))
+    assert len(notes) == (note is not None) and all(each.startswith(note) for each in notes)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +366,7 @@ def test_enrol_pictures_replaces_a_person_only_by_a_picture_that_can_be_used(ima
         known.update({"lena": np.eye(128)[0], "otto": np.eye(128)[1]})
         enrol_pictures(found, network, known, progress=False)
         assert known["lena"][0] == 1
-        with pytest.raises(BadArgument, match=r"in the database already: lena, otto \(on_conflict='refuse'\)"):
+        with pytest.raises(BadArgument, match="no one is added, as the database knows lena, otto"):
             enrol_pictures(found, network, known, False, "refuse")
         unusable = enrol_pictures(found, network, known, False, "replace")
         assert unusable.file.tolist() == ["otto/1.jpg"] and known["otto"][1] == 1

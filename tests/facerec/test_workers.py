@@ -54,7 +54,7 @@ def test_impossible_orders_are_refused(door, tmp_path, monkeypatch):
         with pytest.raises(FaceError, match=f"no Dask scheduler answers at {address}: is dask scheduler running"):
             enrol_on_workers(album, NETWORK, door, address)
     door.update(dict.fromkeys(PEOPLE + ["p8"], np.eye(128)[0]))
-    with pytest.raises(BadArgument, match="in the database already: p0, p1, p2"):
+    with pytest.raises(BadArgument, match="no one is added, as the database knows p0, p1, p2"):
         enrol_on_workers(album, NETWORK, door, nowhere, "refuse")
     assert enrol_on_workers(album, NETWORK, door, nowhere).empty  # everyone is known: no worker is needed
 

@@ -118,7 +118,7 @@ def test_threshold_is_that_of_the_network(three_faces):
         assert cluster_photos(files, network, progress=False)[0].cluster.max() == expected
 
 
-@pytest.mark.parametrize(("photos", "message"), [("nowhere", "does not exist"), (3, "it is a int"), ([3], "is a int")])
+@pytest.mark.parametrize(("photos", "message"), [("nowhere", "does not exist"), (3, "it is an int"), ([3], "is an int")])
 def test_photos_must_be_a_folder_or_files(photos, message, small_network):
     with pytest.raises(BadArgument, match=message):
         cluster_photos(photos, small_network, progress=False)

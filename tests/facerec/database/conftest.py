@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,23 +41,6 @@ def database(request, tmp_path) -> Iterator[FaceDatabase]:
     where = {"sqlite": tmp_path / "people.db", "memory": ":memory:", "milvus": f"milvus:{tmp_path / 'milvus.db'}"}
     with FaceDatabase(where[request.param]) as database:
         yield database
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A folder of a user whose permissions count, as root's don't, as long as the test runs."""
-    if not hasattr(os, "geteuid"):
-        pytest.skip("Unix permissions")
-    codecs.lookup("cp437")  # zipfile loads it when it is needed: from Python's files, which may be root's alone
-    with tempfile.TemporaryDirectory() as folder:
-        if root := os.geteuid() == 0:
-            os.chown(folder, 65534, 65534)
-            os.seteuid(65534)
-        try:
-            yield Path(folder)
-        finally:
-            if root:
-                os.seteuid(0)
 
 
 # ------------------------------------------------------------------------------------------------------ archives
