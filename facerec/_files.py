@@ -45,6 +45,11 @@ def as_path(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
+def as_text(path: str | os.PathLike) -> str:
+    """A path as text that can be written anywhere: what is not UTF-8 in it, as on old disks, becomes question marks."""
+    return os.fspath(path).encode("utf-8", "replace").decode("utf-8")
+
+
 def in_project(path: str | os.PathLike) -> Path:
     """Find a path relative to the working directory, to this project, or to the installed package.
 

@@ -182,7 +182,7 @@ def enrol(
     identity: str,
     encodings: np.ndarray,
     photos: Sequence[np.ndarray],
-    replace: bool = False,
+    on_conflict: str = "add",
 ) -> None:
     """Add a person by encodings (n, D), all or none of them: a dict by their mean, a lasting one with the photos.
 
@@ -191,10 +191,15 @@ def enrol(
         identity: The person.
         encodings: (n, D) of unit length.
         photos: n photos (H, W, 3), which a ``FaceDatabase`` keeps.
-        replace: Whether they take the place of earlier ones; in a dict they always do.
+        on_conflict: "add" if they join earlier ones, "replace" if they take their place, as they always do in a dict;
+            with anything else, the person must be new.
+
+    Raises:
+        BadArgument: If no one can have that name, or the person must be new and is not.
     """
     if isinstance(database, FaceDatabase):
-        database.add(identity, encodings, list(photos), replace)
+        new = on_conflict not in ("add", "replace")
+        database.add(identity, encodings, list(photos), replace=on_conflict == "replace", new=new)
     else:
         database[identity] = mean_encoding(encodings)
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import os
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def files_in(source: Path) -> list[Path]:
     """The files of a folder or a zip file, at any depth but in no hidden folder, in their order (2 before 10).
 
     Args:
-        source: The folder, or the zip file.
+        source: The folder, which may be a link and hold links, or lie in a zip file; or the zip file.
 
     Returns:
         Their paths below the source, and those of folders that can't be read. Names in a zip file that lead out of it
@@ -93,11 +94,11 @@ def files_in(source: Path) -> list[Path]:
         ['camera_1.jpg', 'camera_10.jpg', 'camera_11.jpg']
     """
     if source.is_dir():
-        closed: list[OSError] = []
-        files = [Path(folder) / name for folder, _, names in os.walk(source, onerror=closed.append) for name in names]
-        below = [file.relative_to(source) for file in [*files, *(Path(error.filename) for error in closed)]]
-    elif source.is_file() and zipfile.is_zipfile(source):
-        names = [name for name in _opened(str(source), source.stat().st_mtime).NameToInfo if not name.endswith("/")]
+        below = [Path(file).relative_to(source) for file in _walk(source)]
+    elif archive := source if source.is_file() and zipfile.is_zipfile(source) else zip_above(source):
+        inner = "" if source == archive else f"{source.relative_to(archive).as_posix()}/"
+        names = _opened(str(archive), archive.stat().st_mtime).NameToInfo
+        names = [name.removeprefix(inner) for name in names if name.startswith(inner) and not name.endswith("/")]
         below = [Path(name) for name in names if is_inside(name)]
         if outside := [name for name in names if not is_inside(name)]:
             warnings.warn(f"{source}: left out, as their names lead out of it: {', '.join(outside)}", stacklevel=2)
@@ -106,6 +107,17 @@ def files_in(source: Path) -> list[Path]:
         raise BadArgument(f"{source} {why}")
     below = [file for file in below if not any(folder.startswith(".") for folder in file.parts[:-1])]
     return sorted(below, key=lambda file: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", file.as_posix())])
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """The files below a folder, and the folders that can't be read; a folder that is linked to is entered once."""
+    closed: list[OSError] = []
+    entered = set()
+    for below, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
+        entered.add(os.path.realpath(below))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(below, name)) not in entered]
+        yield from (os.path.join(below, name) for name in names)
+    yield from (error.filename for error in closed)
 
 
 def load_image(source: Source) -> np.ndarray:
@@ -176,6 +188,7 @@ def open_file(source: Source) -> Image.Image:
     except Exception as error:  # damaged headers make Pillow raise nearly anything
         film = data[4:8] == b"ftyp" and kind_of_picture(data) is None
         hint = "; it is a film: take its frames" if film else ""
+        hint = "; it is a zip file, or part of one: give a whole one by itself" if data[:4] == b"PK\3\4" else hint
         raise UnreadableImage(f"{name} is not a picture that can be opened{hint} ({reason_of(error)})") from error
 
 
@@ -249,10 +262,18 @@ def zip_above(path: Path) -> Path | None:
 
 @lru_cache(maxsize=4)
 def _opened(archive: str, changed: float) -> zipfile.ZipFile:
-    """A zip file, kept open; one that was changed since is opened again. Windows may have written backslashes."""
+    """A zip file, kept open; one that was changed since is opened again."""
     opened = zipfile.ZipFile(archive)
-    opened.NameToInfo = {name.replace("\\", "/"): member for name, member in opened.NameToInfo.items()}
+    opened.NameToInfo = {_name_in_zip(member): member for member in opened.filelist}
     return opened
+
+
+def _name_in_zip(member: zipfile.ZipInfo) -> str:
+    """The name of a file in a zip file: Windows may have written backslashes, and a Mac UTF-8 without saying so."""
+    name = member.filename.replace("\\", "/")
+    with contextlib.suppress(UnicodeError):
+        name = name if member.flag_bits & 0x800 else name.encode("cp437").decode("utf-8")
+    return name
 
 
 def _from_base64(text: str) -> bytes:

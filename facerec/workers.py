@@ -26,8 +26,9 @@ from tqdm.auto import tqdm
 from facerec._files import ROOT, in_project
 from facerec._light import open_light
 from facerec.database import FaceDatabase
-from facerec.enrol import Pictures, PoorPortrait, Portrait, enrol_portraits, to_enrol
+from facerec.enrol import PoorPortrait, enrol_portraits, to_enrol
 from facerec.errors import BadArgument, FaceError
+from facerec.portraits import Pictures, Portrait
 
 if TYPE_CHECKING:
     import keras

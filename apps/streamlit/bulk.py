@@ -20,9 +20,10 @@ import streamlit as st
 from apps.streamlit import login, shared, show
 from apps.streamlit.decisions import spreadsheet_csv
 from facerec.database import FaceDatabase
-from facerec.enrol import Pictures, PoorPortrait, Portrait, enrol_pictures, find_portraits
+from facerec.enrol import PoorPortrait, enrol_pictures
 from facerec.errors import BadArgument, UnreadableImage
 from facerec.photos import is_inside, open_file
+from facerec.portraits import Pictures, Portrait, find_portraits
 
 MOST_FILES = 2000
 MOST_BYTES, MOST_PIXELS = 20_000_000, 25_000_000  # of one picture

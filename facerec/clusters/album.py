@@ -13,6 +13,7 @@ import html
 import os
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from facerec._files import as_path, whole
+from facerec._files import as_path, as_text, whole
 from facerec.detection import warp
 from facerec.errors import BadArgument
 from facerec.photos import load_image, save_picture
@@ -95,9 +96,7 @@ def write_album(table: pd.DataFrame, folder: str | os.PathLike) -> Path:
         BadArgument: If the folder holds something, or the table has no faces.
         UnreadableImage: If a photo is gone.
     """
-    folder = as_path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadArgument(f"{folder} exists and is not an empty folder: an album overwrites nothing; name a new one")
+    folder = check_album(folder)
     if not len(table):
         raise BadArgument("the table has no faces: there is nothing to show")
     table = table.assign(crop=_crops(table))
@@ -113,14 +112,28 @@ def write_album(table: pd.DataFrame, folder: str | os.PathLike) -> Path:
     return folder / "index.html"
 
 
+def check_album(folder: str | os.PathLike) -> Path:
+    """Check that an album can be written, before the work begins; returns its path.
+
+    Raises:
+        BadArgument: If the folder holds something, or can't be made.
+    """
+    folder = as_path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadArgument(f"{folder} exists and is not an empty folder: an album overwrites nothing; name a new one")
+    above = next(above for above in folder.absolute().parents if above.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BadArgument(f"{folder} can't be made: {above} can't be written to")
+    return folder
+
+
 def people_of(table: pd.DataFrame) -> Iterator[Person]:
     """The sections of the page: people of several faces or with a name, and at last the faces that are alone."""
-    taken, number, size = {SEEN_ONCE, "index.html"}, 0, table.groupby("cluster").photo.transform("size")
+    taken, size = {SEEN_ONCE, "index.html"}, table.groupby("cluster").photo.transform("size")
     alone = (size == 1) & table.identity.isna()
-    for _, rows in table[~alone].groupby("cluster"):
+    for cluster, rows in table[~alone].groupby("cluster"):
         name = rows.identity.iloc[0]
-        number += pd.isna(name)
-        title = f"Person {number}" if pd.isna(name) else str(name)
+        title = f"Person {cluster + 1}" if pd.isna(name) else str(name)
         yield Person(title, _free(_as_file_name(title), taken), rows)
     if alone.any():
         yield Person("Seen once", SEEN_ONCE, table[alone])
@@ -155,10 +168,12 @@ def _link(photos: pd.Series, folder: Path) -> dict[Path, str]:
     taken: set[str] = set()
     names = {}
     for photo in map(Path, dict.fromkeys(photos)):
-        names[photo] = _free(photo.name, taken)
+        names[photo] = _free(as_text(photo.name), taken)
         target = folder / names[photo]
         if not photo.is_file():  # it lies in a zip file
-            names[photo] = _free(f"{photo.stem}.jpg", taken) if photo.suffix.lower() != ".jpg" else names[photo]
+            names[photo] = (
+                _free(as_text(f"{photo.stem}.jpg"), taken) if photo.suffix.lower() != ".jpg" else names[photo]
+            )
             save_picture(folder / names[photo], load_image(photo))
             continue
         try:
@@ -188,7 +203,7 @@ def _section(ident: str, person: Person, files: dict[Path, str]) -> tuple[str, s
 def _page(table: pd.DataFrame, links: list[str], sections: list[str]) -> str:
     style = (Path(__file__).parent / "album.css").read_text(encoding="utf-8")
     people = _count(table.cluster.nunique(), "person", "people")
-    faces, photos = _count(len(table), "face"), _count(table.photo.astype(str).nunique(), "photo")
+    faces, photos = _count(len(table), "face"), _count(len(set(map(str, table.photo))), "photo")
     parts = {"links": "\n".join(links), "sections": "\n".join(sections)}
     return PAGE.format(style=style, people=people, faces=faces, photos=photos, **parts)
 
@@ -200,9 +215,12 @@ def _count(number: int, one: str, many: str = "") -> str:
 def _crops(table: pd.DataFrame) -> list[str]:
     """The crop of each row; a photo is opened once."""
     crops: dict[int, str] = {}
-    for photo, faces in table.reset_index(drop=True).groupby(table.photo.astype(str).to_numpy()):
+    faces_of = defaultdict(list)
+    for face in table.reset_index(drop=True).itertuples():
+        faces_of[str(face.photo)].append(face)
+    for photo, faces in faces_of.items():
         picture = load_image(photo)
-        crops |= {face.Index: crop_of(picture, face.box, face.turn) for face in faces.itertuples()}
+        crops |= {face.Index: crop_of(picture, face.box, face.turn) for face in faces}
     return [crops[row] for row in range(len(table))]
 
 

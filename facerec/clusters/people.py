@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from facerec._files import as_path
+from facerec._files import as_path, as_text
 from facerec.clusters.linkage import cluster_encodings, distances_to_centres, number_by_size
 from facerec.detection import align_face
 from facerec.encoding import faces_to_encodings, find_all_faces
-from facerec.enrol import is_live_photo
 from facerec.errors import BadArgument, FaceError, kind_of
 from facerec.gallery import open_gallery
 from facerec.network_info import FaceNetInfo, check_model, info_of
 from facerec.photos import files_in, is_beside_pictures
+from facerec.portraits import is_live_photo
 
 if TYPE_CHECKING:
     import keras
@@ -70,7 +70,9 @@ def cluster_photos(
     table["cluster"], table["identity"] = cluster, pd.Series(names, dtype=object)
     table["distance"] = distances_to_centres(encodings, cluster).round(5)  # rounding does not decide the order
     table = table.sort_values(["cluster", "distance"], kind="stable", ignore_index=True)
-    rows = [(name := _name_below(file, below), str(error).replace(str(file), name)) for file, error in problems]
+    rows = [
+        (name := _name_below(file, below), as_text(str(error).replace(str(file), name))) for file, error in problems
+    ]
     return table[list(COLUMNS)], pd.DataFrame(rows, columns=["file", "reason"])
 
 
@@ -95,7 +97,7 @@ def list_photos(photos: str | os.PathLike | Sequence[str | os.PathLike]) -> tupl
 
 
 def _name_below(file: Path, folder: Path | None) -> str:
-    return str(file) if folder is None else file.relative_to(folder).as_posix()
+    return as_text(file if folder is None else file.relative_to(folder).as_posix())
 
 
 def _encode_all(files: Sequence[Path], model: keras.Model, progress: bool) -> tuple[list, np.ndarray, list]:

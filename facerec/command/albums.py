@@ -40,13 +40,16 @@ def cluster(
     form, files = console.form_of(as_csv, as_json), photos_of(photos)
     if database is not None:
         database = opening.known_or_examples(database)
-    model = opening.load_network(network)
-    known = None if database is None else opening.open_database(database, model)
-    from facerec.clusters import cluster_photos, write_album
+    from facerec.clusters import check_album, cluster_photos, write_album
     from facerec.database.entries import how_many
 
-    with console.warnings_as_notes():
-        table, problems = cluster_photos(files, model, threshold, known, console.shows_progress())
+    if to is not None:
+        check_album(to)
+        if above := [photo for photo in photos if to.resolve().is_relative_to(Path(photo).resolve())]:
+            raise BadArgument(f"--to {to} lies in {above[0]}: its pictures would be looked at next time; name another")
+    model = opening.load_network(network)
+    known = None if database is None else opening.open_database(database, model)
+    table, problems = cluster_photos(files, model, threshold, known, console.shows_progress())
     for file, reason in problems.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
     if not len(table):

@@ -26,13 +26,14 @@ class Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with console.warnings_as_notes():
+                return super().invoke(ctx)
         except FaceError as error:
             console.complain(str(error))
         except OSError as error:
-            if isinstance(error, BrokenPipeError) or error.filename is None:
+            if isinstance(error, BrokenPipeError):
                 raise
-            console.complain(f"{error.filename}: {error.strerror}")
+            console.complain(f"{error.filename or 'what was asked for'}: {error.strerror or error}")
         raise typer.Exit(looking.ERROR)
 
 

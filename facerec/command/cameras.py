@@ -11,7 +11,7 @@ import typer
 from facerec._files import MY_FACES
 from facerec._quiet import say
 from facerec.command import console, opening
-from facerec.command.options import DEFAULT_NETWORK, EXAMPLES, Network, Quiet, Threshold
+from facerec.command.options import DEFAULT_NETWORK, Known, Network, Quiet, Threshold
 from facerec.errors import BadArgument
 
 if TYPE_CHECKING:
@@ -59,19 +59,19 @@ def collect(
     counts = collector.counts()
     if not counts:
         say("nothing was saved")
-        return
+        raise typer.Exit(1)
     say(f"{collector.folder}: {counts['anchor']} anchor, {counts['positive']} positive")
-    say(f"next, align them for training: python tools/assets/prepare_people.py preprocess {to} --to {to}_faces")
+    console.note(
+        f"look through them: whoever else was in front of the camera is saved, too (facerec cluster {collector.folder})"
+    )
+    console.note(
+        f"next, align them for training: python tools/assets/prepare_people.py preprocess {to} --to {to}_faces"
+    )
 
 
 def demo(
     source: Annotated[str, typer.Option(help=CAMERA_OR)] = "0",
-    database: Annotated[
-        str,
-        typer.Option(
-            envvar="FACES_DATABASE", help="A folder of portraits (lena.jpg shows lena), or a FaceDatabase's file."
-        ),
-    ] = EXAMPLES,
+    database: Known = None,
     network: Network = DEFAULT_NETWORK,
     threshold: Threshold = None,
     every: Annotated[int, typer.Option(help="Search every n-th frame.")] = 5,
@@ -91,6 +91,7 @@ def demo(
     if output is not None:
         check_output(output, source)
     with Frames(source) as frames:
+        database = opening.known_or_examples(database)
         model = opening.load_network(network)
         side, looks = (SEARCH_SIDE, 1) if frames.is_folder else (search_side, 3)
         known = opening.open_database(database, model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def forgive() -> None:
     """Let standard output and standard error show what they can of any text, instead of failing."""
     codecs.register_error("facerec.plain", _plain)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: "facerec who … >&-"
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="facerec.plain")

@@ -86,8 +86,9 @@ def _label(source: Source) -> str:
 
 def _failures(given: Sequence[answers.Answer], found: Sequence[Source]) -> list[tuple[str, str]]:
     """The sources that were named but can't be opened; what lies in a folder may well be no picture."""
-    pairs = zip(given, found, strict=True)
-    return [(answer.source, answer.problem) for answer, source in pairs if answer.found is None and source.named]
+    closed = [(answer, source.named) for answer, source in zip(given, found, strict=True) if answer.found is None]
+    none_opened = len(closed) == len(given)
+    return [(answer.source, answer.problem) for answer, named in closed if named or none_opened]
 
 
 def _look(

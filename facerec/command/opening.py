@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facerec._files import in_project
-from facerec.command.console import note, shows_progress, warnings_as_notes
+from facerec.command.console import note, shows_progress
 from facerec.command.options import EXAMPLES, PEOPLE
 from facerec.errors import BadArgument, EmptyDatabase
 
@@ -102,11 +102,11 @@ def open_database(database: str | Path, model: keras.Model) -> Mapping[str, np.n
 
 def _encoded(folder: Path, model: keras.Model) -> Mapping[str, np.ndarray]:
     """The people of a folder of portraits."""
-    from facerec.enrol import enrol_pictures, find_portraits
+    from facerec.enrol import enrol_pictures
+    from facerec.portraits import find_portraits
 
     people: dict[str, np.ndarray] = {}
-    with warnings_as_notes():
-        unusable = enrol_pictures(find_portraits(folder), model, people, shows_progress())
+    unusable = enrol_pictures(find_portraits(folder), model, people, shows_progress())
     for file, reason in unusable.itertuples(index=False):
         note(f"not used: {file}: {reason}")
     if not people:
@@ -132,15 +132,14 @@ def lasting(database: str, model: keras.Model | None = None, make: bool = False)
     if not make and not is_address(database) and not path.exists():
         raise BadArgument(f"--database {database} does not exist; facerec enrol makes it")
     new = not is_address(database) and not path.exists()
-    with warnings_as_notes():
-        opened = _open(database, model)
-        try:
-            yield opened
-        finally:
-            unused = new and not opened
-            opened.close()
-            if unused:
-                path.unlink(missing_ok=True)
+    opened = _open(database, model)
+    try:
+        yield opened
+    finally:
+        unused = new and not opened
+        opened.close()
+        if unused:
+            path.unlink(missing_ok=True)
 
 
 def _open(database: str, model: keras.Model | None) -> FaceDatabase:

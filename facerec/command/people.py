@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from facerec._files import as_path
 from facerec._quiet import say
 from facerec.command import console, opening
 from facerec.command.options import (
@@ -27,7 +28,7 @@ from facerec.command.options import (
 from facerec.errors import BadArgument, FaceError
 
 if TYPE_CHECKING:
-    from facerec.enrol import Pictures
+    from facerec.portraits import Pictures
 
 
 def enrol(
@@ -73,23 +74,25 @@ def enrol(
 
     progress = console.shows_progress()
     with opening.lasting(database, model, make=True) as people:
-        wanted = {portrait.identity for portrait in found.portraits}
-        known, before = known_among(wanted, people), len(people)
-        with console.warnings_as_notes():
+        known = known_among({portrait.identity for portrait in found.portraits}, people)
+        try:
             if workers is not None:
                 unusable = enrol_on_workers(found, network, people, workers, on_conflict.value, progress)
             else:
                 unusable = enrol_pictures(found, model, people, progress, on_conflict.value)
+        except KeyboardInterrupt:
+            console.note(f"{database}: {_how_many(len(people))}; the same command goes on")
+            raise
         after = len(people)
     for file, reason in unusable.itertuples(index=False):
         console.note(f"not used: {file}: {reason}")
-    if on_conflict != Conflict.skip:  # whose pictures could all not be used is as before
-        refused = set(unusable.file)
-        known &= {portrait.identity for portrait in found.portraits if portrait.file not in refused}
-    if after == before and not known:
+    refused = set(unusable.file)
+    used = {portrait.identity for portrait in found.portraits if portrait.file not in refused}
+    added, changed = used - known, known if on_conflict == Conflict.skip else used & known
+    if not added and not changed:
         raise BadArgument(f"no one was added to {database}: none of the pictures can be used")
     done = {"skip": "left as they were", "add": "given more pictures", "replace": "replaced"}.get(on_conflict.value)
-    told = f"{after - before} added" + (f", {len(known)} {done}" if known else "")
+    told = f"{len(added)} added" + (f", {len(changed)} {done}" if changed else "")
     say(f"{database}: {_how_many(after)} ({told})")
 
 
@@ -103,35 +106,37 @@ def _how_many(people: int) -> str:
 def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bool) -> Pictures:
     """Everyone's pictures in all arguments together."""
     given = list(dict.fromkeys(given))
-    for text in given:
-        if not Path(text).exists():
-            raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
-    from facerec import enrol
+    from facerec import portraits
     from facerec.database.names import check_name
+    from facerec.photos import PICTURE_ENDINGS, zip_above
 
+    for text in given:
+        if not as_path(text).exists() and not zip_above(Path(text)):
+            raise BadArgument(f"{text} does not exist: give folders, zip files or pictures")
     if name is not None:
         try:
             name = check_name(name)
         except BadArgument as error:
             raise BadArgument(str(error).replace("identity=", "--name ", 1)) from error
-    together, skip = enrol.Pictures([], [], []), () if everything or name else enrol.NO_PORTRAIT
+    together, skip = portraits.Pictures([], [], []), () if everything or name else portraits.NO_PORTRAIT
     for text in given:
         path = Path(text)
-        if path.is_file() and not zipfile.is_zipfile(path):
-            stem = enrol.without_number(path.stem) if numbered else path.stem
+        inside = zip_above(path) is not None and path.suffix.lower() in PICTURE_ENDINGS
+        if inside or (path.is_file() and not zipfile.is_zipfile(path)):
+            stem = portraits.without_number(path.stem) if numbered else path.stem
             identity = unicodedata.normalize("NFC", stem.strip())
-            left_out = enrol.is_left_out(path, skip)
-            portraits = [] if left_out else [enrol.Portrait(identity, path, text, not numbered)]
-            found = enrol.Pictures(portraits, [], [text] if left_out else [])
+            left_out = portraits.is_left_out(path, skip)
+            portrayed = [] if left_out else [portraits.Portrait(identity, path, text, not numbered)]
+            found = portraits.Pictures(portrayed, [], [text] if left_out else [])
         else:
-            found = enrol.find_portraits(text, skip, numbered)
+            found = portraits.find_portraits(text, skip, numbered)
             if len(given) > 1:  # files of several folders may have the same names
                 found = found.below(text.rstrip("/"))
         for whole, part in zip(together, found, strict=True):
             whole += part
     if name is not None:
         together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
-    for told in enrol.about_names(together, "--all", "--numbered", "--name", most=10_000):
+    for told in portraits.about_names(together, "--all", "--numbered", "--name", most=10_000):
         console.note(told)
     together.portraits.sort(key=lambda portrait: portrait.identity)
     return together

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from facerec._files import as_path
 from facerec.command.console import note
 from facerec.errors import BadArgument
 
@@ -41,6 +42,8 @@ def find_sources(given: Sequence[str]) -> list[Source]:
     from facerec.photos import FILM_ENDINGS
 
     found: list[Source] = []
+    for text in given:
+        as_path(text)  # an empty one would be the working directory
     if given and not any(map(_is_there, given)):
         raise BadArgument(
             f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} not exist: "

@@ -167,6 +167,7 @@ class FaceDatabase(MutableMapping):
         encoding: np.ndarray,
         photo: np.ndarray | bytes | Sequence[np.ndarray | bytes] | None = None,
         replace: bool = False,
+        new: bool = False,
     ) -> None:
         """Know a person by one more encoding, or by several in one change.
 
@@ -177,13 +178,14 @@ class FaceDatabase(MutableMapping):
                 at most 1024 pixels a side, for ``reencode`` and ``thumbnail``, without what a camera notes (place,
                 time).
             replace: Whether they take the place of the person's earlier encodings and photos.
+            new: Whether the person must not be known yet.
 
         Raises:
-            BadArgument: If the name or the encoding makes no sense here; nothing is changed then.
+            BadArgument: If the name or the encoding makes no sense here, or who must be new is known; nothing changes.
             BadDatabase: If the file was removed or replaced, or can't be written.
             UnreadableImage: If the photo can't be read.
         """
-        self._put(identity, encoding, photo, replace)
+        self._put(identity, encoding, photo, replace, new)
 
     def remove(self, identity: str) -> None:
         """Remove a person. Traces may stay in the files until ``tidy()``; ``forget`` leaves none.
@@ -465,12 +467,14 @@ class FaceDatabase(MutableMapping):
     def _find(self, identity: object) -> np.ndarray | None:
         return self._engine.encodings(_as_kept(identity)) if isinstance(identity, str) else None
 
-    def _put(self, identity: str, encoding: Any, photo: Any = None, replace: bool = False) -> None:
+    def _put(self, identity: str, encoding: Any, photo: Any = None, replace: bool = False, new: bool = False) -> None:
         name = check_name(identity)
         checked = check_some(encoding, self._engine.dimension, "encoding")
         photos = photo if isinstance(photo, list | tuple) else [] if photo is None else [photo]
         pictures = [pack(one, self._engine.photo_limit, f"the photo of {name}") for one in photos]
         with self._engine.change() as change:
+            if new and change.has(name):
+                raise BadArgument(f"{name!r} is in the database already")
             change.put(Addition(name, checked, pictures, replace))
 
     def _pictures(self, identity: str) -> list[Picture]:

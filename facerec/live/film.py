@@ -181,6 +181,8 @@ def check_output(output: Path, source: str) -> None:
         raise BadArgument(f"can't write a video to {output}: its name must end in one of {', '.join(VIDEO_ENDINGS)}")
     if output.is_dir():
         raise BadArgument(f"can't write a video to {output}: it is a folder; name a file in it")
+    if output.exists() and not (Path(source).exists() and output.samefile(source)):
+        raise BadArgument(f"can't write a video to {output}: it exists, and nothing is overwritten; name a new file")
     if source.isdecimal():
         raise BadArgument(
             f"can't write a video of camera {source}, which never ends: give a video or a folder of pictures"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,18 +16,19 @@ import numpy as np
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # errors say what is wrong with a film; FFmpeg need not
 import cv2
 
+from facerec._files import as_path
 from facerec.errors import BadArgument, FaceError, NoCamera, UnreadableImage
-from facerec.photos import is_beside_pictures, load_image
+from facerec.photos import files_in, is_beside_pictures, load_image
 
 #: How long a network camera may take to answer, and to send the next picture, in milliseconds.
 WAIT = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000)
 
 
-def _open_camera(number: int) -> cv2.VideoCapture:
-    """A webcam, without OpenCV's own warnings if there is none."""
+def _open(*source: object) -> cv2.VideoCapture:
+    """A camera or a film, without OpenCV's own warnings if there is none."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        return cv2.VideoCapture(number)
+        return cv2.VideoCapture(*source)
     finally:
         cv2.utils.logging.setLogLevel(level)
 
@@ -48,7 +49,7 @@ class Frames:
 
     Args:
         source: The number of a webcam (0 is the first), the address of a network camera (``rtsp://…``, ``http://…``),
-            the path of a video, or a folder of pictures.
+            the path of a video, or a folder or zip file of pictures, of any depth.
         per_second: The most frames to take from a second of video; the others are skipped. None takes all.
 
     Attributes:
@@ -74,26 +75,26 @@ class Frames:
         self.per_second, self.problems = per_second, []
         self._number, self._opened = 0, time.monotonic()
         self._capture, self._pictures = None, []
-        path = Path(source) if not self.is_live else None
+        path = as_path(source) if not self.is_live else None
         if address:
-            self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, WAIT)
+            self._capture = _open(address, cv2.CAP_FFMPEG, WAIT)
             if not self._capture.isOpened():
                 raise NoCamera(f"no camera answers at {without_password(address)}")
         elif self.is_live:
-            self._capture = _open_camera(int(source)) if int(source) >= 0 else None
+            self._capture = _open(int(source)) if int(source) >= 0 else None
             if self._capture is None or not self._capture.isOpened():
                 raise NoCamera(
                     f"there is no camera {source}, or another program is using it, or this one is not allowed to"
                 )
-        elif path.is_dir():
-            self._pictures = sorted(p for p in path.iterdir() if not p.is_dir() and not is_beside_pictures(p))
+        elif path.is_dir() or zipfile.is_zipfile(path):
+            self._pictures = [path / file for file in files_in(path) if not is_beside_pictures(file)]
             if not self._pictures:
                 raise BadArgument(f"{path} holds no pictures")
         elif path.is_file():
-            self._capture = cv2.VideoCapture(str(path))
+            self._capture = _open(str(path))
             if not self._capture.isOpened() or not self._capture.grab():
                 raise UnreadableImage(f"{path} is not a video that can be read")
-            self._capture = cv2.VideoCapture(str(path))  # from its first frame
+            self._capture = _open(str(path))  # from its first frame
         else:
             raise BadArgument(f"{path} does not exist: give a video, a folder of pictures, or a camera's number")
 

@@ -12,7 +12,8 @@ import pytest
 
 from facerec import workers
 from facerec.database import FaceDatabase
-from facerec.enrol import Pictures, PoorPortrait, find_portraits
+from facerec.enrol import PoorPortrait
+from facerec.portraits import Pictures, find_portraits
 from facerec.workers import enrol_here, enrol_on_workers
 
 pytest.importorskip("distributed", reason="Dask is not installed")

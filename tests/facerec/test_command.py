@@ -8,6 +8,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -136,6 +137,22 @@ def test_who_goes_on_after_a_picture_that_is_missing(images, people, here):
     result = call("who", "missing.jpg", images / "lena.jpg", "--csv", "--database", people, code=2)
     missing, lena = csv.DictReader(io.StringIO(result.stdout))
     assert missing["problem"] == "missing.jpg can't be read: No such file or directory" and lena["identity"] == "lena"
+
+
+@pytest.mark.parametrize("command", ["who", "cluster", "enrol"])
+def test_empty_argument_is_not_the_working_directory(command, images, here):
+    shutil.copy(images / "lena.jpg", here)
+    assert error_of(command, "").startswith("an empty path")
+
+
+def test_closed_or_full_output_ends_with_one_line(images, people):
+    command = [sys.executable, "-m", "facerec", "people", "--database", str(people)]
+    for redirected, line in ((">/dev/full", "error: what was asked for: No space left on device\n"), (">&-", "")):
+        if redirected == ">/dev/full" and not Path("/dev/full").exists():
+            continue
+        shell = " ".join([*map(shlex.quote, command), redirected])
+        ended = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True)
+        assert "Traceback" not in ended.stderr and ended.stderr.endswith(line)
 
 
 def test_who_writes_json(images, people):
@@ -398,6 +415,8 @@ def test_cluster_sorts_photos_by_person_and_writes_an_album(images, people, here
     groups = [together[str(Path("photos") / f"{name}.jpg")] for name in ("camera_0", "lena", "camera_10", "marco")]
     assert groups[0] == groups[1] != groups[2] == groups[3]
     assert error_of("cluster", here / "photos" / "broken.jpg") == "none of the pictures shows a face"
+    assert "lies in photos: its pictures would be" in error_of("cluster", "photos", "--to", "photos/album")
+    assert "exists and is not an empty folder" in error_of("cluster", "photos", "--to", "album")
 
 
 # ------------------------------------------------------------------------------------------------------ serve
@@ -481,7 +500,7 @@ def test_collect_saves_the_faces_of_a_folder(images, tmp_path):
 
 def test_collect_reports_that_nothing_was_saved(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"not a picture")
-    printed = call("collect", "--person", "lena", "--source", tmp_path, "--to", tmp_path / "people").stdout
+    printed = call("collect", "--person", "lena", "--source", tmp_path, "--to", tmp_path / "people", code=1).stdout
     assert printed.splitlines()[1:] == ["no frames", "nothing was saved"]
     assert not (tmp_path / "people").exists()
 
@@ -560,9 +579,12 @@ def test_demo_refuses_databases_without_people(video, network, small_network, da
 
 def test_demo_that_fails_leaves_the_output_as_it_was(video, portraits, tmp_path):
     output = tmp_path / "out.mp4"
+    command = ["demo", "--source", video, "--database", portraits, "--output", output]
+    assert "every=0" in error_of(*command, "--every", 0)
+    assert not output.exists() and not list(tmp_path.glob(".*"))
     output.write_bytes(b"before")
-    assert "every=0" in error_of("demo", "--source", video, "--database", portraits, "--output", output, "--every", 0)
-    assert output.read_bytes() == b"before" and not list(tmp_path.glob(".*"))
+    assert "it exists, and nothing is overwritten" in error_of(*command)
+    assert output.read_bytes() == b"before"
 
 
 def test_demo_without_a_screen_suggests_output(video, portraits, no_screen):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
+import sys
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -14,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facerec import enrol as enrol_module
 from facerec.database import FaceDatabase, OtherNetwork
 from facerec.encoding import img_to_encoding
-from facerec.enrol import PoorPortrait, about_names, build_database, enrol_pictures, find_portraits, judge_portraits
+from facerec.enrol import PoorPortrait, build_database, enrol_pictures, judge_portraits
 from facerec.errors import BadArgument
 from facerec.photos import load_image
+from facerec.portraits import about_names, find_portraits
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
 
@@ -88,7 +92,8 @@ def test_build_database_lists_unusable_files(tmp_path, images, network, database
     np.testing.assert_allclose(known["Zoë"], database["lena"], atol=1e-4)
     assert list(unusable.columns) == ["file", "reason"]
     reasons = dict(unusable.values)
-    assert list(unusable.file) == ["broken.jpg", "otto.png", "wall.png"]
+    assert list(unusable.file) == ["album.jpg", "broken.jpg", "otto.png", "wall.png"]
+    assert reasons["album.jpg"] == "it holds no pictures"
     assert "is damaged" in reasons["broken.jpg"] and "no face in" in reasons["wall.png"]
     assert reasons["otto.png"] == "there is another portrait of otto"
 
@@ -258,6 +263,30 @@ def test_enrol_pictures_adds_only_those_that_agree_with_what_is_known(images, ne
     assert unused.values.tolist() == [["lena/1.jpg", reason], ["lena/2.jpg", reason]]
 
 
+def test_person_whom_another_process_adds_meanwhile_stays_as_they_are(images, network, tmp_path, monkeypatch):
+    shutil.copy(images / "lena.jpg", tmp_path)
+    with FaceDatabase(":memory:", network) as known:
+        encode = enrol_module.photos_to_encodings
+
+        def add_meanwhile(*args, **more):
+            known["lena"] = np.eye(128)[0]
+            return encode(*args, **more)
+
+        monkeypatch.setattr(enrol_module, "photos_to_encodings", add_meanwhile)
+        unused = enrol_pictures(find_portraits(tmp_path), network, known, progress=False)
+        assert unused.values.tolist() == [["lena.jpg", "'lena' is in the database already"]]
+        assert known.encodings("lena").tolist() == [np.eye(128)[0].tolist()]
+
+
+def test_names_that_are_not_utf_8_are_reported(images, network, tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("other systems have no such names")
+    shutil.copy(images / "otto.jpg", os.fsencode(tmp_path) + b"/J\xf6rg.jpg")
+    shutil.copy(images / "lena.jpg", tmp_path)
+    known, unusable = build_database(tmp_path, network, progress=False)
+    assert list(known) == ["lena"] and unusable.values.tolist() == [["J?rg.jpg", "its name is not UTF-8: rename it"]]
+
+
 @pytest.mark.parametrize("name", ["people", "people (1)", "other"])
 def test_zip_of_a_folder_of_portraits_is_that_folder_whatever_the_download_is_called(name, images, tmp_path):
     with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
@@ -265,6 +294,24 @@ def test_zip_of_a_folder_of_portraits_is_that_folder_whatever_the_download_is_ca
             archive.write(images / f"{person}.jpg", f"people/{person}.jpg")
     people = {portrait.identity for portrait in find_portraits(tmp_path / f"{name}.zip").portraits}
     assert people == ({"people"} if name == "other" else {"lena", "marco"})
+
+
+@pytest.mark.parametrize("files", [["0.jpg", "1.jpg"], ["IMG_0001.jpg", "IMG_0002.jpg"], ["otto_1.jpg", "otto_2.jpg"]])
+def test_zip_of_one_persons_folder_shows_that_person(files, tmp_path):
+    with zipfile.ZipFile(tmp_path / "otto.zip", "w") as archive:
+        for file in files:
+            archive.writestr(f"otto/{file}", b"")
+    assert [portrait.identity for portrait in find_portraits(tmp_path / "otto.zip").portraits] == ["otto", "otto"]
+
+
+def test_folder_in_a_zip_file_can_be_enrolled_by_itself(images, network, tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in ("lena", "marco", "otto"):
+            archive.write(images / f"{file}.jpg", f"portraits/{file}.jpg")
+    known, unusable = build_database(tmp_path / "all.zip", network, progress=False)
+    assert not known and "enrol that folder itself" in unusable.reason[0]
+    known, unusable = build_database(tmp_path / "all.zip" / "portraits", network, progress=False)
+    assert list(known) == ["lena", "marco", "otto"] and unusable.empty
 
 
 def test_build_database_says_which_names_it_leaves_out(images, network, tmp_path, capsys):
@@ -291,10 +338,17 @@ def test_build_database_says_that_numbers_make_people_of_their_own(images, netwo
         (["lena_1.jpg", "otto_2.jpg"], None),
         (["1.jpg", "2.jpg", "10.jpg"], "people called by a number: 1, 10, 2; "),
         (["7.jpg", "otto.jpg"], None),
+        (["lena/2023/1.jpg", "lena/2024/1.jpg"], "people called by a number: 2023, 2024; "),
+        (
+            ["lena/1.jpg", "lena/trip/2.jpg", "otto/1.jpg"],
+            "people of their own, in other people's folders: lena/trip; ",
+        ),
+        (["friends/lena/1.jpg", "friends/otto/2.jpg"], None),
     ],
 )
 def test_about_names_says_who_may_be_one_person(tmp_path, files, note):
     for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     notes = about_names(find_portraits(tmp_path))
     assert len(notes) == (note is not None) and all(each.startswith(note) for each in notes)
@@ -371,7 +425,9 @@ def test_enrol_pictures_replaces_a_person_only_by_a_picture_that_can_be_used(ima
         unusable = enrol_pictures(found, network, known, False, "replace")
         assert unusable.file.tolist() == ["otto/1.jpg"] and known["otto"][1] == 1
         assert known["lena"][0] != 1 and len(known.encodings("lena")) == 1
-        enrol_pictures(found, network, known, False, "add")
+        shutil.copy(images / "camera_4.jpg", tmp_path / "people" / "lena")
+        unusable = enrol_pictures(find_portraits(tmp_path / "people"), network, known, False, "add")
         assert len(known.encodings("lena")) == 2
+        assert unusable.values.tolist()[0] == ["lena/camera_0.jpg", "the database has it already"]
     with pytest.raises(BadArgument, match="on_conflict='keep': one of 'skip', 'add', 'replace', 'refuse'"):
         enrol_pictures(found, network, {}, False, "keep")

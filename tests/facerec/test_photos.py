@@ -498,6 +498,26 @@ def test_names_that_lead_out_of_a_zip_file_are_left_out(tmp_path):
         assert files_in(tmp_path / "people.zip") == [Path("lena/1.jpg")]
 
 
+def test_files_of_linked_folders_are_found_once(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "photos" / "own").mkdir(parents=True)
+    for file in ("real/1.jpg", "photos/own/2.jpg"):
+        (tmp_path / file).touch()
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "photos" / "own" / "above").symlink_to(tmp_path / "photos")
+    assert files_in(tmp_path / "photos") == [Path("linked/1.jpg"), Path("own/2.jpg")]
+
+
+@pytest.mark.parametrize(("said", "name"), [("utf-8", "Zoë"), ("cp437", "Jörg")])
+def test_zip_file_that_does_not_name_its_alphabet(said, name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        archive.writestr("XXXX", b"")
+    data = (tmp_path / "people.zip").read_bytes()
+    assert data.count(b"XXXX") == 2
+    (tmp_path / "people.zip").write_bytes(data.replace(b"XXXX", name.encode(said).ljust(4, b"_")))
+    assert files_in(tmp_path / "people.zip") == [Path(name.encode(said).ljust(4, b"_").decode(said))]
+
+
 def test_zip_file_may_hold_the_backslashes_of_windows(images, tmp_path):
     with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
         archive.write(images / "lena.jpg", r"people\lena\1.jpg")

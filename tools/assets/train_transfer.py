@@ -30,7 +30,6 @@ from facerec._files import ROOT, write_json, write_table
 from facerec._quiet import quietly
 from facerec.detection import extract_face
 from facerec.encoding import faces_to_encodings, in_batches
-from facerec.enrol import find_portraits
 from facerec.errors import run
 from facerec.evaluation import (
     area_under_roc,
@@ -49,6 +48,7 @@ from facerec.learning.siamese import COMPACT, SHIPPED, embedding_of, load_siames
 from facerec.learning.transfer_training import TransferPlan, people_of, train_transfer
 from facerec.networks import info_of, load_facenet
 from facerec.photos import load_image
+from facerec.portraits import find_portraits
 from tools.assets.train_siamese import FACENETS, FAR, PICTURES, RESULTS, STUDIES, preprocess_photos, read_list, split
 from tools.assets.train_siamese import PEOPLE as TWELVE
 from tools.assets.train_triplets import PhotoSet, test_photos

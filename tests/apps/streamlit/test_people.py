@@ -321,7 +321,7 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
 
 def test_zip_of_too_many_files_or_too_large_pictures_is_refused(tmp_path, monkeypatch):
     from apps.streamlit import bulk
-    from facerec.enrol import find_portraits
+    from facerec.portraits import find_portraits
 
     path = tmp_path / "friends.zip"
     with zipfile.ZipFile(path, "w") as made:

@@ -1,0 +1,213 @@
+"""Who is shown on which picture, from the names of files and folders: no picture is opened here.
+
+people/             ──find_portraits──► (lena, people/lena.jpg), (otto, people/otto/1.jpg), …
+lena.jpg, otto/1.jpg                    and every file that can't be a portrait, with the reason
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from facerec._files import as_path, as_text
+from facerec.errors import BadArgument
+from facerec.photos import files_in, is_beside_pictures
+
+#: Beginnings of the names of files in ``images/`` that are not portraits: the camera's, the group photo, a lookalike.
+NO_PORTRAIT = ("camera_", "video_call", "lookalike")
+
+#: A film beside a picture of the same name is a phone's live photo: left out without a word.
+FILMS = (".mov", ".mp4")
+
+#: A folder of people may lie in a folder of groups, and no deeper: ``friends/lena/1.jpg``.
+DEEPEST = 3
+
+
+class Portrait(NamedTuple):
+    """A picture of a person who is to be known.
+
+    Attributes:
+        identity: The person.
+        path: The file; it may lie in a zip file.
+        file: What reports call it: its path below the source.
+        alone: Whether it lies beside other people's portraits, named after its person.
+    """
+
+    identity: str
+    path: Path
+    file: str
+    alone: bool
+
+
+class Pictures(NamedTuple):
+    """What a folder or zip file holds.
+
+    Attributes:
+        portraits: In the order of the people's names.
+        unusable: (file, reason) of what can't be a portrait.
+        skipped: Files that are left out because of their names.
+    """
+
+    portraits: list[Portrait]
+    unusable: list[tuple[str, str]]
+    skipped: list[str]
+
+    def below(self, source: str) -> Pictures:
+        """The same, but reports call the files ``source/…``, beside those of other sources."""
+        return Pictures(
+            [each._replace(file=f"{source}/{each.file}") for each in self.portraits],
+            [(f"{source}/{file}", reason) for file, reason in self.unusable],
+            [f"{source}/{file}" for file in self.skipped],
+        )
+
+
+def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT, numbered: bool = False) -> Pictures:
+    """Find out who is shown on which picture, from the names of files and folders; no picture is opened.
+
+    Args:
+        source: A folder, or a zip file. ``lena.jpg`` shows lena, and so does every picture in ``lena/`` or
+            ``friends/lena/``.
+        skip: Beginnings of the names of files that are left out, where they don't lie in a person's folder. So are the
+            names that cameras give (``IMG_1234.HEIC``), which say nothing about a person. ``()`` leaves nothing out.
+        numbered: True if ``lena_2.jpg`` and ``lena (3).jpg`` show lena, too.
+
+    Raises:
+        BadArgument: If it is neither a folder nor a zip file, or there is nothing in it but files to pass over.
+
+    Example:
+        >>> [portrait.identity for portrait in find_portraits("images").portraits][:3]
+        ['anna', 'diego', 'grace']
+    """
+    source = as_path(source)
+    root, files = _without_top(source, files_in(source))
+    names, found = set(files), Pictures([], [], [])
+    for file in files:
+        text = as_text(file.as_posix())
+        if is_beside_pictures(file) or is_live_photo(file, names):
+            continue
+        if len(file.parts) == 1 and is_left_out(file, skip):
+            found.skipped.append(text)
+        elif text != file.as_posix():
+            found.unusable.append((text, "its name is not UTF-8: rename it"))
+        elif len(file.parts) > DEEPEST:
+            found.unusable.append((text, "it is nested too deeply: expected person/picture or group/person/picture"))
+        elif file.suffix.lower() in FILMS:
+            found.unusable.append((text, "it is a film: take pictures from it with python -m facerec collect"))
+        else:
+            identity = file.parent.name or (without_number(file.stem) if numbered else file.stem)
+            alone = len(file.parts) == 1 and not numbered
+            identity = unicodedata.normalize("NFC", identity.strip() or identity)  # é is one letter on every system
+            found.portraits.append(Portrait(identity, root / file, text, alone))
+    if not any(found):
+        raise BadArgument(f"{source} holds no pictures")
+    if root.is_dir():
+        empty = {folder.name for folder in root.iterdir() if folder.is_dir()} - {file.parts[0] for file in names}
+        found.unusable.extend((as_text(name), "it holds no pictures") for name in empty if not name.startswith("."))
+    found.portraits.sort(key=lambda portrait: portrait.identity)  # stable: a person's pictures keep their order
+    return found
+
+
+#: What cameras, phones and messengers call pictures.
+OF_A_CAMERA = re.compile(
+    r"(img|dsc[fn]?|pxl|mvimg|image|photo|foto|picture|screenshot|whatsapp image|signal)[ _-]*\d.*|p?\d{6,}.*",
+    re.IGNORECASE,
+)
+
+
+def is_left_out(file: Path, skip: Sequence[str] = NO_PORTRAIT) -> bool:
+    """Whether a picture that is not in a person's folder is left out because of its name.
+
+    Example:
+        >>> [is_left_out(Path(name)) for name in ("lena.jpg", "camera_1.jpg", "IMG_1234.HEIC")]
+        [False, True, True]
+    """
+    begins = file.name.casefold().startswith(tuple(start.casefold() for start in skip))
+    return begins or (bool(skip) and OF_A_CAMERA.fullmatch(file.stem) is not None)
+
+
+def _without_top(source: Path, files: list[Path]) -> tuple[Path, list[Path]]:
+    """Step into the one folder that holds everything, if it is not a person's: ``people.zip/people/lena/1.jpg``."""
+    tops = {file.parts[0] for file in files if len(file.parts) > 1 and file.parts[0] != "__MACOSX"}
+    real = [file for file in files if file.parts[0] in tops]
+    single = len(tops) == 1 and all(is_beside_pictures(file) for file in files if file.parts[0] not in tops)
+    named_alike = tops <= {source.stem, without_number(source.stem)} and _are_names(real)  # also in "people (1).zip"
+    if single and (any(len(file.parts) > 2 for file in real) or named_alike):
+        (top,) = tops
+        return source / top, [file.relative_to(top) for file in real]
+    return source, files
+
+
+def _are_names(files: list[Path]) -> bool:
+    """Whether files may be called after people: not all have numbers, a camera's names, or one name with numbers."""
+    stems = {without_number(file.stem) for file in files}
+    called = [stem for stem in stems if not stem.isdecimal() and not OF_A_CAMERA.fullmatch(stem)]
+    return bool(called) and (len(stems) > 1 or len(files) == 1)
+
+
+def is_live_photo(file: Path, names: set[Path]) -> bool:
+    """Whether a film lies beside a picture of the same name."""
+    others = (other for other in names if other.suffix != file.suffix)
+    return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)
+
+
+def without_number(stem: str) -> str:
+    """A name without the number at its end.
+
+    Example:
+        >>> [without_number(stem) for stem in ("lena_2", "lena (3)", "lena-10", "lena", "7")]
+        ['lena', 'lena', 'lena', 'lena', '7']
+    """
+    return re.sub(r"[ _-]*\(?\d+\)?$", "", stem) or stem
+
+
+def about_names(
+    found: Pictures,
+    everything: str = "skip=()",
+    together: str = "numbered=True",
+    named: str = "a folder named after the person",
+    most: int = 3,
+) -> list[str]:
+    """Sentences about pictures that their names left out, or made people of their own.
+
+    Args:
+        found: Of ``find_portraits``.
+        everything: What to write to leave no file out.
+        together: What to write to give ``lena_2.jpg`` to lena.
+        named: What to use to say who pictures show whose names are a camera's, or numbers.
+        most: How many names a sentence lists.
+    """
+    alone = [portrait.identity for portrait in found.portraits if portrait.alone]
+    numbers = list(dict.fromkeys(portrait.identity for portrait in found.portraits if portrait.identity.isdecimal()))
+    folders = dict.fromkeys(Path(p.file).parent for p in found.portraits if p.identity == Path(p.file).parent.name)
+    inner = [folder.as_posix() for folder in folders if folder.parent in folders]
+    named_alike = Counter(without_number(name) for name in {portrait.identity for portrait in found.portraits})
+    again = [name for name in alone if name != (base := without_number(name)) and named_alike[base] > 1]
+    unnamed = [file for file in found.skipped if OF_A_CAMERA.fullmatch(Path(file).stem)]
+    others = [file for file in found.skipped if file not in unnamed]
+    notes = []
+    for files, what in (
+        (others, f"left out because of their names: {{}}; {everything} includes them"),
+        (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
+        (again, f"people of their own: {{}}; {together} makes pictures whose names differ by a number one person's"),
+        (inner, "people of their own, in other people's folders: {}; a picture shows whom the folder around it names"),
+        (numbers if len(numbers) > 1 else [], f"people called by a number: {{}}; {named} says who they show"),
+    ):
+        if files:
+            notes.append(what.format(listed(files, most)))
+    return notes
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence, and how many more there are.
+
+    Example:
+        >>> listed(["anna", "ben", "carl", "dora", "emil"])
+        'anna, ben, carl and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
