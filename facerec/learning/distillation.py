@@ -248,7 +248,12 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
         return self.config.rate * up * 0.5 * (1 + ops.cos(np.pi * down))
 
 
-def build_student(config: Config, side: int, network: Callable[..., keras.Model] = faceRecoModel) -> keras.Model:
+def build_student(
+    config: Config,
+    side: int,
+    network: Callable[..., keras.Model] = faceRecoModel,
+    loss: Callable[[float], keras.losses.Loss] | None = None,
+) -> keras.Model:
     """Build the student for faces of one side, ready to train; the shapes of its weights do not depend on the side."""
     keras.utils.set_random_seed(config.seed)
     with precision(config.precision):
@@ -258,7 +263,7 @@ def build_student(config: Config, side: int, network: Callable[..., keras.Model]
         Rate(config), weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(optimizer, loss=Distillation(config.relations), jit_compile=xla())
+    model.compile(optimizer, loss=(loss or Distillation)(config.relations), jit_compile=xla())
     optimizer.build(model.trainable_variables)
     return model
 
@@ -359,6 +364,8 @@ def train(
     every: int = 200,
     stop_after: int | None = None,
     network: Callable[..., keras.Model] = faceRecoModel,
+    shown: type[Batches] = Batches,
+    loss: Callable[[float], keras.losses.Loss] | None = None,
 ) -> keras.Model:
     """Train the student, or resume where the training stopped.
 
@@ -370,6 +377,8 @@ def train(
         every: Steps between two checkpoints.
         stop_after: Stop at this step, with a checkpoint; None trains to the end.
         network: The function that builds the student from ``input_shape``.
+        shown: The kind of batches.
+        loss: Makes the loss from ``config.relations``; None is :class:`Distillation`.
 
     Returns:
         The student as it learns; :func:`finished` makes it ready to use.
@@ -382,10 +391,12 @@ def train(
     last = min(config.steps, stop_after or config.steps)
     with alone_in(folder):
         for number in range(stage_at(config, last) + 1):
-            model = build_student(config, config.stages[number].side, network)  # the checkpoint carries the weights
+            model = build_student(
+                config, config.stages[number].side, network, loss
+            )  # the checkpoint carries the weights
             done, end = load_checkpoint(model, folder, asdict(config), log=log), min(last, config.begin_of(number + 1))
             if done < end:
-                batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
+                batches = shown(Prepared(source, config.stages[number].parts), teacher, config, number)
                 if done > batches.first:
                     check_config(folder, read_config(folder), {"people": batches.fingerprint})
                 train_stage(model, batches, done, end, folder, log, every)

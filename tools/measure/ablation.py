@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -30,14 +31,19 @@ import cv2
 import numpy as np
 
 from facerec._files import ROOT, write_json
+from facerec._quiet import quietly
 from facerec.errors import BadArgument, run
-from facerec.learning.crops import Teacher
-from facerec.learning.distillation import Config, build_student, train
+from facerec.learning.crops import Prepared, Teacher, people_of
+from facerec.learning.distillation import Batches, Config, Distillation, build_student, train
+from facerec.learning.triplets import all_triplets, squared_distances
 from facerec.networks import load_facenet
 from inception_blocks_v2 import BLOCKS, Inception, faceRecoModel
 from tools.assets.distill import stage_of, write
 from tools.measure.folds import MEASURES, draws_of, load_people
 from tools.measure.steps import interval_of
+
+with quietly():
+    from keras import ops
 
 CHECKPOINTS = ROOT / "checkpoints" / "ablation"
 
@@ -66,6 +72,53 @@ def widened(block: Inception, factor: float) -> Inception:
     )
 
 
+class Couples(Batches):
+    """Batches whose second half shows the people of the first half again; a target ends with its person's number."""
+
+    def __init__(self, data: Prepared, teacher: Teacher, config: Config, stage: int = 0):
+        super().__init__(data, teacher, config, stage)
+        self.people = np.unique(people_of(data.names, config.labelled), return_inverse=True)[1]
+        self.of_person = defaultdict(list)
+        for picture in self.learned:
+            self.of_person[self.people[picture]].append(picture)
+
+    def numbers(self, step: int) -> np.ndarray:
+        """The pictures of a step, (B,); where there is no other picture of a person, the second is any."""
+        pictures, rng = super().numbers(step), np.random.default_rng([self.config.seed, 4, step])
+        half = len(pictures) // 2
+        for place, first in enumerate(pictures[:half], half):
+            others = [picture for picture in self.of_person[self.people[first]] if picture != first]
+            pictures[place] = rng.choice(others) if others else pictures[place]
+        return pictures
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The faces of a step, (B, S, S, 3), and their targets and people, (B, 129)."""
+        faces, targets = super().batch(step)
+        return faces, np.column_stack([targets, self.people[self.numbers(step)]]).astype(np.float32)
+
+
+class OfCouples(Distillation):
+    """The shipped loss, for targets that end with a person's number, (m, 129), and a triplet loss by those numbers.
+
+    Args:
+        relations: As in ``Distillation``.
+        triplets: Weight of the mean loss of all triplets with a loss, 0 for none.
+    """
+
+    def __init__(self, relations: float, triplets: float = 0.0):
+        super().__init__(relations)
+        self.triplets = triplets
+
+    def call(self, taught, seen):
+        """The loss, (m,)."""
+        loss = super().call(taught[:, :-1], seen)
+        if self.triplets:
+            mined, valid = all_triplets(squared_distances(seen), taught[:, -1])  # (m, m)
+            counts = ops.cast(valid, "float32")
+            loss += self.triplets * ops.sum(mined * counts) / ops.maximum(ops.sum(counts), 1.0)
+        return loss
+
+
 class Trial(NamedTuple):
     """One short training.
 
@@ -77,6 +130,8 @@ class Trial(NamedTuple):
         steps: The number of batches.
         teacher: The class of the teacher.
         network: The function that builds the student.
+        shown: The kind of batches.
+        loss: Makes the loss.
     """
 
     label: str
@@ -86,6 +141,8 @@ class Trial(NamedTuple):
     steps: int = STEPS
     teacher: type[Teacher] = Teacher
     network: Callable = faceRecoModel
+    shown: type[Batches] = Batches
+    loss: Callable = Distillation
 
 
 #: A quarter wider than shipped: 22.9 MB. A step takes 1.16 times as long, so it gets fewer.
@@ -98,6 +155,10 @@ TRIALS = {
     "one_look": Trial("target: one look of the teacher instead of two", teacher=OneLook),
     "no_relations": Trial("loss: the squared distance alone, without the cosines within the batch", {"relations": 0.0}),
     "no_share": Trial("labels: targets of one person's pictures not moved together", {"share": 0.0}),
+    "couples": Trial("batches: people with several pictures come in couples", shown=Couples, loss=OfCouples),
+    "triplets": Trial(
+        "loss: the same couples, and their triplet loss", shown=Couples, loss=partial(OfCouples, triplets=1.0)
+    ),
     "celeba": Trial("pictures: CelebA alone, half as many", folders=("celeba_faces",)),
     "side": Trial("side: 96 pixels from the beginning, as many faces", side=96),
     "wide": Trial("width: a quarter more filters, as much time", steps=round(STEPS / 1.16), network=WIDE),
@@ -126,7 +187,7 @@ def run_train(args: argparse.Namespace) -> None:
         if (folder / "facenet" / "model.h5").exists():
             continue
         teacher = trial.teacher(load_facenet("weights/resnet"))
-        train(args.source, teacher, config_of(trial, args.source), folder, 100, network=trial.network)
+        train(args.source, teacher, config_of(trial, args.source), folder, 100, None, *trial[-3:])
         write(args.source, teacher, folder, folder / "facenet", name, trial.network)
 
 

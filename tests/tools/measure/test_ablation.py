@@ -1,17 +1,21 @@
 """Short trainings that differ in one thing: what they change, how they run, and how they are compared."""
 
 import json
+from dataclasses import replace
+from itertools import permutations
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from facerec.errors import BadArgument
+from facerec.learning.crops import Prepared, people_of
+from facerec.learning.distillation import Distillation
 from facerec.networks import load_facenet
 from inception_blocks_v2 import faceRecoModel
-from tests.facerec.learning.toys import prepare_toy, small_student, small_teacher
+from tests.facerec.learning.toys import CONFIG, PARTS, prepare_toy, small_student, small_teacher
 from tools.measure import ablation
-from tools.measure.ablation import TRIALS, WIDE, OneLook, Trial
+from tools.measure.ablation import TRIALS, WIDE, Couples, OfCouples, OneLook, Trial
 from tools.upkeep.cells import ablation_table
 
 
@@ -24,7 +28,7 @@ def test_every_trial_changes_one_thing():
     first = TRIALS["shipped"]
     for name, trial in TRIALS.items():
         changed = {field for field, a, b in zip(Trial._fields, first, trial, strict=True) if a != b} - {"label"}
-        assert len(changed) == (0 if name == "shipped" else 2 if name == "wide" else 1), name
+        assert len(changed) == {"shipped": 0, "wide": 2, "couples": 2, "triplets": 2}.get(name, 1), name
         assert len(trial.changes) <= 1
     assert WIDE().count_params() * 4 < 25e6 and WIDE().output_shape == faceRecoModel().output_shape
 
@@ -36,6 +40,40 @@ def test_one_look_is_the_first_of_several():
     one = looks_once.encodings(raw)
     np.testing.assert_allclose(one, teacher.encodings(raw[:, :1]))
     assert np.abs(one - teacher.encodings(raw)).max() > 0.01
+
+
+def test_couples_show_people_again_where_they_can(prepared):
+    data = Prepared(prepared, PARTS)
+    data.names = np.array([f"faces_00000/{i // 3}_{i}.jpg" for i in range(len(data))])
+    batches = Couples(data, small_teacher(), replace(CONFIG, batch=8, labelled=("faces",)))
+    people = people_of(data.names, ["faces"])
+    several = {who for who in people if (people[batches.learned] == who).sum() > 1}
+    assert several
+    for step in range(4):
+        first, second = np.split(batches.numbers(step), 2)
+        for a, b in zip(first, second, strict=True):
+            assert people[a] not in several or (people[a] == people[b] and a != b)
+        _, targets = batches.batch(step)
+        assert targets.shape == (8, 129) and set(batches.numbers(step)) <= set(batches.learned)
+        same = people[np.r_[first, second]][:, None] == people[np.r_[first, second]]
+        np.testing.assert_array_equal(targets[:, -1:] == targets[:, -1], same)
+
+
+def test_triplet_loss_of_couples_is_added_to_that_of_the_distillation():
+    rng = np.random.default_rng(0)
+    taught, seen = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in rng.normal(size=(2, 6, 4)).astype("float32"))
+    who = np.array([0, 1, 2, 0, 1, 3])
+    near = np.square(seen[:, None] - seen).sum(axis=2)
+    means = []
+    for a, p in permutations(range(6), 2):
+        if who[a] == who[p]:
+            losses = np.maximum(near[a, p] - near[a, who != who[a]] + 0.2, 0)
+            means += [losses[losses > 0].mean()] if (losses > 0).any() else []
+    plain = np.asarray(Distillation(3.0).call(taught, seen))
+    labelled = np.column_stack([taught, who]).astype("float32")
+    assert len(means) > 1
+    np.testing.assert_allclose(OfCouples(3.0).call(labelled, seen), plain, rtol=1e-5)
+    np.testing.assert_allclose(OfCouples(3.0, 2.0).call(labelled, seen), plain + 2 * np.mean(means), rtol=1e-4)
 
 
 @pytest.mark.usefixtures("eagerly")
