@@ -13,7 +13,8 @@ from facerec.database.milvus.rows import encodings_of
 
 AT_ONCE = 64  # probes in one call
 MOST = 16_384  # Milvus finds no more rows for a probe
-SPARE = 32  # candidates more than people to name: compared exactly, they may come in another order
+SPARE = 4  # candidates more than people to name: compared exactly, two may come in another order
+SPARE_OF_MEANS = 32  # … where the mean of a person may be much nearer than each of their encodings
 FIELDS = ("who", "number", "identity", "encoding")
 
 Row = Mapping[str, object]
@@ -33,7 +34,7 @@ def nearest(calls: Calls, people: str, probes: np.ndarray, k: int, represent: st
     by_mean = represent == "mean" and calls.count(people, "number > 0") > 0
     for start in range(0, len(probes), AT_ONCE):
         some = probes[start : start + AT_ONCE]
-        found = _candidates(calls, people, some, k)
+        found = _candidates(calls, people, some, k, 4 * k + SPARE_OF_MEANS if by_mean else k + SPARE)
         means = _means(calls, people, {row["who"] for rows in found for row in rows}) if by_mean else None
         for i, (probe, rows) in enumerate(zip(some, found, strict=True), start):
             ranked = _ranked(probe, rows, means)[:k]
@@ -42,9 +43,9 @@ def nearest(calls: Calls, people: str, probes: np.ndarray, k: int, represent: st
     return identities, distances
 
 
-def _candidates(calls: Calls, people: str, probes: np.ndarray, k: int) -> list[list[Row]]:
-    """For each probe rows of at least k people, if there are so many: the nearest first."""
-    limit = min(4 * k + SPARE, MOST)
+def _candidates(calls: Calls, people: str, probes: np.ndarray, k: int, limit: int) -> list[list[Row]]:
+    """For each probe ``limit`` rows or more, of at least k people, if there are so many: the nearest first."""
+    limit = min(limit, MOST)
     while True:
         found = calls.search(people, probes, limit, FIELDS)
         too_few = any(len({row["who"] for row in rows}) < k and len(rows) == limit for rows in found)
