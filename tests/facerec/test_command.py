@@ -320,6 +320,16 @@ def test_enrol_takes_single_pictures_and_a_name_and_more_pictures_of_someone(ima
     )
 
 
+def test_enrol_that_is_interrupted_says_who_is_there(images, here, monkeypatch):
+    call("enrol", images / "lena.jpg")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facerec.enrol.enrol_pictures", interrupted)
+    assert "people.db: 1 person; the same command goes on" in call("enrol", images, code=130).stderr
+
+
 def test_enrol_checks_the_name_before_anything_is_encoded(images, here):
     assert (
         error_of("enrol", images / "lena.jpg", "--name", " ")

@@ -1,5 +1,6 @@
 """Frames come alike from a video, a folder and a camera, and errors name the source."""
 
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -148,3 +149,13 @@ def test_errors_name_the_source(tmp_path):
     ):
         with pytest.raises(error, match=f"{name} {reason}"):
             Frames(tmp_path / name)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_frames_of_a_folder_or_zip_file_are_found_at_any_depth(packed, images, tmp_path):
+    (tmp_path / "trip" / "day 1").mkdir(parents=True)
+    for file in ("a.jpg", "day 1/b.jpg"):
+        shutil.copy(images / "lena.jpg", tmp_path / "trip" / file)
+    source = shutil.make_archive(str(tmp_path / "trip"), "zip", tmp_path / "trip") if packed else tmp_path / "trip"
+    with Frames(source) as frames:
+        assert len(frames) == len(list(frames)) == 2 and frames.is_folder and not frames.problems
