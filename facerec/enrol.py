@@ -40,7 +40,18 @@ SEVERAL = 3
 
 
 class PoorPortrait(UserWarning):
-    """A picture that is used but likely to fail at the door; the message says why."""
+    """A picture that is used but likely to fail at the door, or a name that may be another's; the text says why.
+
+    Attributes:
+        about: The files or the names.
+    """
+
+    def __init__(self, text: str, about: Sequence[str]):
+        super().__init__(text, about)
+        self.about = about
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 def build_database(
@@ -118,7 +129,7 @@ def enrol_pictures(
     portraits = to_enrol(found.portraits, database, on_conflict)
     unused, notes = enrol_portraits(portraits, model, database, on_conflict, progress)
     for note in notes:
-        warnings.warn(note, PoorPortrait, stacklevel=2)
+        warnings.warn(note, stacklevel=2)
     return pd.DataFrame(sorted([*found.unusable, *unused]), columns=["file", "reason"])
 
 
@@ -150,7 +161,7 @@ def enrol_portraits(
     database: MutableMapping[str, np.ndarray],
     on_conflict: str = "skip",
     progress: bool = True,
-) -> tuple[list[tuple[str, str]], list[str]]:
+) -> tuple[list[tuple[str, str]], list[PoorPortrait]]:
     """Encode portraits and add their people, each in one change: after a kill, a person is there whole or not at all.
 
     Args:
@@ -166,7 +177,7 @@ def enrol_portraits(
         notes: What to warn of: pictures that were used, but are likely to fail at the door.
     """
     unused: list[tuple[str, str]] = []
-    notes: list[str] = []
+    notes: list[PoorPortrait] = []
     encoded = _encode(portraits, model, unused, progress)
     for identity, pictures in groupby(encoded, key=lambda picture: picture.portrait.identity):
         rows, hints = _enrol_person(database, identity, list(pictures), info_of(model).threshold, on_conflict)
@@ -179,7 +190,7 @@ def _warn_of_names_alike(new: set[str], names: set[str], database: Mapping[str, 
     """Warn of new people whose names are ``names_alike`` to others: they may be one person."""
     for group in names_alike(new, (name for name in (*names, *database) if isinstance(name, str)) if new else ()):
         text = f"{' and '.join(told_apart(group))} are different people here; if they are one, give them one name"
-        warnings.warn(text, PoorPortrait, stacklevel=4)
+        warnings.warn(PoorPortrait(text, group), stacklevel=4)
 
 
 class Encoded(NamedTuple):
@@ -219,7 +230,7 @@ def _reason(portrait: Portrait, problem: FaceError) -> str:
 
 def _enrol_person(
     database: MutableMapping, identity: str, pictures: list[Encoded], threshold: float, on_conflict: str
-) -> tuple[list[tuple[str, str]], list[str]]:
+) -> tuple[list[tuple[str, str]], list[PoorPortrait]]:
     """Enrol a person by all pictures that agree, in place of earlier ones or beside them.
 
     Returns:
@@ -250,10 +261,15 @@ def _enrol_person(
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
     if not used:
         return unused, []
-    notes = [f"{each.portrait.file} is used, but {'; '.join(each.hints)}" for each in used if each.hints]
+    files = [picture.portrait.file for picture in used]
+    notes = [
+        PoorPortrait(f"{file} is used, but {'; '.join(each.hints)}", [file])
+        for file, each in zip(files, used, strict=True)
+        if each.hints
+    ]
     if not len(known) and len(set(groups[agree])) > 1:
-        files = listed([picture.portrait.file for picture in used])
-        notes.append(f"{files} are used, but they look like different people: do they all show {identity}?")
+        text = f"{listed(files)} are used, but they look like different people: do they all show {identity}?"
+        notes.append(PoorPortrait(text, files))
     encodings = np.stack([picture.encoding for picture in used])
     try:
         enrol(database, identity, encodings, [picture.photo for picture in used], on_conflict)

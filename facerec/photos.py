@@ -97,7 +97,7 @@ def files_in(source: Path) -> list[Path]:
         below = [Path(file).relative_to(source) for file in _walk(source)]
     elif archive := source if source.is_file() and zipfile.is_zipfile(source) else zip_above(source):
         inner = "" if source == archive else f"{source.relative_to(archive).as_posix()}/"
-        names = _opened(str(archive), archive.stat().st_mtime).NameToInfo
+        names = open_zip(archive).NameToInfo
         names = [name.removeprefix(inner) for name in names if name.startswith(inner) and not name.endswith("/")]
         below = [Path(name) for name in names if is_inside(name)]
         if outside := [name for name in names if not is_inside(name)]:
@@ -245,7 +245,7 @@ def _read(source: Any) -> bytes:
         raise OSError("it is not a file")
     archive = None if path.exists() else zip_above(path)
     if archive is not None:
-        with _opened(str(archive), archive.stat().st_mtime).open(path.relative_to(archive).as_posix()) as member:
+        with open_zip(archive).open(path.relative_to(archive).as_posix()) as member:
             return member.read(MAX_BYTES + 1)
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
@@ -260,9 +260,14 @@ def zip_above(path: Path) -> Path | None:
     return next((above for above in path.parents if above.suffix.lower() == ".zip" and above.is_file()), None)
 
 
+def open_zip(archive: Path) -> zipfile.ZipFile:
+    """A zip file for reading, kept open, whose files have the names that ``files_in`` gives them."""
+    return _opened(str(archive), archive.stat().st_mtime)
+
+
 @lru_cache(maxsize=4)
 def _opened(archive: str, changed: float) -> zipfile.ZipFile:
-    """A zip file, kept open; one that was changed since is opened again."""
+    """A zip file; one that was changed since is opened again."""
     opened = zipfile.ZipFile(archive)
     opened.NameToInfo = {_name_in_zip(member): member for member in opened.filelist}
     return opened

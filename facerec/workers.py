@@ -52,7 +52,7 @@ RETRIES = 2
 CONFLICTS = ("skip", "replace", "refuse")
 
 #: What a task returns: a row (file, reason) for each picture that was not used, and what to warn of.
-Answer = tuple[list[tuple[str, str]], list[str]]
+Answer = tuple[list[tuple[str, str]], list[PoorPortrait]]
 
 
 def enrol_on_workers(
@@ -99,7 +99,7 @@ def enrol_on_workers(
             for batch, (rows, notes) in _answers(client, task, batches_of(portraits)):
                 unused += rows
                 for note in notes:
-                    warnings.warn(note, PoorPortrait, stacklevel=2)
+                    warnings.warn(note, stacklevel=2)
                 bar.update(len(batch))
     return pd.DataFrame(sorted(unused), columns=["file", "reason"])
 

@@ -22,7 +22,7 @@ from apps.streamlit.decisions import spreadsheet_csv
 from facerec.database import FaceDatabase
 from facerec.enrol import PoorPortrait, enrol_pictures
 from facerec.errors import BadArgument, UnreadableImage
-from facerec.photos import is_inside, open_file
+from facerec.photos import is_inside, open_file, open_zip
 from facerec.portraits import Pictures, Portrait, find_portraits
 
 MOST_FILES = 2000
@@ -108,11 +108,11 @@ def enrol_all(
     found = find_portraits(path, numbered=numbered)
     rows = [(file, "", UNUSED, reason) for file, reason in found.unusable]
     rows += [(file, "", UNUSED, "its name does not say who it shows") for file in found.skipped]
-    with zipfile.ZipFile(path) as archive:
-        rows += [(name, "", UNUSED, LEADS_OUT) for name in archive.namelist() if not is_inside(name)]
-        too_large = {
-            portrait.file: reason for portrait in found.portraits if (reason := _too_large(archive, path, portrait))
-        }
+    archive = open_zip(path)
+    rows += [(name, "", UNUSED, LEADS_OUT) for name in archive.NameToInfo if not is_inside(name)]
+    too_large = {
+        portrait.file: reason for portrait in found.portraits if (reason := _too_large(archive, path, portrait))
+    }
     rows += [
         (portrait.file, portrait.identity, UNUSED, too_large[portrait.file])
         for portrait in found.portraits
@@ -149,17 +149,15 @@ def _enrol_one(identity: str, portraits: list[Portrait], database: FaceDatabase,
         warnings.simplefilter("always", PoorPortrait)
         unusable = enrol_pictures(Pictures(portraits, [], []), shared.model(), database, False, conflict)
     reasons = dict(unusable.itertuples(index=False, name=None))
-    remarks = [str(each.message) for each in noted if issubclass(each.category, PoorPortrait)]
+    remarks = [each.message for each in noted if issubclass(each.category, PoorPortrait)]
     return [(each.file, identity, *_result(each.file, identity, reasons, remarks)) for each in portraits]
 
 
-def _result(file: str, identity: str, reasons: dict[str, str], remarks: list[str]) -> tuple[str, str]:
+def _result(file: str, identity: str, reasons: dict[str, str], remarks: list[PoorPortrait]) -> tuple[str, str]:
     """What became of a file, and why."""
     if file in reasons:
         return UNUSED, reasons[file]
-    about = [
-        each for each in remarks if {file, identity} & set(re.split(" and | is used| are used| are different", each))
-    ]
+    about = [str(each) for each in remarks if {file, identity} & set(each.about)]
     return (CHECK, "; ".join(about)) if about else (ADDED, "")
 
 
