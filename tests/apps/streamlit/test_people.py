@@ -299,6 +299,8 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
             "ada.jpg": "grace",
             "lena.jpg": "lena",
             "bo/1.jpg": "jun",
+            "di/1.jpg": "otto",
+            "di/2.jpg": "mei",
             hostile[0]: "otto",
             hostile[1]: "otto",
         }.items():
@@ -311,10 +313,12 @@ def test_many_are_added_from_a_zip_with_a_row_for_each_file(home, secrets, tmp_p
     rows = app.dataframe[0].value.set_index("file")
     assert rows.result.to_dict() == {
         "ada.jpg": "added", "lena.jpg": "known already", "bo/1.jpg": "added", "cy.jpg": "not used",
+        "di/1.jpg": "added, please check", "di/2.jpg": "added, please check",
         **dict.fromkeys(hostile, "not used"),
     }  # fmt: skip
     assert "not a picture" in rows.remark["cy.jpg"] and all("points outside" in rows.remark[name] for name in hostile)
-    assert "2 of 6 files were added, for 2 people. Known already: 1. Not used: 3" in said
+    assert all("look like different people" in rows.remark[name] for name in ("di/1.jpg", "di/2.jpg"))
+    assert "4 of 8 files were added, for 3 people. Known already: 1. Please check: 2. Not used: 3" in said
     with FaceDatabase(home) as database:
         assert {"ada", "bo"} < set(database) and len(database) == 14
 
