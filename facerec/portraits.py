@@ -194,7 +194,7 @@ def about_names(
         (others, f"left out because of their names: {{}}; {everything} includes them"),
         (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
         (again, f"people of their own: {{}}; {together} makes pictures whose names differ by a number one person's"),
-        (inner, "people of their own, in other people's folders: {}; a picture shows whom the folder around it names"),
+        (inner, "people of their own, in other people's folders: {}; each folder is named after one person"),
         (numbers if len(numbers) > 1 else [], f"people called by a number: {{}}; {named} says who they show"),
     ):
         if files:

@@ -62,7 +62,7 @@ def collect(
         raise typer.Exit(1)
     say(f"{collector.folder}: {counts['anchor']} anchor, {counts['positive']} positive")
     console.note(
-        f"look through them: whoever else was in front of the camera is saved, too (facerec cluster {collector.folder})"
+        f"look through them, as the largest face is saved no matter whose it is (facerec cluster {collector.folder})"
     )
     console.note(
         f"next, align them for training: python tools/assets/prepare_people.py preprocess {to} --to {to}_faces"

@@ -1,7 +1,7 @@
 """What each choice in the making of the Inception FaceNet brings: short trainings that differ in one thing each.
 
     python tools/measure/ablation.py train [TRIAL …]    # all, or some; resumes
-    python tools/measure/ablation.py score DIR          # → docs/results/ablation.json
+    python tools/measure/ablation.py score DIR [TRIAL …]    # → docs/results/ablation.json; the others stay as they were
 
 ``datasets/distill`` is what ``tools/assets/distill.py prepare`` made of ``celeba_faces`` and ``utk_faces``; DIR is the
 folder of ``tools/measure/lfw.py``.
@@ -177,11 +177,16 @@ def config_of(trial: Trial, source: Path) -> Config:
     return replace(baseline, **trial.changes)
 
 
+def known_trials(names: Sequence[str]) -> None:
+    """Refuse names that no trial has."""
+    if unknown := set(names) - set(TRIALS):
+        raise BadArgument(f"no trial is called {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+
+
 def run_train(args: argparse.Namespace) -> None:
     """Run ``train``: each trial until its end; those that have ended are skipped."""
     cv2.setNumThreads(1)  # the network needs the cores
-    if unknown := set(args.trials) - set(TRIALS):
-        raise BadArgument(f"no trial is called {', '.join(sorted(unknown))}; there are {', '.join(TRIALS)}")
+    known_trials(args.trials)
     for name in args.trials or TRIALS:
         trial, folder = TRIALS[name], args.checkpoints / name
         if (folder / "facenet" / "model.h5").exists():
@@ -204,14 +209,18 @@ def seconds_per_step(network: Callable, side: int, steps: int = 5) -> float:
 
 
 def run_score(args: argparse.Namespace) -> None:
-    """Run ``score``: every trial that has ended, beside the baseline."""
+    """Run ``score``: trials that have ended, beside the baseline."""
+    known_trials(args.trials)
     ended = [name for name in TRIALS if (args.checkpoints / name / "facenet" / "model.h5").exists()]
     if BASELINE not in ended:
         raise BadArgument(
             f"{args.checkpoints} lacks the trial {BASELINE!r}, with which all are compared: train it first"
         )
-    people, rows, baseline = load_people(args.dir), {}, None
+    people, baseline = load_people(args.dir), None
+    rows = json.loads(args.to.read_text(encoding="utf-8"))["trials"] if args.trials and args.to.exists() else {}
     for name in ended:
+        if args.trials and name not in (BASELINE, *args.trials):
+            continue
         trial, folder = TRIALS[name], args.checkpoints / name
         network = load_facenet(folder / "facenet")
         rows[name] = row = {
@@ -234,6 +243,7 @@ def run_score(args: argparse.Namespace) -> None:
             for way, values in drawn.items()
         }
         print(name, json.dumps(row["ways"]))
+    rows = {name: rows[name] for name in TRIALS if name in rows}
     write_json(args.to, {"people": int(people.who.max()) + 1, "pictures": len(people.who), "trials": rows})
 
 
@@ -243,7 +253,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     first, second = commands.add_parser("train", help="train"), commands.add_parser("score", help="score")
     first.set_defaults(run=run_train)
-    first.add_argument("trials", nargs="*", metavar="TRIAL", help=f"some of them: {', '.join(TRIALS)}")
     first.add_argument(
         "--from", dest="source", type=Path, default=ROOT / "datasets" / "distill", help="the prepared pictures"
     )
@@ -251,6 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     second.add_argument("dir", type=Path, help="the folder with pairsDevTrain.txt and the pictures")
     second.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "ablation.json", help="the file")
     for command in (first, second):
+        command.add_argument("trials", nargs="*", metavar="TRIAL", help=f"some of them: {', '.join(TRIALS)}")
         command.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="the trials' folders")
     args = parser.parse_args(argv)
     args.run(args)
