@@ -83,7 +83,7 @@ bench-api: .venv/.dev ## the API among 10,000 people: 50 programs at once, and o
 	@$(PY) tools/measure/load_api.py $(ARGS)
 	@$(if $(ARGS),,$(RESULTS))
 
-bench-scale: .venv/.dev $(SERVER) ## a Milvus server with 100,000 people; ARGS="--sizes 10000000" (20 minutes, 4 GB)
+bench-scale: .venv/.dev $(SERVER) ## a Milvus server with 100,000 people, and fifty kills (20 minutes, 4 GB)
 	@$(ALONE) $(PY) tools/measure/bench_scale.py $(ARGS)
 	@$(RESULTS)
 

@@ -137,10 +137,12 @@ def to_enrol(portraits: Sequence[Portrait], database: Mapping[str, np.ndarray], 
     """The portraits that are to be encoded, as ``on_conflict`` says; warns of names that look alike.
 
     Raises:
-        BadArgument: If a person is known and ``on_conflict`` is "refuse", or it is not one of the four.
+        BadArgument: If a person is known and ``on_conflict`` is "refuse", it is "add" for a dict, or none of the four.
     """
     if on_conflict not in CONFLICTS:
         raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))}")
+    if on_conflict == "add" and not isinstance(database, FaceDatabase):
+        raise BadArgument("on_conflict='add': a dict keeps one encoding of a person; a FaceDatabase is needed")
     names = {portrait.identity for portrait in portraits}
     known = known_among(names, database)
     if known and on_conflict == "refuse":

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ PICTURE_ENDINGS = (
     *(".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"),
 )
 
-#: The endings of films; one beside a picture of the same name is a phone's live photo.
+#: The endings of films.
 FILM_ENDINGS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
 
 #: What systems, cameras and people leave beside pictures.
@@ -97,7 +97,10 @@ def files_in(source: Path) -> list[Path]:
         below = [Path(file).relative_to(source) for file in _walk(source)]
     elif archive := source if source.is_file() and zipfile.is_zipfile(source) else zip_above(source):
         inner = "" if source == archive else f"{source.relative_to(archive).as_posix()}/"
-        names = open_zip(archive).NameToInfo
+        try:
+            names = open_zip(archive).NameToInfo
+        except (OSError, ValueError, *BAD_ARCHIVE) as error:
+            raise BadArgument(f"{archive} is not a whole zip file: {error}") from error
         names = [name.removeprefix(inner) for name in names if name.startswith(inner) and not name.endswith("/")]
         below = [Path(name) for name in names if is_inside(name)]
         if outside := [name for name in names if not is_inside(name)]:
@@ -110,14 +113,26 @@ def files_in(source: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """The files below a folder, and the folders that can't be read; a folder that is linked to is entered once."""
+    """The files below a folder, and the folders that can't be read; each once, by its own name if it has one.
+
+    Raises:
+        BadArgument: If the folder itself can't be read.
+    """
     closed: list[OSError] = []
-    entered = set()
-    for below, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
-        entered.add(os.path.realpath(below))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(below, name)) not in entered]
-        yield from (os.path.join(below, name) for name in names)
-    yield from (error.filename for error in closed)
+    entered, waiting = set(), [os.fspath(folder)]
+    for top in waiting:  # links wait until all real folders have been entered
+        for below, folders, names in os.walk(top, onerror=closed.append):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if os.path.realpath(below) in entered:
+                folders[:] = []
+                continue
+            entered.add(os.path.realpath(below))
+            waiting += filter(os.path.islink, (os.path.join(below, name) for name in folders))
+            yield from (os.path.join(below, name) for name in names)
+    for error in closed:
+        if error.filename == os.fspath(folder):
+            raise BadArgument(f"{folder} can't be read: {error.strerror}")
+        yield error.filename
 
 
 def load_image(source: Source) -> np.ndarray:
@@ -278,7 +293,7 @@ def _name_in_zip(member: zipfile.ZipInfo) -> str:
     name = member.filename.replace("\\", "/")
     with contextlib.suppress(UnicodeError):
         name = name if member.flag_bits & 0x800 else name.encode("cp437").decode("utf-8")
-    return name
+    return f"{PurePosixPath(name)}{'/' * name.endswith('/')}" if is_inside(name) else name
 
 
 def _from_base64(text: str) -> bytes:

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from facerec._files import as_path, as_text
 from facerec.errors import BadArgument
-from facerec.photos import files_in, is_beside_pictures
+from facerec.photos import FILM_ENDINGS, files_in, is_beside_pictures
 
 #: Beginnings of the names of files in ``images/`` that are not portraits: the camera's, the group photo, a lookalike.
 NO_PORTRAIT = ("camera_", "video_call", "lookalike")
 
-#: A film beside a picture of the same name is a phone's live photo: left out without a word.
-FILMS = (".mov", ".mp4")
+#: A film with one of these endings, beside a picture of the same name, is a phone's live photo.
+LIVE = (".mov", ".mp4")
 
 #: A folder of people may lie in a folder of groups, and no deeper: ``friends/lena/1.jpg``.
 DEEPEST = 3
@@ -60,9 +60,9 @@ class Pictures(NamedTuple):
     def below(self, source: str) -> Pictures:
         """The same, but reports call the files ``source/…``, beside those of other sources."""
         return Pictures(
-            [each._replace(file=f"{source}/{each.file}") for each in self.portraits],
-            [(f"{source}/{file}", reason) for file, reason in self.unusable],
-            [f"{source}/{file}" for file in self.skipped],
+            [each._replace(file=as_text(f"{source}/{each.file}")) for each in self.portraits],
+            [(as_text(f"{source}/{file}"), reason) for file, reason in self.unusable],
+            [as_text(f"{source}/{file}") for file in self.skipped],
         )
 
 
@@ -85,18 +85,16 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     """
     source = as_path(source)
     root, files = _without_top(source, files_in(source))
-    names, found = set(files), Pictures([], [], [])
-    for file in files:
+    wanted, found = without_what_lies_beside(files), Pictures([], [], [])
+    for file in wanted:
         text = as_text(file.as_posix())
-        if is_beside_pictures(file) or is_live_photo(file, names):
-            continue
         if len(file.parts) == 1 and is_left_out(file, skip):
             found.skipped.append(text)
         elif text != file.as_posix():
             found.unusable.append((text, "its name is not UTF-8: rename it"))
         elif len(file.parts) > DEEPEST:
             found.unusable.append((text, "it is nested too deeply: expected person/picture or group/person/picture"))
-        elif file.suffix.lower() in FILMS:
+        elif file.suffix.lower() in FILM_ENDINGS:
             found.unusable.append((text, "it is a film: take pictures from it with python -m facerec collect"))
         else:
             identity = file.parent.name or (without_number(file.stem) if numbered else file.stem)
@@ -106,10 +104,21 @@ def find_portraits(source: str | os.PathLike, skip: Sequence[str] = NO_PORTRAIT,
     if not any(found):
         raise BadArgument(f"{source} holds no pictures")
     if root.is_dir():
-        empty = {folder.name for folder in root.iterdir() if folder.is_dir()} - {file.parts[0] for file in names}
+        empty = {folder.name for folder in root.iterdir() if folder.is_dir()} - {file.parts[0] for file in wanted}
         found.unusable.extend((as_text(name), "it holds no pictures") for name in empty if not name.startswith("."))
     found.portraits.sort(key=lambda portrait: portrait.identity)  # stable: a person's pictures keep their order
     return found
+
+
+def single(file: Path, skip: Sequence[str] = NO_PORTRAIT, numbered: bool = False) -> Pictures:
+    """Find out who is shown on one picture, as ``find_portraits`` does for many."""
+    text = as_text(file)
+    if text != os.fspath(file):
+        return Pictures([], [(text, "its name is not UTF-8: rename it")], [])
+    if is_left_out(file, skip):
+        return Pictures([], [], [text])
+    identity = unicodedata.normalize("NFC", (without_number(file.stem) if numbered else file.stem).strip())
+    return Pictures([Portrait(identity, file, text, not numbered)], [], [])
 
 
 #: What cameras, phones and messengers call pictures.
@@ -149,10 +158,11 @@ def _are_names(files: list[Path]) -> bool:
     return bool(called) and (len(stems) > 1 or len(files) == 1)
 
 
-def is_live_photo(file: Path, names: set[Path]) -> bool:
-    """Whether a film lies beside a picture of the same name."""
-    others = (other for other in names if other.suffix != file.suffix)
-    return file.suffix.lower() in FILMS and any(other.with_suffix("") == file.with_suffix("") for other in others)
+def without_what_lies_beside(files: Sequence[Path]) -> list[Path]:
+    """Files without what systems, cameras and people leave beside pictures, and without the films of live photos."""
+    files = [file for file in files if not is_beside_pictures(file)]
+    pictures = {file.with_suffix("") for file in files if file.suffix.lower() not in FILM_ENDINGS}
+    return [file for file in files if file.suffix.lower() not in LIVE or file.with_suffix("") not in pictures]
 
 
 def without_number(stem: str) -> str:
@@ -183,6 +193,7 @@ def about_names(
     """
     alone = [portrait.identity for portrait in found.portraits if portrait.alone]
     numbers = list(dict.fromkeys(portrait.identity for portrait in found.portraits if portrait.identity.isdecimal()))
+    alone_numbers = len(numbers) == 1 and numbers[0] in alone  # one portrait may well be called 7
     folders = dict.fromkeys(Path(p.file).parent for p in found.portraits if p.identity == Path(p.file).parent.name)
     inner = [folder.as_posix() for folder in folders if folder.parent in folders]
     named_alike = Counter(without_number(name) for name in {portrait.identity for portrait in found.portraits})
@@ -195,7 +206,7 @@ def about_names(
         (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
         (again, f"people of their own: {{}}; {together} makes pictures whose names differ by a number one person's"),
         (inner, "people of their own, in other people's folders: {}; each folder is named after one person"),
-        (numbers if len(numbers) > 1 else [], f"people called by a number: {{}}; {named} says who they show"),
+        ([] if alone_numbers else numbers, f"people called by a number: {{}}; {named} says who they show"),
     ):
         if files:
             notes.append(what.format(listed(files, most)))

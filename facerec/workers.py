@@ -3,8 +3,9 @@
     pictures ──people, some at a time──► Dask's scheduler ──► worker ──► one database
                                                           └─► worker ──► (http://host:19530)
 
-Every person is written in one change that replaces what is there. So a person is known once, however often a task is
-done: Dask gives the tasks of a worker that died to another one, and the same call goes on after an interruption.
+Every person is written in one change that replaces what is there, even a person whom another process has added since
+the start. So a person is known once, however often a task is done: Dask gives the tasks of a worker that died to
+another one, and the same call goes on after an interruption.
 
 An extra: ``pip install "face-recognition-course[scale]"``. Source: Rocklin, "Dask: Parallel Computation with Blocked
 algorithms and Task Scheduling", 2015.

@@ -18,8 +18,8 @@ from facerec.encoding import faces_to_encodings, find_all_faces
 from facerec.errors import BadArgument, FaceError, kind_of
 from facerec.gallery import open_gallery
 from facerec.network_info import FaceNetInfo, check_model, info_of
-from facerec.photos import files_in, is_beside_pictures
-from facerec.portraits import is_live_photo
+from facerec.photos import files_in
+from facerec.portraits import without_what_lies_beside
 
 if TYPE_CHECKING:
     import keras
@@ -87,7 +87,7 @@ def list_photos(photos: str | os.PathLike | Sequence[str | os.PathLike]) -> tupl
     if isinstance(photos, str | os.PathLike):
         source = as_path(photos)
         files = files_in(source)
-        kept = [file for file in files if not is_beside_pictures(file) and not is_live_photo(file, set(files))]
+        kept = without_what_lies_beside(files)
         if not kept:
             raise BadArgument(f"{source} holds no pictures")
         return [source / file for file in kept], source

@@ -33,7 +33,7 @@ class Commands(TyperGroup):
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            console.complain(f"{error.filename or 'what was asked for'}: {error.strerror or error}")
+            console.complain(": ".join(filter(None, (error.filename, error.strerror or str(error)))))
         raise typer.Exit(looking.ERROR)
 
 

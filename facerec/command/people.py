@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +80,8 @@ def enrol(
             else:
                 unusable = enrol_pictures(found, model, people, progress, on_conflict.value)
         except KeyboardInterrupt:
-            console.note(f"{database}: {_how_many(len(people))}; the same command goes on")
+            again = "; the same command continues" if on_conflict == Conflict.skip else ""
+            console.note(f"stopped; {database}: {_how_many(len(people))}{again}")
             raise
         after = len(people)
     for file, reason in unusable.itertuples(index=False):
@@ -123,17 +123,14 @@ def _find(given: Sequence[str], name: str | None, numbered: bool, everything: bo
         path = Path(text)
         inside = zip_above(path) is not None and path.suffix.lower() in PICTURE_ENDINGS
         if inside or (path.is_file() and not zipfile.is_zipfile(path)):
-            stem = portraits.without_number(path.stem) if numbered else path.stem
-            identity = unicodedata.normalize("NFC", stem.strip())
-            left_out = portraits.is_left_out(path, skip)
-            portrayed = [] if left_out else [portraits.Portrait(identity, path, text, not numbered)]
-            found = portraits.Pictures(portrayed, [], [text] if left_out else [])
+            found = portraits.single(path, skip, numbered)
         else:
             found = portraits.find_portraits(text, skip, numbered)
             if len(given) > 1:  # files of several folders may have the same names
                 found = found.below(text.rstrip("/"))
         for whole, part in zip(together, found, strict=True):
             whole += part
+    together.portraits[:] = {(each.path.resolve(), each.identity): each for each in together.portraits}.values()
     if name is not None:
         together.portraits[:] = [each._replace(identity=name, alone=False) for each in together.portraits]
     for told in portraits.about_names(together, "--all", "--numbered", "--name", most=10_000):
@@ -165,9 +162,7 @@ def people(
     else:
         heads = {"who": "left", "encodings": "right", "photos kept": "right", "added": "left"}
         console.show_table(heads, [(who, f"{n}", f"{m}", day[:10]) for who, n, m, day in cells])
-        console.note(
-            f"{len(cells)} of {len(table)} people in {database}" if text else f"{len(table)} people in {database}"
-        )
+        console.note(f"{f'{len(cells)} of ' if text else ''}{_how_many(len(table))} in {database}")
 
 
 def _names(context: typer.Context, begun: str) -> list[str]:

@@ -89,7 +89,11 @@ def photos_of(given: Iterable[str]) -> list[Path]:
     Raises:
         BadArgument: If one is a film or a camera, or does not exist.
     """
-    found = find_sources(list(given))
+    given = list(given)
+    for text in given:
+        if not _is_there(text):
+            raise BadArgument(f"{text} does not exist: give pictures, folders or zip files")
+    found = find_sources(given)
     for source in found:
         if source.kind != "photo":
             raise BadArgument(f"{source.name} is a {source.kind}; pictures are needed here")

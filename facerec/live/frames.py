@@ -49,7 +49,7 @@ class Frames:
 
     Args:
         source: The number of a webcam (0 is the first), the address of a network camera (``rtsp://…``, ``http://…``),
-            the path of a video, or a folder or zip file of pictures, of any depth.
+            the path of a video, or a folder or zip file of pictures, at any depth.
         per_second: The most frames to take from a second of video; the others are skipped. None takes all.
 
     Attributes:

@@ -147,12 +147,11 @@ def test_empty_argument_is_not_the_working_directory(command, images, here):
 
 def test_closed_or_full_output_ends_with_one_line(images, people):
     command = [sys.executable, "-m", "facerec", "people", "--database", str(people)]
-    for redirected, line in ((">/dev/full", "error: what was asked for: No space left on device\n"), (">&-", "")):
-        if redirected == ">/dev/full" and not Path("/dev/full").exists():
-            continue
+    full = [(">/dev/full", 2, "error: No space left on device\n")] if Path("/dev/full").exists() else []
+    for redirected, code, said in [(">&-", 0, f"12 people in {people}\n"), *full]:
         shell = " ".join([*map(shlex.quote, command), redirected])
         ended = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True)
-        assert "Traceback" not in ended.stderr and ended.stderr.endswith(line)
+        assert (ended.returncode, ended.stderr) == (code, said)
 
 
 def test_who_writes_json(images, people):
@@ -327,7 +326,33 @@ def test_enrol_that_is_interrupted_says_who_is_there(images, here, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("facerec.enrol.enrol_pictures", interrupted)
-    assert "people.db: 1 person; the same command goes on" in call("enrol", images, code=130).stderr
+    assert "stopped; people.db: 1 person; the same command continues" in call("enrol", images, code=130).stderr
+
+
+def test_enrol_takes_a_picture_that_is_named_twice_once(images, here):
+    (here / "people").mkdir()
+    shutil.copy(images / "lena.jpg", "people")
+    assert call("enrol", "people", "people/lena.jpg").stdout == "people.db: 1 person (1 added)\n"
+    with FaceDatabase("people.db") as known:
+        assert len(known.encodings("lena")) == 1
+
+
+def test_enrol_names_arguments_that_are_not_utf_8(images, here):
+    if sys.platform != "linux":
+        pytest.skip("other systems have no such names")
+    for name in (os.fsdecode(b"J\xf6rg.jpg"), os.fsdecode(b"f\xf6") + "/lena.jpg"):
+        (here / name).parent.mkdir(exist_ok=True)
+        shutil.copy(images / "lena.jpg", here / name)
+    (here / os.fsdecode(b"f\xf6") / "bad.jpg").write_bytes(b"no picture")
+    result = call("enrol", os.fsdecode(b"J\xf6rg.jpg"), os.fsdecode(b"f\xf6"))
+    assert result.stdout == "people.db: 1 person (1 added)\n"
+    assert "not used: J?rg.jpg: its name is not UTF-8: rename it" in result.stderr
+    assert "not used: f?/bad.jpg: " in result.stderr
+
+
+def test_cluster_refuses_a_folder_that_is_missing(images, here):
+    shutil.copy(images / "lena.jpg", here)
+    assert error_of("cluster", "fotos", "lena.jpg").startswith("fotos does not exist: give pictures, folders or zip")
 
 
 def test_enrol_checks_the_name_before_anything_is_encoded(images, here):

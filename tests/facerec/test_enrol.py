@@ -181,6 +181,35 @@ def test_find_portraits_accounts_for_every_file(tmp_path, packed):
     assert {file: reason for file, reason in found.unusable if reason.startswith(ROWS[file])}.keys() == ROWS.keys()
 
 
+@pytest.mark.parametrize(
+    ("files", "rows"),
+    [
+        (["lena.mov", "lena.mp4"], ["lena.mov", "lena.mp4"]),
+        (["otto.mov", "otto.txt", "mei.avi"], ["mei.avi", "otto.mov"]),
+        (["lena.jpg", "lena.mov"], []),
+        (["lena.jpg", "otto/.DS_Store", "mei/notes.txt"], ["mei", "otto"]),
+    ],
+)
+def test_films_and_folders_without_pictures_have_rows(files, rows, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    assert sorted(file for file, _ in find_portraits(tmp_path).unusable) == rows
+
+
+def test_source_that_cannot_be_read_is_named(home):
+    (home / "people").mkdir()
+    (home / "people").chmod(0o000)
+    with pytest.raises(BadArgument, match="people can't be read: Permission denied"):
+        find_portraits(home / "people")
+
+
+def test_pictures_are_added_to_people_in_a_lasting_database_only(images, network, tmp_path):
+    shutil.copy(images / "lena.jpg", tmp_path)
+    with pytest.raises(BadArgument, match="on_conflict='add': a dict keeps one encoding of a person"):
+        enrol_pictures(find_portraits(tmp_path), network, {}, False, "add")
+
+
 def test_folder_that_cannot_be_read_has_a_row(home, images, network):
     (home / "otto").mkdir()
     (home / "otto").chmod(0o000)
@@ -343,6 +372,7 @@ def test_build_database_says_that_numbers_make_people_of_their_own(images, netwo
             ["lena/1.jpg", "lena/trip/2.jpg", "otto/1.jpg"],
             "people of their own, in other people's folders: lena/trip; ",
         ),
+        (["lena/2024/1.jpg", "otto/1.jpg"], "people called by a number: 2024; "),
         (["friends/lena/1.jpg", "friends/otto/2.jpg"], None),
     ],
 )

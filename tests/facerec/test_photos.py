@@ -18,8 +18,8 @@ import tensorflow
 from PIL import Image, ImageCms
 
 from facerec import photos
-from facerec.errors import UnreadableImage
-from facerec.photos import describe, files_in, load_image
+from facerec.errors import BadArgument, UnreadableImage
+from facerec.photos import describe, files_in, load_image, open_zip
 from tests.facerec.test_bare import swapped_profile
 
 BLANK = np.full((60, 80, 3), 128, np.uint8)
@@ -506,6 +506,27 @@ def test_files_of_linked_folders_are_found_once(tmp_path):
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "photos" / "own" / "above").symlink_to(tmp_path / "photos")
     assert files_in(tmp_path / "photos") == [Path("linked/1.jpg"), Path("own/2.jpg")]
+    (tmp_path / "photos" / "another").symlink_to(tmp_path / "photos" / "own")
+    (tmp_path / "photos" / "zlinked").symlink_to(tmp_path / "real")
+    (tmp_path / "photos" / ".hidden").mkdir()
+    (tmp_path / "photos" / ".hidden" / "3.jpg").touch()
+    (tmp_path / "photos" / "shown").symlink_to(tmp_path / "photos" / ".hidden")
+    assert [file.as_posix() for file in files_in(tmp_path / "photos")] == ["linked/1.jpg", "own/2.jpg", "shown/3.jpg"]
+
+
+def test_names_in_a_zip_file_are_found_as_they_are_listed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "people.zip", "w") as archive:
+        for name in ("./lena/1.jpg", "otto//2.jpg", "otto/"):
+            archive.writestr(name, name)
+    files = files_in(tmp_path / "people.zip")
+    assert files == [Path("lena/1.jpg"), Path("otto/2.jpg")]
+    assert [open_zip(tmp_path / "people.zip").read(file.as_posix()) for file in files] == [
+        b"./lena/1.jpg",
+        b"otto//2.jpg",
+    ]
+    (tmp_path / "bad.zip").write_bytes(b"PK")
+    with pytest.raises(BadArgument, match="bad.zip is not a whole zip file"):
+        files_in(tmp_path / "bad.zip" / "lena")
 
 
 @pytest.mark.parametrize(("said", "name"), [("utf-8", "Zoë"), ("cp437", "Jörg")])

@@ -192,7 +192,16 @@ def run_train(args: argparse.Namespace) -> None:
         if (folder / "facenet" / "model.h5").exists():
             continue
         teacher = trial.teacher(load_facenet("weights/resnet"))
-        train(args.source, teacher, config_of(trial, args.source), folder, 100, None, *trial[-3:])
+        train(
+            args.source,
+            teacher,
+            config_of(trial, args.source),
+            folder,
+            100,
+            network=trial.network,
+            shown=trial.shown,
+            loss=trial.loss,
+        )
         write(args.source, teacher, folder, folder / "facenet", name, trial.network)
 
 
@@ -212,10 +221,8 @@ def run_score(args: argparse.Namespace) -> None:
     """Run ``score``: trials that have ended, beside the baseline."""
     known_trials(args.trials)
     ended = [name for name in TRIALS if (args.checkpoints / name / "facenet" / "model.h5").exists()]
-    if BASELINE not in ended:
-        raise BadArgument(
-            f"{args.checkpoints} lacks the trial {BASELINE!r}, with which all are compared: train it first"
-        )
+    if missing := [name for name in (BASELINE, *args.trials) if name not in ended]:
+        raise BadArgument(f"{args.checkpoints} lacks the trial {missing[0]!r}: train it first")
     people, baseline = load_people(args.dir), None
     rows = json.loads(args.to.read_text(encoding="utf-8"))["trials"] if args.trials and args.to.exists() else {}
     for name in ended:

@@ -14,7 +14,7 @@ from facerec.database.milvus.rows import encodings_of
 AT_ONCE = 64  # probes in one call
 MOST = 16_384  # Milvus finds no more rows for a probe
 SPARE = 4  # candidates more than people to name: compared exactly, two may come in another order
-SPARE_OF_MEANS = 32  # … where the mean of a person may be much nearer than each of their encodings
+SPARE_OF_MANY = 32  # … where people may have many encodings, or a mean that is nearer than each of them
 FIELDS = ("who", "number", "identity", "encoding")
 
 Row = Mapping[str, object]
@@ -32,9 +32,10 @@ def nearest(calls: Calls, people: str, probes: np.ndarray, k: int, represent: st
     """
     identities, distances = not_found(len(probes), k)
     by_mean = represent == "mean" and calls.count(people, "number > 0") > 0
+    one_each = represent == "mean" and not by_mean
     for start in range(0, len(probes), AT_ONCE):
         some = probes[start : start + AT_ONCE]
-        found = _candidates(calls, people, some, k, 4 * k + SPARE_OF_MEANS if by_mean else k + SPARE)
+        found = _candidates(calls, people, some, k, k + SPARE if one_each else 4 * k + SPARE_OF_MANY)
         means = _means(calls, people, {row["who"] for rows in found for row in rows}) if by_mean else None
         for i, (probe, rows) in enumerate(zip(some, found, strict=True), start):
             ranked = _ranked(probe, rows, means)[:k]

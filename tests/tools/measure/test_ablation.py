@@ -116,5 +116,5 @@ def test_trials_are_trained_once_and_compared_with_the_first(prepared, tmp_path,
 def test_trials_are_asked_for_by_name_and_compared_with_the_baseline(tmp_path):
     with pytest.raises(BadArgument, match="no trial is called sidee; there are shipped, one_look"):
         ablation.main(["train", "sidee"])
-    with pytest.raises(BadArgument, match="lacks the trial 'shipped'"):
+    with pytest.raises(BadArgument, match="lacks the trial 'shipped': train it first"):
         ablation.main(["score", "folder", "--checkpoints", str(tmp_path)])
