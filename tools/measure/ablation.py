@@ -225,6 +225,7 @@ def run_score(args: argparse.Namespace) -> None:
         raise BadArgument(f"{args.checkpoints} lacks the trial {missing[0]!r}: train it first")
     people, baseline = load_people(args.dir), None
     rows = json.loads(args.to.read_text(encoding="utf-8"))["trials"] if args.trials and args.to.exists() else {}
+    took = {(row["side"], row["parameters"]): row["step_seconds"] for row in rows.values()}  # all in one run
     for name in ended:
         if args.trials and name not in (BASELINE, *args.trials):
             continue
@@ -235,7 +236,8 @@ def run_score(args: argparse.Namespace) -> None:
             "steps": trial.steps,
             "side": trial.side,
             "parameters": network.count_params(),
-            "step_seconds": seconds_per_step(trial.network, trial.side),
+            "step_seconds": took.get((trial.side, network.count_params()))
+            or seconds_per_step(trial.network, trial.side),
         }
         drawn = draws_of(network, people)
         baseline = drawn["one look"] if baseline is None else baseline
