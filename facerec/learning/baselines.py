@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 #: The side of the faces that the baselines take, in pixels.
 BASELINE_SIDE = 96
 
+#: The side to which whitened PCA shrinks them.
+PCA_SIDE = 32
 
-def _shrunk(pool: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Faces, and their pixels averaged over squares of ``pool`` pixels: (m, 96, 96, 3) → (m, (96 / pool)² · 3)."""
-    faces = keras.Input((BASELINE_SIDE, BASELINE_SIDE, 3), name="face")
+
+def _shrunk(pool: int, side: int = BASELINE_SIDE) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Faces, and their pixels averaged over squares of ``pool`` pixels: (m, S, S, 3) → (m, (S / pool)² · 3)."""
+    faces = keras.Input((side, side, 3), name="face")
     return faces, layers.Flatten()(layers.AveragePooling2D(pool)(layers.Rescaling(1 / 255)(faces)))
 
 
@@ -42,20 +45,21 @@ def pixel_baseline() -> keras.Model:
     return keras.Model(faces, layers.UnitNormalization()(x), name="pixels")
 
 
-def _check_faces(faces: np.ndarray) -> None:
-    if np.ndim(faces) != 4 or np.shape(faces)[1:] != (BASELINE_SIDE, BASELINE_SIDE, 3):
-        raise BadArgument(f"faces {np.shape(faces)}: expected (n, {BASELINE_SIDE}, {BASELINE_SIDE}, 3)")
+def _check_faces(faces: np.ndarray, sides: tuple[int, ...] = (BASELINE_SIDE,)) -> None:
+    if np.shape(faces)[1:] not in [(side, side, 3) for side in sides]:
+        expected = " or ".join(f"(n, {side}, {side}, 3)" for side in sides)
+        raise BadArgument(f"faces {np.shape(faces)}: expected {expected}")
 
 
 def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     """Fit eigenfaces: the directions in which faces vary most, each scaled to variance 1, then to unit length.
 
     Args:
-        faces: (n, 96, 96, 3) in 0..255, of the train people only.
+        faces: (n, 96, 96, 3) in 0..255, of the train people only; or (n, 32, 32, 3), to which they are shrunk.
         components: D, the number of directions.
 
     Returns:
-        A ``keras.Model`` (m, 96, 96, 3) in 0..255 → (m, D).
+        A ``keras.Model`` for faces (m, S, S, 3) of the same side in 0..255 → (m, D).
 
     Raises:
         BadArgument: If the faces have another shape, or are too few for that many directions.
@@ -66,10 +70,11 @@ def fit_whitened_pca(faces: np.ndarray, components: int = 100) -> keras.Model:
     """
     from sklearn.decomposition import PCA
 
-    _check_faces(faces)
+    _check_faces(faces, (BASELINE_SIDE, PCA_SIDE))
     if not 1 <= components < len(faces):
         raise BadArgument(f"components={components}: {len(faces)} faces give at most {len(faces) - 1}")
-    inputs, pixels = _shrunk(3)  # (m, 32 · 32 · 3)
+    side = np.shape(faces)[1]
+    inputs, pixels = _shrunk(side // PCA_SIDE, side)  # (m, 32 · 32 · 3)
     shrink = keras.Model(inputs, pixels)
     found = PCA(components, random_state=0).fit(shrink.predict(np.asarray(faces, np.float32), verbose=0))
     kernel = _whitening(found)  # (3072, D)

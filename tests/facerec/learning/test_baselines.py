@@ -43,6 +43,13 @@ def test_whitened_pca_agrees_with_scikit_learn(faces):
     np.testing.assert_allclose(faces_to_encodings(faces, model), expected, atol=2e-3)
 
 
+def test_whitened_pca_of_small_faces_is_that_of_large_ones(faces):
+    small = faces[:60].reshape(60, 32, 3, 32, 3, 3).mean(axis=(2, 4))
+    large = small.repeat(3, axis=1).repeat(3, axis=2)
+    one, other = (faces_to_encodings(each, fit_whitened_pca(each, 20)) for each in (small, large))
+    np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-3)
+
+
 def test_fit_whitened_pca_rejects_too_few_faces_and_other_shapes(faces):
     with pytest.raises(BadArgument, match="components=60: 60 faces give at most 59"):
         fit_whitened_pca(faces[:60], 60)
