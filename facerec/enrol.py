@@ -243,23 +243,15 @@ def _enrol_person(
     unused = [(picture.portrait.file, f"there is another portrait of {identity}") for picture in alone[1:]]
     pictures = [picture for picture in pictures if not picture.portrait.alone or picture is alone[0]]
     known = database.encodings(identity) if on_conflict == "add" and identity in database else ()
-    if len(known):
-        again = [np.linalg.norm(known - picture.encoding, axis=1).min() < SAME for picture in pictures]
-        unused += [
-            (p.portrait.file, "the database has it already")
-            for p, is_known in zip(pictures, again, strict=True)
-            if is_known
-        ]
-        pictures = [picture for picture, is_known in zip(pictures, again, strict=True) if not is_known]
-    if not pictures:
-        return unused, []
+    copies = [picture for picture in pictures if _is_copy(picture.encoding, known)]
+    unused += [(picture.portrait.file, "the database has it already") for picture in copies]
+    pictures = [picture for picture in pictures if not _is_copy(picture.encoding, known)]
     groups = _groups(np.stack([*known, *(picture.encoding for picture in pictures)]), threshold)
     agree = _agreeing(groups, len(known))
-    odd = [picture.portrait.file for picture, agrees in zip(pictures, agree, strict=True) if not agrees]
     why = f"it shows a different person from the {'known' if len(known) else 'other'} pictures of {identity}"
     if not agree.any() and not len(known):
         why = f"the pictures of {identity} show several people; if the files bear their names, enrol that folder itself"
-    unused += [(file, why) for file in odd]
+    unused += [(each.portrait.file, why) for each, agrees in zip(pictures, agree, strict=True) if not agrees]
     used = [picture for picture, agrees in zip(pictures, agree, strict=True) if agrees]
     if not used:
         return unused, []
@@ -278,6 +270,11 @@ def _enrol_person(
     except BadArgument as error:  # the file's name is not one for a person, or another process has added the person
         unused += [(picture.portrait.file, str(error)) for picture in used]
     return unused, notes
+
+
+def _is_copy(encoding: np.ndarray, known: Sequence[np.ndarray]) -> bool:
+    """Whether one of the known encodings was made from the same picture."""
+    return any(np.linalg.norm(each - encoding) < SAME for each in known)
 
 
 def _groups(encodings: np.ndarray, threshold: float) -> np.ndarray:

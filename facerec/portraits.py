@@ -199,7 +199,7 @@ def about_names(
     named_alike = Counter(without_number(name) for name in {portrait.identity for portrait in found.portraits})
     again = [name for name in alone if name != (base := without_number(name)) and named_alike[base] > 1]
     unnamed = [file for file in found.skipped if OF_A_CAMERA.fullmatch(Path(file).stem)]
-    others = [file for file in found.skipped if file not in unnamed]
+    others = [file for file in found.skipped if not OF_A_CAMERA.fullmatch(Path(file).stem)]
     notes = []
     for files, what in (
         (others, f"left out because of their names: {{}}; {everything} includes them"),
