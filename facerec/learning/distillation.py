@@ -248,41 +248,6 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
         return self.config.rate * up * 0.5 * (1 + ops.cos(np.pi * down))
 
 
-def build_student(
-    config: Config,
-    side: int,
-    network: Callable[..., keras.Model] = faceRecoModel,
-    loss: Callable[[float], keras.losses.Loss] | None = None,
-) -> keras.Model:
-    """Build the student for faces of one side, ready to train; the shapes of its weights do not depend on the side."""
-    keras.utils.set_random_seed(config.seed)
-    with precision(config.precision):
-        model = network(input_shape=(side, side, 3))
-        model = keras.models.clone_model(model, clone_function=with_fused_batch_norm)
-    optimizer = keras.optimizers.AdamW(
-        Rate(config), weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(optimizer, loss=(loss or Distillation)(config.relations), jit_compile=xla())
-    optimizer.build(model.trainable_variables)
-    return model
-
-
-def xla() -> str | bool:
-    """Whether Keras may compile the step with XLA: with TensorFlow on a CPU that is slower."""
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    from tensorflow import config
-
-    return "auto" if config.list_physical_devices("GPU") else False
-
-
-def with_fused_batch_norm(layer: layers.Layer) -> layers.Layer:
-    """Copy a layer; batch normalisation becomes ``FusedBatchNormalization``."""
-    kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
-    return kind.from_config(layer.get_config())
-
-
 class Distillation(keras.losses.Loss):
     """The squared distance to the targets, and the squared error of all cosines within the batch.
 
@@ -304,6 +269,41 @@ class Distillation(keras.losses.Loss):
             off = ops.matmul(seen, ops.transpose(seen)) - ops.matmul(taught, ops.transpose(taught))  # (m, m)
             loss += self.relations * ops.mean(ops.square(off), axis=-1)
         return loss
+
+
+def build_student(
+    config: Config,
+    side: int,
+    network: Callable[..., keras.Model] = faceRecoModel,
+    loss: Callable[[float], keras.losses.Loss] = Distillation,
+) -> keras.Model:
+    """Build the student for faces of one side, ready to train; the shapes of its weights do not depend on the side."""
+    keras.utils.set_random_seed(config.seed)
+    with precision(config.precision):
+        model = network(input_shape=(side, side, 3))
+        model = keras.models.clone_model(model, clone_function=with_fused_batch_norm)
+    optimizer = keras.optimizers.AdamW(
+        Rate(config), weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
+    )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    model.compile(optimizer, loss=loss(config.relations), jit_compile=xla())
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def xla() -> str | bool:
+    """Whether Keras may compile the step with XLA: with TensorFlow on a CPU that is slower."""
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    from tensorflow import config
+
+    return "auto" if config.list_physical_devices("GPU") else False
+
+
+def with_fused_batch_norm(layer: layers.Layer) -> layers.Layer:
+    """Copy a layer; batch normalisation becomes ``FusedBatchNormalization``."""
+    kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+    return kind.from_config(layer.get_config())
 
 
 def averaged_weights(model: keras.Model) -> list[np.ndarray]:
@@ -365,7 +365,7 @@ def train(
     stop_after: int | None = None,
     network: Callable[..., keras.Model] = faceRecoModel,
     shown: type[Batches] = Batches,
-    loss: Callable[[float], keras.losses.Loss] | None = None,
+    loss: Callable[[float], keras.losses.Loss] = Distillation,
 ) -> keras.Model:
     """Train the student, or resume where the training stopped.
 
@@ -378,7 +378,7 @@ def train(
         stop_after: Stop at this step, with a checkpoint; None trains to the end.
         network: The function that builds the student from ``input_shape``.
         shown: The kind of batches.
-        loss: Makes the loss from ``config.relations``; None is :class:`Distillation`.
+        loss: Makes the loss from ``config.relations``.
 
     Returns:
         The student as it learns; :func:`finished` makes it ready to use.
@@ -391,9 +391,8 @@ def train(
     last = min(config.steps, stop_after or config.steps)
     with alone_in(folder):
         for number in range(stage_at(config, last) + 1):
-            model = build_student(
-                config, config.stages[number].side, network, loss
-            )  # the checkpoint carries the weights
+            side = config.stages[number].side
+            model = build_student(config, side, network, loss)  # the checkpoint carries the weights
             done, end = load_checkpoint(model, folder, asdict(config), log=log), min(last, config.begin_of(number + 1))
             if done < end:
                 batches = shown(Prepared(source, config.stages[number].parts), teacher, config, number)
