@@ -136,7 +136,7 @@ export-network: .venv/.dev ## write a network for phones → build/export/; NETW
 pages: .venv/.course ## write the tables of the pages, the drawing of the imports, the notebooks' first cell
 	@$(RESULTS)
 	@$(PY) tools/upkeep/architecture.py
-	@$(PY) tools/upkeep/first_cell.py
+	@$(PY) tools/upkeep/address.py
 
 pins: .venv/.dev ## ask the package index whether every pin has wheels for every Python and platform
 	@$(PY) tools/upkeep/check_pins.py

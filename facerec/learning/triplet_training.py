@@ -33,7 +33,7 @@ from facerec.learning.mining import (
 from facerec.learning.pairs import PairFaces, PersonFaces
 from facerec.learning.triplets import ALPHA
 from facerec.networks import info_of, with_info
-from inception_blocks_v2 import faceRecoModel
+from inception_blocks_v2 import conv_bn_relu, faceRecoModel
 
 with quietly():
     import keras
@@ -47,9 +47,9 @@ def make_encoder(network: str = "five convolutions", side: int | None = None) ->
     """Build an untrained network that turns a face into 128 numbers of unit length.
 
     Args:
-        network: ``"five convolutions"``, each with batch normalisation and max-pooling, then two dense layers; or
-            ``"inception"``, the ``faceRecoModel`` of ``inception_blocks_v2``.
-        side: S, the side of the faces, in pixels; None for the usual one, 160, or 96 for Inception.
+        network: ``"five convolutions"``, each with batch normalisation and max-pooling, then two dense layers;
+            ``"residual"``, four residual blocks; or ``"inception"``, the ``faceRecoModel`` of ``inception_blocks_v2``.
+        side: S, the side of the faces, in pixels; None for the usual one: 160, 64 and 96.
 
     Returns:
         A ``keras.Model`` (m, S, S, 3) RGB in 0..255 → (m, 128).
@@ -91,9 +91,33 @@ def five_convolutions(side: int) -> keras.Model:
     return keras.Model(faces, layers.UnitNormalization(dtype="float32", name="encoding")(x), name="five_convolutions")
 
 
+def four_residual_blocks(side: int) -> keras.Model:
+    """Four residual blocks, each of two convolutions 3×3 and half the size of the last; the mean over the places.
+
+    Source:
+        He et al., "Deep Residual Learning for Image Recognition", 2015, figure 2; the smallest of its kind.
+    """
+    if side < 32:
+        raise ValueError("expected at least 32 pixels, which are halved five times")
+    faces = keras.Input((side, side, 3), name="faces")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")(faces)  # (m, S, S, 3) in -1..1
+    x = conv_bn_relu(x, 32, 3, "stem", strides=2)  # (m, S/2, S/2, 32)
+    for number, filters in enumerate((32, 64, 128, 256), 1):
+        name = f"block{number}"
+        shortcut = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False, name=f"{name}_shortcut")(x)
+        x = conv_bn_relu(x, filters, 3, name, "1", strides=2)  # (m, S/4, S/4, 32) … (m, S/32, S/32, 256)
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv2")(x)
+        x = layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=f"{name}_bn2")(x)
+        x = layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_sum")([x, shortcut]))
+    x = layers.GlobalAveragePooling2D(dtype="float32", name="average")(x)  # (m, 256)
+    x = layers.Dense(128, dtype="float32", name="embedding")(x)  # (m, 128)
+    return keras.Model(faces, layers.UnitNormalization(dtype="float32", name="encoding")(x), name="residual")
+
+
 #: Network → the function that builds it from a side, and its usual side.
 ENCODERS: dict[str, tuple[Callable[[int], keras.Model], int]] = {
     "five convolutions": (five_convolutions, 160),
+    "residual": (four_residual_blocks, 64),
     "inception": (lambda side: faceRecoModel((side, side, 3)), 96),
 }
 

@@ -121,6 +121,8 @@ LEVERS = {
     "few_people": (LEVER, False),
     "many_people": (LEVER, True),
     "harsh": (HARSH, True),
+    "residual": (replace(HARSH, network="residual"), True),
+    "inception": (replace(HARSH, network="inception"), True),
     "names": (replace(HARSH, mining="names"), True),
 }
 

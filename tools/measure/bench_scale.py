@@ -1,7 +1,7 @@
 """FaceDatabase on a real Milvus server: how near, how quick, how large, and what a killed server loses.
 
     make bench-scale                                  # → docs/results/scale.json, and the tables of docs/scale.md
-    make bench-scale ARGS="--sizes 10000000 --kills 0"
+    make bench-scale ARGS="--sizes 1000000 10000000 --probes 200 --kills 0"
     make bench-scale ARGS="--sizes --kills 12 --apart 70"   # each server lives for 70 s at least
 
 The crowd is that of ``bench_database.py``. It is drawn, sent and compared a hundred thousand people at a time, so this
@@ -41,8 +41,6 @@ from tools.measure.milvus_server import MilvusServer, why_not
 
 SIZES = (100_000,)
 
-PROBES = 1_000  # half of them known
-
 AT_ONCE = 20  # probes in a batch
 
 NEWCOMERS = 200
@@ -55,12 +53,12 @@ PIECE = 100_000  # people who are drawn and sent at once
 class Truth:
     """The probes, and the distance of the true nearest to each, found while the people pass by."""
 
-    def __init__(self, crowd: Crowd, people: np.ndarray) -> None:
-        """Args: people, the first of them; half of the probes show some of these."""
-        self.chosen = crowd.rng.choice(len(people), PROBES // 2, replace=False)
-        strangers = crowd.pictures(crowd.people(PROBES - PROBES // 2))
+    def __init__(self, crowd: Crowd, people: np.ndarray, probes: int) -> None:
+        """Args: people, the first of them; half of so many probes show some of these."""
+        self.chosen = crowd.rng.choice(len(people), probes // 2, replace=False)
+        strangers = crowd.pictures(crowd.people(probes - probes // 2))
         self.probes = np.concatenate([crowd.pictures(people[self.chosen]), strangers])
-        self.distances = np.full(PROBES, np.inf)
+        self.distances = np.full(probes, np.inf)
 
     def compare(self, known: np.ndarray) -> None:
         """Take some encodings (n, D) into account."""
@@ -73,12 +71,12 @@ class Truth:
         return {"known": share(right[: len(self.chosen)]), "strangers": share(right[len(self.chosen) :])}
 
 
-def fill(database: FaceDatabase, crowd: Crowd, size: int) -> tuple[Truth, float]:
+def fill(database: FaceDatabase, crowd: Crowd, size: int, probes: int) -> tuple[Truth, float]:
     """Send so many people. Returns the truth about them, and the seconds that sending took."""
     truth, took = None, 0.0
     for start in tqdm(range(0, size, PIECE), desc=f"{size:,} people: fill", unit="piece"):
         people = crowd.people(min(PIECE, size - start))
-        truth, known = truth or Truth(crowd, people), crowd.pictures(people)
+        truth, known = truth or Truth(crowd, people, probes), crowd.pictures(people)
         took += timed(database.update, ((name_of(start + i), encoding) for i, encoding in enumerate(known)))[0] / 1000
         truth.compare(known)
     return truth, took
@@ -113,10 +111,10 @@ def questions(database: FaceDatabase, crowd: Crowd, size: int) -> dict:
     }
 
 
-def measure(server: MilvusServer, crowd: Crowd, size: int) -> dict:
+def measure(server: MilvusServer, crowd: Crowd, size: int, probes: int) -> dict:
     """All measurements of a database of one size."""
     with FaceDatabase(server.address, collection=f"crowd_{size}") as database, company(said := {}):
-        truth, took = fill(database, crowd, size)
+        truth, took = fill(database, crowd, size, probes)
         as_written = search(database, truth)
         settled, _ = timed(database.settle)
         on_disk = search(database, truth)
@@ -219,6 +217,7 @@ def main() -> None:
     """Measure each size, then the kills; write after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES))
+    parser.add_argument("--probes", type=int, default=1000, help="half of them are known; a multiple of 20")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--apart", type=float, default=0, help="seconds for which each server answers before its kill")
     parser.add_argument("--folder", type=Path, help="where the server keeps its data meanwhile")
@@ -235,7 +234,8 @@ def main() -> None:
                 others = [old for old in result["kills"] if old["apart_s"] != args.apart]
                 result["kills"] = sorted([*others, new], key=lambda row: row["apart_s"])
             else:
-                row, rows = measure(server, crowd, task), [row for row in result["sizes"] if row["people"] != task]
+                row = measure(server, crowd, task, args.probes)
+                rows = [row for row in result["sizes"] if row["people"] != task]
                 result["sizes"] = sorted([*rows, row], key=lambda row: row["people"])
             about = {"server": f"Milvus {server.version}", "pymilvus": importlib.metadata.version("pymilvus")}
         result |= {"command": "make bench-scale", "machine": machine(), **about}

@@ -1,14 +1,17 @@
-"""The first cell of the notebooks, run where the project is, where it is not, and where it must be downloaded."""
+"""The project's address: the notebooks' first cell, run where the project is and where it is not; README's badges."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from tools.upkeep import first_cell
+from tools.upkeep import address
+
+NOTEBOOKS = ["Face_Recognition.ipynb", "train_siamese.ipynb", "train_facenet.ipynb", "evaluate.ipynb"]
 
 AUTHOR = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
 
@@ -24,7 +27,7 @@ def make_project(folder, needs=("keras.py", "facerec.py")):
 
 def run_cell(folder, repository="", **environment):
     """What the cell prints and the folder that it leaves Python in, in one without packages; or its last line."""
-    code = f"import sys\nsys.path.insert(0, '')\n{first_cell.source(repository)}\nprint(os.getcwd())"
+    code = f"import sys\nsys.path.insert(0, '')\n{address.source(repository)}\nprint(os.getcwd())"
     known = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COLAB_RELEASE_TAG")}
     done = subprocess.run(
         [sys.executable, "-S", "-c", code],
@@ -75,7 +78,7 @@ def test_colab_gets_the_project_once_and_installs_it(tmp_path):
 def test_jupyter_shows_one_sentence_and_no_traceback(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    result = InteractiveShell().run_cell(first_cell.source(""))
+    result = InteractiveShell().run_cell(address.source(""))
     assert not result.success
     assert capsys.readouterr().out.splitlines() == [str(result.error_in_exec)]
 
@@ -83,19 +86,39 @@ def test_jupyter_shows_one_sentence_and_no_traceback(tmp_path, monkeypatch, caps
 def test_cell_replaces_only_the_source_of_the_cells_tagged_setup():
     code = {"cell_type": "code", "execution_count": 1, "outputs": [], "source": ["old"]}
     cells = [code | {"metadata": {"tags": ["setup"]}}, code | {"metadata": {}}, {"cell_type": "markdown"}]
-    first, *others = json.loads(first_cell.filled(json.dumps({"cells": cells})))["cells"]
-    assert "".join(first["source"]) == first_cell.source()
+    first, *others = json.loads(address.filled(json.dumps({"cells": cells})))["cells"]
+    assert "".join(first["source"]) == address.source()
     assert first["metadata"] == {"tags": ["setup"], "jupyter": {"source_hidden": True}}
     assert others == cells[1:]
 
 
-def test_every_notebook_has_the_cell_of_today():
-    stale = [path.name for path, text in first_cell.pages().items() if path.read_text(encoding="utf-8") != text]
+@pytest.mark.parametrize("ending", ["", ".git", "/"])
+def test_readme_gets_a_badge_per_notebook_and_service_once_the_project_is_on_github(ending):
+    readme = address.README.read_text(encoding="utf-8")
+    new = address.badges(readme, f"https://github.com/someone/a-course{ending}")
+    opens = re.findall(r"\[!\[Open (\S+) in (\w+)\]\(https://\S+\)\]\((https://\S+)\)", new)
+    assert [(notebook, service) for notebook, service, _ in opens] == [
+        (notebook, service) for notebook in NOTEBOOKS for service in ("Colab", "Kaggle", "Binder")
+    ]
+    for notebook, _, link in opens:
+        assert "/someone/a-course/" in link, link
+        assert link.endswith(f"/{notebook}"), link
+    assert address.badges(new, "") == address.badges(readme, "")
+
+
+@pytest.mark.parametrize("repository", ["", "https://git.example.org/someone/a-course", "https://github.com/someone"])
+def test_readme_has_no_badges_while_the_services_could_not_open_them(repository):
+    assert "https://colab" not in address.badges(address.README.read_text(encoding="utf-8"), repository)
+
+
+def test_every_page_holds_the_address_of_today():
+    stale = [path.name for path, text in address.pages().items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run: make pages"
-    has = {path.name: json.dumps(first_cell.source())[1:60] in text for path, text in first_cell.pages().items()}
-    assert "evaluate.ipynb" in has
+    notebooks = {path.name: text for path, text in address.pages().items() if path != address.README}
+    has = {name: json.dumps(address.source())[1:60] in text for name, text in notebooks.items()}
+    assert set(NOTEBOOKS) <= set(has)
     assert set(has.values()) in ({True}, {False}), has  # none is without it, once they have it
 
 
 def test_cell_is_short():
-    assert max(map(len, first_cell.source().splitlines())) <= 88
+    assert max(map(len, address.source().splitlines())) <= 88

@@ -1,18 +1,39 @@
-"""Write the first code cell, which finds the project, into every notebook.
+"""Write the project's address on the web where it is needed: into the notebooks' first code cell, and into README.md.
 
-    python tools/upkeep/first_cell.py                   # or: make pages
+    python tools/upkeep/address.py                      # or: make pages
 
-It goes into the cells tagged ``setup``. The project's address on the web is in one place, ``[project.urls]`` of
-pyproject.toml; a notebook that is opened alone can't look there, so this copies the address into it.
+It stands in one place, ``[project.urls]`` of pyproject.toml. A notebook that is opened alone can't look there, so the
+cells tagged ``setup``, which find or download the project, hold a copy. If the address is on GitHub, README.md gets the
+badges that open the notebooks on Colab, Kaggle and Binder.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 from facerec._files import ROOT
+from tools.upkeep.scale_page import fill, table
+
+README = ROOT / "README.md"
+
+#: Service → its badge, and where it opens a notebook of a project on GitHub.
+SERVICES = {
+    "Colab": (
+        "https://colab.research.google.com/assets/colab-badge.svg",
+        "https://colab.research.google.com/github/{project}/blob/main/{notebook}",
+    ),
+    "Kaggle": (
+        "https://kaggle.com/static/images/open-in-kaggle.svg",
+        "https://kaggle.com/kernels/welcome?src=https://github.com/{project}/blob/main/{notebook}",
+    ),
+    "Binder": (
+        "https://mybinder.org/badge_logo.svg",
+        "https://mybinder.org/v2/gh/{project}/main?urlpath=lab/tree/{notebook}",
+    ),
+}
 
 CELL = """\
 import importlib.util  # this cell finds the project; Colab and Kaggle download it first
@@ -68,14 +89,41 @@ def filled(notebook: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"  # as nbformat writes it
 
 
+def badges(readme: str, repository: str) -> str:
+    """README.md's text with a row of badges for each notebook that it names; without them if it isn't on GitHub.
+
+    Example:
+        >>> readme = "[one.ipynb](one.ipynb) <!-- badges --><!-- /badges -->"
+        >>> "https://mybinder.org/v2/gh/me/course/main?urlpath=lab/tree/one.ipynb" in badges(
+        ...     readme, "https://github.com/me/course.git"
+        ... )
+        True
+    """
+    on_github = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(?:\.git)?/?", repository)
+    if not on_github:
+        return fill(readme, {"badges": ""})
+    rows = [
+        (notebook, *(badge(service, on_github[1], notebook) for service in SERVICES))
+        for notebook in re.findall(r"\]\(([^/)]+\.ipynb)\)", readme)
+    ]
+    return fill(readme, {"badges": "\n" + table("| without installing anything | | | |", rows) + "\n"})
+
+
+def badge(service: str, project: str, notebook: str) -> str:
+    """One badge, in Markdown."""
+    picture, opens = SERVICES[service]
+    return f"[![Open {notebook} in {service}]({picture})]({opens.format(project=project, notebook=notebook)})"
+
+
 def pages() -> dict[Path, str]:
-    """Notebook → its text as it should be today."""
+    """Notebook, or README.md → its text as it should be today."""
     found = sorted([*ROOT.glob("*.ipynb"), *ROOT.glob("exercises/**/*.ipynb")])
-    return {path: filled(path.read_text(encoding="utf-8")) for path in found}
+    notebooks = {path: filled(path.read_text(encoding="utf-8")) for path in found}
+    return notebooks | {README: badges(README.read_text(encoding="utf-8"), address())}
 
 
 def main() -> None:
-    """Write the notebooks."""
+    """Write them."""
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
 
