@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -40,23 +41,27 @@ class Written:
     """What this process has written during the last seconds."""
 
     def __init__(self) -> None:
-        self.when: dict[str, float] = {}
+        # When, and which keys; the oldest first. (A dict by key must step over all that was taken from its front.)
+        self.writes: deque[tuple[float, frozenset[str]]] = deque()
         self.lock = threading.Lock()
 
     def add(self, keys: Collection[str]) -> None:
         """Note some keys, now."""
         with self.lock:
-            for key in keys:
-                self.when.pop(key, None)  # the latest stand last
-            self.when |= dict.fromkeys(keys, time.monotonic())
+            self._forget()
+            self.writes.append((time.monotonic(), frozenset(keys)))
 
     def has(self, keys: Collection[str] | None) -> bool:
         """Whether any of these keys is among them; None asks for any key at all."""
         with self.lock:
-            too_old = time.monotonic() - WAITED_FOR
-            while self.when and (oldest := next(iter(self.when.items())))[1] < too_old:
-                del self.when[oldest[0]]
-            return bool(self.when) if keys is None else any(key in self.when for key in keys)
+            self._forget()
+            return any(written if keys is None else not written.isdisjoint(keys) for _, written in self.writes)
+
+    def _forget(self) -> None:
+        """Drop what was written too long ago."""
+        too_old = time.monotonic() - WAITED_FOR
+        while self.writes and self.writes[0][0] < too_old:
+            self.writes.popleft()
 
 
 class Calls:

@@ -114,6 +114,7 @@ def test_error_half_way_says_how_much_is_done(file, monkeypatch):
 
 
 def test_many_people_are_few_calls(file, monkeypatch):
+    monkeypatch.setattr("facerec.database.milvus.change.AT_ONCE", 2000)
     with FaceDatabase(file) as database:
         database.add("zoe", unit(1))
         client, calls = database._engine.client, []
