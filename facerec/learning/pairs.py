@@ -287,6 +287,7 @@ class PersonFaces:
         per_person: K, the number of faces of each person in a batch; people with fewer pictures appear with some of
             them twice.
         progress: True for a progress bar while the pictures are read.
+        epoch: How many faces an epoch shows; None for as many as there are pictures.
 
     Attributes:
         faces: Every picture, (m, S, S, 3) uint8.
@@ -297,14 +298,21 @@ class PersonFaces:
         BadArgument: If a person has a single picture, which makes no same pair.
     """
 
-    def __init__(self, people: pd.DataFrame, side: int = 100, per_person: int = 4, progress: bool = False):
+    def __init__(
+        self,
+        people: pd.DataFrame,
+        side: int = 100,
+        per_person: int = 4,
+        progress: bool = False,
+        epoch: int | None = None,
+    ):
         self.check_people(people.identity, per_person)
         self.faces = open_faces(list(people.picture), side, progress)
         self.who, _ = pd.factorize(people.identity)
-        self.per_person = per_person
+        self.per_person, self.epoch = per_person, epoch
 
     def __len__(self) -> int:
-        return len(self.who)
+        return self.epoch or len(self.who)
 
     @staticmethod
     def check_people(identities: pd.Series, per_person: int) -> None:
@@ -321,7 +329,7 @@ class PersonFaces:
     ):
         """Endless batches for training, a pure function of the seed and the epoch.
 
-        An epoch shows about as many faces as there are pictures; people take turns, and so do the pictures of each.
+        People take turns, and so do the pictures of each.
 
         Args:
             batch: Faces per batch, B, of B / K people.
@@ -392,11 +400,11 @@ class PersonFaces:
             BadArgument: If the batch can't be filled: not divisible by K, or too few people or pictures.
         """
         there, people = int(self.who.max()) + 1, batch // self.per_person
-        if batch % self.per_person or not 2 <= people <= there or len(self) < batch:
-            fits = self.per_person * min(there, len(self) // self.per_person)
+        if batch % self.per_person or not 2 <= people <= there or len(self.who) < batch:
+            fits = self.per_person * min(there, len(self.who) // self.per_person)
             raise BadArgument(
                 f"batch={batch}: must be {self.per_person} faces each of at least 2 people; here are {there} people in "
-                f"{len(self)} pictures, enough for a batch of {fits}"
+                f"{len(self.who)} pictures, enough for a batch of {fits}"
             )
         return people
 

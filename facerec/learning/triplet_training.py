@@ -282,6 +282,7 @@ def train_triplets(
         "people": fingerprint(learned.faces, learned.who),
         "validation": fingerprint(validation.faces, validation.rows),
     }
+    config |= {"epoch": learned.epoch} if learned.epoch else {}
     alarm = CollapseAlarm(plan.alpha, min(10, steps))
     with alone_in(folder):
         epochs = Epochs(learner, folder, config, TRIPLET_HISTORY, "validation_error", may_differ=["patience"])
@@ -409,7 +410,7 @@ def fine_tune(
         BadArgument: If the sides differ, the plan has an impossible entry, or the people do not fill a batch.
         TrainingFailed: If the loss becomes NaN or infinite, or all encodings become the same.
     """
-    few = min(8, int(people.who.max()) + 1, len(people) // people.per_person)
+    few = min(8, int(people.who.max()) + 1, len(people.who) // people.per_person)
     plan = plan or TripletPlan(
         side=model.input_shape[1], mining="semi-hard", epochs=10, rate=1e-4, frozen=0.8, batch=few * people.per_person
     )

@@ -71,7 +71,7 @@ class Run(NamedTuple):
     Attributes:
         plan: How to learn.
         study: The study whose train people are learned from.
-        people: The number of these people; None for all.
+        people: The number of these people; None for all. An epoch is as long as with all of them.
         more: Whether to learn from the study's further people, too.
         steps: The number of steps in all, for runs that are compared on different numbers of faces; None for the
             plan's epochs.
@@ -137,9 +137,13 @@ RUNS |= {
     for mining in ("random", "semi-hard", "all")
 }
 
+LONG = replace(HARSH, mining="all", epochs=120)
+
 RUNS |= {
     "long": Run(replace(HARSH, epochs=120), more=True),
-    "long_all": Run(replace(HARSH, mining="all", epochs=120), more=True),
+    "long_all": Run(LONG, more=True),
+    "long_50": Run(LONG, more=True, people=50),
+    "long_500": Run(LONG, more=True, people=500),
     "phase_one": Run(TripletPlan(epochs=40, rate=3e-4)),
     "phase_two": Run(SECOND, start="phase_one"),
     "phase_two_random": Run(replace(SECOND, mining="random"), start="phase_one"),  # as long, for a fair comparison
@@ -171,7 +175,8 @@ def train_one(name: str, precision: str = "float32") -> pd.DataFrame:
     people, plan = people_of(chosen), replace(chosen.plan, precision=precision)
     if chosen.steps:
         plan = replace(plan, epochs=round(chosen.steps / (len(people) // plan.batch)))
-    learned = PersonFaces(people, plan.side, progress=True)
+    epoch = len(people_of(chosen._replace(people=None))) if chosen.people and not chosen.steps else None
+    learned = PersonFaces(people, plan.side, progress=True, epoch=epoch)
     validation = PairFaces(read_list(chosen.study, "validation"), plan.side)
     start = None
     if chosen.start:

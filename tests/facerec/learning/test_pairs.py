@@ -1,5 +1,6 @@
 """Pairs and batches: balanced, without repetition, the same under a seed; one bad picture is one row."""
 
+import copy
 import shutil
 from collections import Counter
 from itertools import combinations
@@ -234,6 +235,20 @@ def test_person_batches_take_people_and_pictures_in_turn(person_faces):
     visits = np.bincount(person_faces.who[rows]) / 4
     assert visits.min() >= 8 and visits.max() - visits.min() <= 9  # 16 on average, in 8 epochs of 3 batches
     assert sorted(set(rows)) == list(range(len(person_faces)))
+
+
+def test_person_batches_of_a_long_epoch_begin_a_new_order_only_after_it(person_faces):
+    """Few people can learn for as many steps as many: an epoch then shows each picture several times."""
+    pictures, twice = len(person_faces), copy.copy(person_faces)
+    twice.epoch = 2 * pictures
+    steps = len(twice) // 24
+    assert steps == 2 * pictures // 24
+    met = [rows_of(batch, twice) for batch in first(twice.batches(24, augmented=False, seed=1), 2 * steps)]
+    again = [rows_of(batch, twice) for batch in first(twice.batches(24, False, seed=1, first_epoch=1), steps)]
+    np.testing.assert_array_equal(met[steps:], again)
+    assert np.bincount(np.concatenate(met[:steps]), minlength=pictures).min() >= 1
+    with pytest.raises(BadArgument, match=f"{pictures} pictures"):  # the length of the epoch adds none
+        twice.check_batch(2 * pictures)
 
 
 def test_person_batches_depend_on_seed_and_epoch_alone(person_faces):

@@ -73,10 +73,23 @@ def test_make_encoder_builds_five_convolutions_and_rejects_bad_arguments():
     for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization, keras.layers.MaxPooling2D):
         assert sum(isinstance(layer, kind) for layer in model.layers) == 5
     assert model.input_shape == (None, 160, 160, 3) and model.get_layer("block5_pool").output.shape[1:] == (5, 5, 128)
-    with pytest.raises(BadArgument, match="network='six': one of 'five convolutions', 'inception'"):
+    with pytest.raises(BadArgument, match="network='six': one of 'five convolutions', 'residual', 'inception'"):
         make_encoder("six")
+
+
+@pytest.mark.usefixtures("real")
+@pytest.mark.parametrize("network", ["five convolutions", "residual"])
+def test_make_encoder_rejects_faces_that_are_too_small(network):
     with pytest.raises(BadArgument, match="side=20: expected at least 32 pixels"):
-        make_encoder(side=20)
+        make_encoder(network, side=20)
+
+
+@pytest.mark.usefixtures("real")
+def test_residual_network_adds_a_shortcut_in_each_of_four_blocks():
+    model = make_encoder("residual")
+    sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert [layer.output.shape[1:] for layer in sums] == [(16, 16, 32), (8, 8, 64), (4, 4, 128), (2, 2, 256)]
+    assert all(layer.input[1] is model.get_layer(f"block{i}_shortcut").output for i, layer in enumerate(sums, 1))
 
 
 @pytest.fixture(scope="module")
