@@ -16,7 +16,7 @@ ALONE = unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$0" "$$
 
 NOTEBOOK = Face_Recognition.ipynb
 # Four processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
-IN_PARALLEL = -n 4 --dist loadfile --no-loadscope-reorder
+IN_PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL = 3
 export PYDEVD_DISABLE_FILE_VALIDATION = 1

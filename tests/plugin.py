@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some pr
 if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: threads of each would wait for each other
     for threads in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(threads, "1")
+
+sys.modules["rfc3987_syntax"] = None  # jsonschema's grammar of addresses: seconds of each process, for no schema here
 
 import matplotlib
 import nbval.kernel
@@ -97,6 +100,12 @@ RunningKernel.execute_cell_input = execute_cell_input
 
 # ---------------------------------------------------------------------------------- what may be missing here
 ENGINE = ("dlib", "face_recognition_models")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load what tests share, and TensorFlow with it, only where tests run: not in the process that hands them out."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        config.pluginmanager.import_plugin("tests.fixtures")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
