@@ -5,8 +5,8 @@
     make bench-scale ARGS="--sizes --kills 12 --apart 70"   # each server lives for 70 s at least
 
 The crowd is that of ``bench_database.py``. It is drawn, sent and compared a hundred thousand people at a time, so this
-process stays small; the server holds all of them in memory. Each size is written to the file as soon as it is measured,
-in the place of an earlier measurement of the same size.
+process stays small; the server holds all of them in memory. Each size is written to the file before its graph is built,
+which may take hours, and once more with it, in the place of an earlier measurement of the same size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -111,25 +113,21 @@ def questions(database: FaceDatabase, crowd: Crowd, size: int) -> dict:
     }
 
 
-def measure(server: MilvusServer, crowd: Crowd, size: int, probes: int) -> dict:
-    """All measurements of a database of one size."""
+def measure(server: MilvusServer, crowd: Crowd, size: int, probes: int) -> Iterator[dict]:
+    """All measurements of a database of one size: first without the graph that ``settle`` may build, then with it."""
+    row = {"people": size}
     with FaceDatabase(server.address, collection=f"crowd_{size}") as database, company(said := {}):
-        truth, took = fill(database, crowd, size, probes)
-        as_written = search(database, truth)
-        settled, _ = timed(database.settle)
-        on_disk = search(database, truth)
-        others = questions(database, crowd, size)
-    return {
-        "people": size,
-        "fill_s": took,
-        "settle_s": settled / 1000,
-        "as_written": as_written,
-        "settled": on_disk,
-        **others,
-        "server_memory_mb": server.memory_mb(),
-        "server_disk_mb": server.disk_mb(),
-        **said,
-    }
+        truth, row["fill_s"] = fill(database, crowd, size, probes)
+        row |= {"as_written": search(database, truth), **questions(database, crowd, size), **room(server)}
+        yield row
+        row["settle_s"] = timed(database.settle)[0] / 1000
+        row |= {"settled": search(database, truth), **room(server)}
+    yield row | said
+
+
+def room(server: MilvusServer) -> dict:
+    """What the server takes, in megabytes."""
+    return {"server_memory_mb": server.memory_mb(), "server_disk_mb": server.disk_mb()}
 
 
 # ------------------------------------------------------------------------------------------------------- kills
@@ -229,17 +227,17 @@ def main() -> None:
     for task in [*args.sizes, *(["kills"] if args.kills else [])]:
         folder = Path(tempfile.mkdtemp(prefix="bench_scale_", dir=args.folder))
         with MilvusServer(folder) as server:
-            if task == "kills":
-                new = kills(server, crowd, args.kills, args.apart)
-                others = [old for old in result["kills"] if old["apart_s"] != args.apart]
-                result["kills"] = sorted([*others, new], key=lambda row: row["apart_s"])
-            else:
-                row = measure(server, crowd, task, args.probes)
-                rows = [row for row in result["sizes"] if row["people"] != task]
-                result["sizes"] = sorted([*rows, row], key=lambda row: row["people"])
             about = {"server": f"Milvus {server.version}", "pymilvus": importlib.metadata.version("pymilvus")}
-        result |= {"command": "make bench-scale", "machine": machine(), **about}
-        write_json(args.to, result)
+            result |= {"command": "make bench-scale", "machine": machine(), **about}
+            if task == "kills":
+                new = [kills(server, crowd, args.kills, args.apart)]
+                kind, key = "kills", "apart_s"
+            else:
+                new, kind, key = measure(server, crowd, task, args.probes), "sizes", "people"
+            for row in new:
+                others = [old for old in result[kind] if old[key] != row[key]]
+                result[kind] = sorted([*others, row], key=itemgetter(key))
+                write_json(args.to, result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 
 

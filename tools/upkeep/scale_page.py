@@ -152,6 +152,8 @@ def server_search_table(result: dict) -> str:
     rows = []
     for row in result["sizes"]:
         for key, label in (("as_written", "just written"), ("settled", "after `settle()`")):
+            if key not in row:
+                continue
             found = row[key]
             cells = (
                 f"{row['people']:,}",
@@ -177,7 +179,7 @@ def server_room_table(result: dict) -> str:
         cells = (
             f"{row['people']:,}",
             f"{row['fill_s']:,.0f} s",
-            f"{row['settle_s']:,.0f} s",
+            f"{row['settle_s']:,.0f} s" if "settle_s" in row else "not measured",
             f"{_ms(row['add']['p50_ms'])}, {_ms(row['add']['p99_ms'])}",
             f"{_ms(row['contains']['p50_ms'])}",
             f"{_ms(row['len']['p50_ms'])}",

@@ -16,7 +16,6 @@ D = 8
 def crowd(monkeypatch) -> Crowd:
     """People who differ more than their pictures do; they are sent in pieces of 30."""
     monkeypatch.setattr(bench_scale, "PIECE", 30)
-    monkeypatch.setattr(bench_scale, "PROBES", 40)
     rng, who = np.random.default_rng(0), np.repeat(np.arange(40), 3)
     encodings = rng.normal(size=(40, D))[who] + 0.05 * rng.normal(size=(120, D))
     return Crowd(encodings / np.linalg.norm(encodings, axis=1, keepdims=True), who)
@@ -24,7 +23,7 @@ def crowd(monkeypatch) -> Crowd:
 
 def test_a_file_finds_the_true_nearest_among_people_who_came_in_pieces(crowd):
     with FaceDatabase(":memory:") as database:
-        truth, _ = bench_scale.fill(database, crowd, 70)
+        truth, _ = bench_scale.fill(database, crowd, 70, probes=40)
         assert len(database) == 70
         found = bench_scale.search(database, truth)
         assert [found["true_nearest"][who]["value"] for who in ("known", "strangers")] == [1, 1]
@@ -35,7 +34,7 @@ def test_a_file_finds_the_true_nearest_among_people_who_came_in_pieces(crowd):
 
 def test_second_nearest_is_not_near_enough(crowd):
     with FaceDatabase(":memory:") as database:
-        truth, _ = bench_scale.fill(database, crowd, 70)
+        truth, _ = bench_scale.fill(database, crowd, 70, probes=40)
         _, distances = database.nearest(truth.probes, k=2)
         assert truth.near_enough(distances[:, 0])["known"]["value"] == 1
         assert truth.near_enough(distances[:, 1])["known"]["value"] == 0

@@ -136,6 +136,12 @@ def test_server_has_a_row_per_state_of_its_rows_and_a_sentence_about_kills():
     assert scale_page.killed([]) == ""
 
 
+def test_server_without_a_graph_has_one_row():
+    row = {key: value for key, value in ON_A_SERVER.items() if key not in ("settled", "settle_s")}
+    assert len(scale_page.server_search_table({"sizes": [row]}).splitlines()) == 3
+    assert "not measured" in scale_page.server_room_table({"sizes": [row]})
+
+
 def test_machine_is_described_with_its_limits_and_its_load():
     text = scale_page.machine({"machine": MACHINE, "sizes": [MILLION, {**MILLION, "others_cores": 0.26}]})
     assert "a processor, 2 cores, 25 GB, Linux" in text
