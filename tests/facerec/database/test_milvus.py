@@ -114,7 +114,7 @@ def test_error_half_way_says_how_much_is_done(file, monkeypatch):
 
 
 def test_many_people_are_few_calls(file, monkeypatch):
-    monkeypatch.setattr("facerec.database.milvus.change.AT_ONCE", 2000)
+    monkeypatch.setattr("facerec.database.milvus.change.AT_ONCE", 200)
     with FaceDatabase(file) as database:
         database.add("zoe", unit(1))
         client, calls = database._engine.client, []
@@ -123,7 +123,7 @@ def test_many_people_are_few_calls(file, monkeypatch):
             monkeypatch.setattr(
                 client, name, lambda *a, _name=name, _call=call, **k: (calls.append(_name), _call(*a, **k))[1]
             )
-        database.update({f"person {i}": encoding for i, encoding in enumerate(unit(3000, 1))})
+        database.update({f"person {i}": encoding for i, encoding in enumerate(unit(300, 1))})
         assert calls.count("insert") == 2
         assert "delete" not in calls
         database.clear()
