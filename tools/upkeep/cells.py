@@ -239,8 +239,9 @@ def _worst(kinds: Sequence[dict]) -> tuple[str, str]:
 def streamlit_app(apps: dict) -> str:
     """How long the Streamlit app takes from a picture to its answer."""
     return (
-        f"{apps['streamlit_picture_to_answer_median_s']:.1f} s from the picture to the answer on the page; slowest of "
-        f"five browsers at once: {apps['streamlit_five_browsers_slowest_s']:.1f} s"
+        f"{apps['streamlit_picture_to_answer_median_s']:.2f} s from the picture to the answer on the page (median of "
+        f"twenty; slowest {apps['streamlit_picture_to_answer_slowest_s']:.2f} s); slowest of five browsers at once: "
+        f"{apps['streamlit_five_browsers_slowest_s']:.1f} s"
     )
 
 

@@ -125,14 +125,14 @@ def room_table(result: dict) -> str:
     return table(head, rows)
 
 
-def machine(result: dict) -> str:
-    """The machine of the measurement, as a sentence."""
+def machine(result: dict, who: str = "Other processes") -> str:
+    """The machine of the measurement, as a sentence, and how busy ``who`` kept it."""
     about = result["machine"]
     limits = [f"{name}={value}" for name, value in about["threads"].items() if value != "not set"]
     threads = f"threads limited by {', '.join(limits)}" if limits else "threads not limited"
     memory = f", {about['memory_gb']:.0f} GB" if about["memory_gb"] else ""
     busy = [row["others_cores"] for row in result["sizes"] if "others_cores" in row]
-    others = f" Other processes used at most {max(busy):.1f} of its cores meanwhile." if busy else ""
+    others = f" {who} used at most {max(busy):.1f} of its cores meanwhile." if busy else ""
     return (
         f"{about['processor']}, {about['cores']} cores{memory}, {about['system']}; Python {about['python']}, NumPy "
         f"{about['numpy']}, faiss {about['faiss']}, SQLite {about['sqlite']}; {threads}.{others}"
@@ -141,7 +141,7 @@ def machine(result: dict) -> str:
 
 def server_tables(result: dict) -> str:
     """How a Milvus server does at each size, what it loses when it is killed, and where that was measured."""
-    versions = f"{result['server']}, pymilvus {result['pymilvus']}; {machine(result)}"
+    versions = f"{result['server']}, pymilvus {result['pymilvus']}; {machine(result, 'The server and other processes')}"
     parts = [server_search_table(result), server_room_table(result), killed(result["kills"]), versions]
     return "\n\n".join(part for part in parts if part)
 
@@ -183,8 +183,8 @@ def server_room_table(result: dict) -> str:
             f"{_ms(row['add']['p50_ms'])}, {_ms(row['add']['p99_ms'])}",
             f"{_ms(row['contains']['p50_ms'])}",
             f"{_ms(row['len']['p50_ms'])}",
-            f"{row['names_s']:.2g} s",
-            f"{row['find_s']:.2g} s",
+            _seconds(row["names_s"]),
+            _seconds(row["find_s"]),
             megabytes(row["server_memory_mb"]),
             f"{row['server_disk_mb']:,.0f} MB",
         )
@@ -194,7 +194,16 @@ def server_room_table(result: dict) -> str:
 
 def _ms(value: float) -> str:
     """Milliseconds with two digits, or all digits before the point."""
-    return f"{value:.2g} ms" if value < 99.5 else f"{value:,.0f} ms"
+    return f"{_short(value)} ms"
+
+
+def _seconds(value: float) -> str:
+    """Seconds with two digits, or all digits before the point."""
+    return f"{_short(value)} s"
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
 def killed(kills: list[dict]) -> str:

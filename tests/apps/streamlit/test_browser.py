@@ -134,15 +134,16 @@ def test_first_picture_of_a_new_session_is_answered(visit):
     verdict(page, "Welcome in")
     page, took = visit(), []  # another visitor
     claim(page, "lena")
-    for name in ("camera_0.jpg", "camera_4.jpg", "lena.jpg", "camera_0.jpg", "camera_4.jpg"):
+    for number in range(20):
         began = time.perf_counter()
-        page.locator("input[type=file]").first.set_input_files(image(name))
-        verdict(page, "Welcome in")
+        page.locator("input[type=file]").first.set_input_files(image(f"camera_{number}.jpg"))
+        page.locator(".verdict").wait_for()
         took.append(time.perf_counter() - began)
         still(page)
         drop(page)
         page.locator(".verdict").wait_for(state="detached")
-    measured(first_picture_to_answer_s=round(took[0], 3), picture_to_answer_median_s=round(float(np.median(took)), 3))
+    times = {"first": took[0], "median": np.median(took), "slowest": max(took)}
+    measured(**{f"picture_to_answer_{name}_s": round(float(seconds), 3) for name, seconds in times.items()})
 
 
 @pytest.mark.apps
