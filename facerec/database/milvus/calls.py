@@ -43,13 +43,15 @@ class Written:
     def __init__(self) -> None:
         # When, and which keys; the oldest first. (A dict by key must step over all that was taken from its front.)
         self.writes: deque[tuple[float, frozenset[str]]] = deque()
+        self.ends_with_delete = False
         self.lock = threading.Lock()
 
-    def add(self, keys: Collection[str]) -> None:
-        """Note some keys, now."""
+    def add(self, keys: Collection[str], deleted: bool = False) -> None:
+        """Note some keys, now: that their rows were written or, if ``deleted``, deleted."""
         with self.lock:
             self._forget()
             self.writes.append((time.monotonic(), frozenset(keys)))
+            self.ends_with_delete = deleted
 
     def has(self, keys: Collection[str] | None) -> bool:
         """Whether any of these keys is among them; None asks for any key at all."""
@@ -133,7 +135,11 @@ class Calls:
         while True:
             try:
                 rows = self.client.query_iterator(
-                    name, batch_size=size, filter=f"({which}) and id > {last}", output_fields=[*fields, "id"]
+                    name,
+                    batch_size=size,
+                    filter=f"({which}) and id > {last}",
+                    output_fields=[*fields, "id"],
+                    consistency_level=self._level(name, None),
                 )
                 while some := rows.next():
                     yield from some
@@ -155,7 +161,11 @@ class Calls:
         return [[hit["entity"] for hit in hits] for hits in found]
 
     def _level(self, name: str, keys: Collection[str] | None) -> str:
-        return "Session" if self._written(name).has(keys) else "Bounded"
+        """How fresh an answer must be. A server does not say when it deleted, so then only "Strong" waits for that."""
+        written = self._written(name)
+        if not written.has(keys):
+            return "Bounded"
+        return "Strong" if written.ends_with_delete else "Session"
 
     def _written(self, name: str) -> Written:
         return _WRITTEN.setdefault((self.where, name), Written())
@@ -198,7 +208,7 @@ class Calls:
         """Delete rows by their numbers; of ``keys`` it is known then that they were changed."""
         if ids:
             self.patiently(name, lambda: self.client.delete(name, ids=list(ids), retry_times=0))
-            self._written(name).add(keys)
+            self._written(name).add(keys, deleted=True)
 
     def upsert(self, name: str, row: dict) -> None:
         """Write a row in the place of the one with its primary key."""

@@ -45,11 +45,17 @@ class FakeClient:
     def insert(self, _: str, rows: list[dict], **__: Any) -> None:
         self._call(lambda: self.rows.extend({**row, "id": len(self.rows) + i} for i, row in enumerate(rows)))
 
+    def delete(self, _: str, ids: list[int], **__: Any) -> None:
+        self.rows = [row for row in self.rows if row["id"] not in ids]
+
     def query(self, *_: Any, consistency_level: str, **__: Any) -> list[dict]:
         self.levels.append(consistency_level)
         return self._call(lambda: list(self.rows))
 
-    def query_iterator(self, *_: Any, batch_size: int, filter: str, **__: Any) -> SimpleNamespace:
+    def query_iterator(
+        self, *_: Any, batch_size: int, filter: str, consistency_level: str, **__: Any
+    ) -> SimpleNamespace:
+        self.levels.append(consistency_level)
         last = int(filter.rpartition("> ")[2])
         left = iter([row for row in self.rows if row["id"] > last])
         return SimpleNamespace(next=lambda: self._call(lambda: list(itertools.islice(left, batch_size))))
@@ -148,6 +154,21 @@ def test_only_what_this_process_has_just_written_is_waited_for(client, calls, cl
     assert Calls(client, "here", ())._level("people", None) == "Session"  # another database of this process
     clock.seconds = module.WAITED_FOR + 1
     assert level(None) == level(["lena"]) == "Bounded"
+
+
+def test_after_a_delete_only_the_newest_state_is_good_enough(client, calls, clock):
+    """A server answers a delete without its time, and a "Session" that ends with one waits for nothing."""
+    level = lambda keys: (calls.query("people", "", [], keys), client.levels[-1])[1]  # noqa: E731
+    calls.insert("people", rows("lena"))
+    calls.delete("people", [0], ["lena"])
+    assert level(None) == level(["lena"]) == "Strong"
+    assert list(calls.everyone("people", "", [])) == [] and client.levels[-1] == "Strong"
+    assert level(["omar"]) == "Bounded"
+    calls.insert("people", rows("omar"))  # comes after the delete, so whoever waits for it has waited for both
+    assert level(None) == level(["lena"]) == "Session"
+    calls.delete("people", [0], ["omar"])
+    clock.seconds = module.WAITED_FOR + 1
+    assert level(None) == "Bounded"
 
 
 def test_what_was_written_again_is_waited_for_anew(clock):
