@@ -15,7 +15,7 @@ SERVER = build/milvus-server/.installed
 ALONE = unshare --map-root-user --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 NOTEBOOK = Face_Recognition.ipynb
-# Four processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
+# Three processes keep two cores busy. The tests of a file, and the cells of a notebook, stay together; the slow come first.
 IN_PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 
 export TF_CPP_MIN_LOG_LEVEL = 3
@@ -133,7 +133,7 @@ export-network: .venv/.dev ## write a network for phones → build/export/; NETW
 	@$(PY) tools/assets/export.py $(if $(NETWORK),"$(NETWORK)") $(if $(DIR),--lfw "$(DIR)")
 	@$(RESULTS)
 
-pages: .venv/.course ## write the tables of the pages, the drawing of the imports, the notebooks' first cell
+pages: .venv/.course ## write the tables of the pages, the drawing of the imports, the first cell, the badges
 	@$(RESULTS)
 	@$(PY) tools/upkeep/architecture.py
 	@$(PY) tools/upkeep/address.py

@@ -298,6 +298,8 @@ class PersonFaces:
         BadArgument: If a person has a single picture, which makes no same pair.
     """
 
+    epoch: int | None = None
+
     def __init__(
         self,
         people: pd.DataFrame,

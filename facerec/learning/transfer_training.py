@@ -61,7 +61,7 @@ class PersonFeatures(PersonFaces):
 
     def __init__(self, features: np.ndarray, identities: Sequence[str], per_person: int = 4):
         self.check_people(pd.Series(identities), per_person)
-        self.faces, self.per_person, self.epoch = features, per_person, None
+        self.faces, self.per_person = features, per_person
         self.who, _ = pd.factorize(pd.Series(identities))
 
     def batches(
