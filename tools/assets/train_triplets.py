@@ -142,6 +142,7 @@ LONG = replace(HARSH, mining="all", epochs=120)
 RUNS |= {
     "long": Run(replace(HARSH, epochs=120), more=True),
     "long_all": Run(LONG, more=True),
+    "long_500": Run(replace(LONG, patience=25), more=True, people=500),
     "long_50": Run(replace(LONG, patience=25), more=True, people=50),
     "phase_one": Run(TripletPlan(epochs=40, rate=3e-4)),
     "phase_two": Run(SECOND, start="phase_one"),
@@ -305,6 +306,8 @@ GAINS = (
     ("gradients", "long_all"),
     ("phase_one", "long_all"),
     ("long", "long_all"),
+    ("long_50", "long_500"),
+    ("long_500", "long_all"),
     ("long_50", "long_all"),
     ("lever_harsh", "lever_residual"),
     ("lever_harsh", "lever_inception"),
