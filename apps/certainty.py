@@ -59,7 +59,7 @@ class Certainty:
 
     @property
     def is_against(self) -> bool:
-        """Whether a threshold of the visitor's own brought a verdict that the network holds for wrong."""
+        """Whether a threshold of the visitor's own led to a verdict that the network considers wrong."""
         return self.right <= 1 - CLOSE
 
     @property

@@ -3,8 +3,8 @@
     file ──pieces──► tables, pixels, notes ──bare──► a file that holds the picture alone
 
 Beside the picture, files hold what cameras and programs note (place, time, maker, credentials, comments, a smaller
-picture, a film), as much of it as there is room for. Decoders read it all; a picture is shown by two of these notes
-alone: the profile of its colours, and how the camera was held. Nothing is decoded here.
+picture, a film), as much as there is room for. Decoders read all of it, but only two of these notes affect how a
+picture looks: the profile of its colours, and how the camera was held. Nothing is decoded here.
 
 Source: JPEG: ITU-T T.81, annex B; JFIF 1.02; ICC.1:2022, annex B.4. GIF: GIF89a, appendix B. TIFF: TIFF 6.0, section 2.
 HEIC and AVIF: ISO/IEC 14496-12, 8.11.6.

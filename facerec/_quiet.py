@@ -33,7 +33,7 @@ def say(text: str) -> None:
 
 
 def check_process(what: str = "computing") -> None:
-    """Refuse to do what the process has done from which this one was forked: TensorFlow's threads are not in the copy.
+    """Refuse to do in a forked process what its parent has done: TensorFlow's threads are not in the copy.
 
     Args:
         what: ``"computing"``, or ``"loading"`` a network, by file or unpickled.

@@ -1,4 +1,4 @@
-"""How much an aligned face looks like the average face: hardly, or the opposite, if it is upside down or no face."""
+"""How closely an aligned face resembles the average face: 0 or below if it is upside down or not a face."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AVERAGE = """
 EYES = (slice(3, 7), slice(2, 14))
 
 #: The side of the aligned faces that are compared, in pixels.
-SIDE = 96
+ALIGNED_SIDE = 96
 
 
 def eye_likeness(face: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Twelve ways to make a picture of a face worse, each in degrees, to test networks and quality scores.
+"""Twelve ways to make a picture of a face worse, each at several levels, to test networks and quality scores.
 
 damaged(photo, keypoints, "blurred", 0.06)       # sigma of 6 % of the distance between the eyes
 DAMAGES["blurred"].levels                        # (0, 0.03, 0.06, 0.1, 0.15); 0 leaves the photo as it is

@@ -26,7 +26,7 @@ import numpy as np
 
 from facerec._cascade import SURE  # of this confidence at least: the photo is not searched again
 from facerec._mtcnn import search
-from facerec.average_face import SIDE, eye_likeness
+from facerec.average_face import ALIGNED_SIDE, eye_likeness
 from facerec.errors import BadArgument, NoFaceFound
 
 Point = tuple[float, float]
@@ -192,7 +192,7 @@ def surest(faces: Sequence[Detection]) -> float:
 
 def _likeness(photo: np.ndarray, faces: Sequence[Detection]) -> float:
     """How much the eyes of the likeliest face look like those of the average face."""
-    aligned = (align_face(photo, face["keypoints"], SIDE) for face in faces)
+    aligned = (align_face(photo, face["keypoints"], ALIGNED_SIDE) for face in faces)
     return max(eye_likeness(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)) for face in aligned)
 
 

@@ -64,7 +64,7 @@ def build_database(
 ) -> tuple[MutableMapping[str, np.ndarray], pd.DataFrame]:
     """Encode pictures of people: ``lena.jpg``, and every picture in ``lena/``, becomes the identity ``lena``.
 
-    Several pictures of a person become their mean encoding; in a ``FaceDatabase`` each is kept, and it decides. If a
+    Several pictures of a person become their mean encoding; a ``FaceDatabase`` keeps each (see ``represent``). If a
     picture shows several faces, the largest counts. A poor picture is used, with a ``PoorPortrait`` warning that says
     what is wrong and what to do about it; one that shows a different person from the others is not.
 
@@ -171,7 +171,7 @@ def enrol_portraits(
         model: A network of ``load_facenet``.
         database: A dict, or a ``FaceDatabase`` of this network.
         on_conflict: "replace" if they take the place of what is known of a person; "add" if they join it, where they
-            agree with it; else no one of them is known.
+            agree with it; with any other value, none of them is known yet.
         progress: False for no progress bar.
 
     Returns:

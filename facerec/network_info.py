@@ -192,7 +192,7 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
 def confidence(distances: np.ndarray, model: keras.Model, prior: float = 0.5) -> np.ndarray:
     """Turn distances into the probability that two photos show one person.
 
-    The curve was fitted on pairs of real people (the network's model card says on whom).
+    The curve was fitted on pairs of real people (the network's model card says which).
 
     Args:
         distances: Distances between encodings of ``model``, of any shape.
@@ -218,7 +218,7 @@ def threshold_for(
 ) -> float:
     """Choose the distance below which a face counts as known.
 
-    Of the strangers who come to a door, the more get a name the more people the door knows. For a search among K people
+    The more people a door knows, the more of the strangers who come to it get a name. For a search among K people
     the threshold therefore falls with K.
 
     Args:

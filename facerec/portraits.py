@@ -1,4 +1,4 @@
-"""Who is shown on which picture, from the names of files and folders: no picture is opened here.
+"""Who is shown in which picture, from the names of files and folders: no picture is opened here.
 
 people/             ──find_portraits──► (lena, people/lena.jpg), (otto, people/otto/1.jpg), …
 lena.jpg, otto/1.jpg                    and every file that can't be a portrait, with the reason
@@ -204,7 +204,7 @@ def about_names(
     for files, what in (
         (others, f"left out because of their names: {{}}; {everything} includes them"),
         (unnamed, f"left out because a camera named them: {{}}; {named} says who they show"),
-        (again, f"people of their own: {{}}; {together} makes pictures whose names differ by a number one person's"),
+        (again, f"people of their own: {{}}; {together} treats names that differ only by a number as one person"),
         (inner, "people of their own, in other people's folders: {}; each folder is named after one person"),
         ([] if alone_numbers else numbers, f"people called by a number: {{}}; {named} says who they show"),
     ):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from facerec.average_face import SIDE, eye_likeness
+from facerec.average_face import ALIGNED_SIDE, eye_likeness
 from facerec.detection import TEMPLATE, Detection, Point, check_photo, similarity_transform, warp
 from facerec.errors import BadArgument
 
@@ -262,7 +262,7 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
         "blocks": _blocks(photo, face),
         **_pose(keypoints, matrix, face, detection.get("turn", 0)),
         **_light(photo, matrix),
-        "eyes": eye_likeness(_grey(photo, matrix, SIDE)),
+        "eyes": eye_likeness(_grey(photo, matrix, ALIGNED_SIDE)),
         "confidence": float(detection["confidence"]),
     }
     unscored = FaceQuality(score=0.0, **readings)

@@ -3,7 +3,7 @@
     pictures ──people, some at a time──► Dask's scheduler ──► worker ──► one database
                                                           └─► worker ──► (http://host:19530)
 
-Every person is written in one change that replaces what is there, even a person whom another process has added since
+Every person is written in one change that replaces what is there, even a person that another process has added since
 the start. So a person is known once, however often a task is done: Dask gives the tasks of a worker that died to
 another one, and the same call goes on after an interruption.
 
@@ -192,7 +192,7 @@ def _answer(future: Future, batch: Sequence[Portrait]) -> Answer:
         return future.result()
     error = future.exception() if future.status == "error" else None
     if isinstance(error, KilledWorker):
-        reason = "workers ended, one after the other, while they had it: try it alone"
+        reason = "the workers that were given it died, one after the other: try it alone"
         return [(portrait.file, reason) for portrait in batch], []
     if error is None:
         raise FaceError("the Dask scheduler went away; the people who were written stay: start again")

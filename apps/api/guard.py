@@ -44,7 +44,7 @@ def reader(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None
     limit, limiter = request.app.state.rate, request.app.state.limiter
     if not limiter.hit(limit, key.digest):
         wait = max(1, round(limiter.get_window_stats(limit, key.digest).reset_time - time.time()))
-        raise Problem(429, f"This key may ask {limit}. Please wait.", "too-often", {"Retry-After": str(wait)})
+        raise Problem(429, f"This key is limited to {limit}. Please wait.", "too-often", {"Retry-After": str(wait)})
     return key
 
 
@@ -147,7 +147,7 @@ class Guard:
 
 
 def _too_large() -> Problem:
-    return Problem(413, f"A request may have {MAX_BODY:,} bytes.", "too-large")
+    return Problem(413, f"A request may have at most {MAX_BODY:,} bytes.", "too-large")
 
 
 def _number(sent: str) -> str:

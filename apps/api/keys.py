@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(keys.make(args.name, args.write, args.days))
     elif args.command == "revoke":
         keys.revoke(args.name)
-        print(f"{args.name} opens nothing any more")
+        print(f"{args.name} is no longer accepted")
     else:
         print("\n".join(map(describe, keys.all())) or "there are no keys: python -m apps.api.keys new NAME")
 

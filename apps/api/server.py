@@ -1,6 +1,6 @@
 """The server: uvicorn with the limits that it lacks.
 
-Of its own, uvicorn has a limit of connections, and of the pause between two requests. A client that sends half a head,
+By itself, uvicorn limits connections, and the pause between two requests. A client that sends half a head,
 or a byte of a body now and then, stays for as long as it likes. ``CarefulProtocol`` adds the deadlines and the
 connections from each address that ``crowd`` counts; ``guard`` counts the bytes of the bodies.
 """

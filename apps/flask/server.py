@@ -1,6 +1,6 @@
 """The server: waitress with the limits that it lacks; it keeps bodies in memory and logs no visitor.
 
-Of its own, waitress limits the connections, and the silence between two bytes. So a client that sends a byte now and
+By itself, waitress limits the connections, and the silence between two bytes. So a client that sends a byte now and
 then stays for as long as it likes, and bodies are limited one by one, not together. The classes here add what ``crowd``
 counts: deadlines, connections from each address, bytes of all bodies. (Another server would not help: gunicorn, for
 one, asks for a proxy that buffers slow clients, https://gunicorn.org/deploy.)

@@ -1,6 +1,6 @@
 """The gate in front of the Streamlit app, for what Streamlit's own server leaves open.
 
-    uploads    limited for each visit and in all, and in time; what a closed browser left makes room
+    uploads    limited for each visit, in all, and in time; those of closed browsers are dropped first
     exports    for the browser that made one: the address alone opens nothing
     metrics    closed: they tell anyone how many visitors there are
 

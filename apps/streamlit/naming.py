@@ -36,7 +36,7 @@ def unnamed(found: Sequence[Searched], table: pd.DataFrame) -> dict[str, tuple[l
 
 
 def offer(key: str, groups: dict[str, tuple[list[Face], str | None]]) -> None:
-    """Show unnamed people, one of whom can be pressed and named.
+    """Show unnamed people; each can be pressed and named.
 
     Args:
         key: The beginning of the keys in the session's state.

@@ -34,7 +34,7 @@ with quietly():
 MOST = 200  # faces of one picture, the largest ones
 NEAREST = 5  # people who are named for each face
 KEPT = 1.4  # times as wide as a face is what is kept of it: no larger, or other faces are on it, too
-SIDE = 1000  # pixels of the longer side of a picture on the page
+PAGE_SIDE = 1000  # pixels of the longer side of a picture on the page
 
 #: What is known about a face, once it is compared with everyone.
 KNOWN, DOUBTFUL, UNKNOWN = "known", "doubtful", "unknown"
@@ -85,13 +85,13 @@ def search(photo: np.ndarray, name: str, model: keras.Model) -> Searched:
     except NoFaceFound:
         seen = []
     photo = seen[0].photo if seen else photo
-    small = smaller(photo, SIDE)
+    small = smaller(photo, PAGE_SIDE)
     faces = tuple(
         Face(each.detection["box"], each.encoding, jpeg(around(photo, each.detection, KEPT), 640), each.remarks)
         for each in (seen[i] for i in reading_order([each.detection["box"] for each in seen]))
     )
     return Searched(
-        name, jpeg(small, SIDE, 92), faces, "" if faces else "no face found", small.shape[1] / photo.shape[1]
+        name, jpeg(small, PAGE_SIDE, 92), faces, "" if faces else "no face found", small.shape[1] / photo.shape[1]
     )
 
 
@@ -180,4 +180,4 @@ def drawn(each: Searched, rows: pd.DataFrame) -> bytes:
         Numbered(number, np.array(face.box, float) * each.scale, None if who == "unknown" else who, distance, True)
         for face, number, who, distance in zip(each.faces, rows.face, rows.who, rows.distance, strict=True)
     ]
-    return jpeg(annotate(load_image(each.picture), tracks), SIDE)
+    return jpeg(annotate(load_image(each.picture), tracks), PAGE_SIDE)

@@ -2,7 +2,7 @@
 
 album/index.html        every person, with crops of their faces; opens in any browser, without a network
 album/person 1/         links to the photos that show the person (copies, where the system makes no links)
-album/lena/             a person whom the database knows
+album/lena/             a person that the database knows
 album/seen once/        photos of faces that resemble no other
 """
 
@@ -29,7 +29,7 @@ from facerec.errors import BadArgument
 from facerec.photos import load_image, save_picture
 
 #: The side of a crop on the page, in pixels, and how much wider than the face's box it is.
-SIDE, MARGIN = 176, 1.5
+CROP_SIDE, MARGIN = 176, 1.5
 #: At most so many faces of a person are shown; all of their photos lie in the folder.
 MOST_SHOWN = 60
 SEEN_ONCE = "seen once"
@@ -225,13 +225,13 @@ def _crops(table: pd.DataFrame) -> list[str]:
 
 
 def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], turn: int = 0) -> str:
-    """The square around a face of a photo (H, W, 3), turned upright: a data URL of a JPEG of SIDE pixels a side."""
+    """The square around a face of a photo (H, W, 3), turned upright, as the data URL of a JPEG of CROP_SIDE pixels."""
     x, y, width, height = box
     limits = np.array(photo.shape[1::-1])
     size = min(MARGIN * max(width, height), *limits)  # no wider than the photo, and inside of it
     middle = np.clip([x + width / 2, y + height / 2], size / 2, limits - size / 2)
-    scale = SIDE / size
-    matrix = np.column_stack([np.eye(2) * scale, SIDE / 2 - scale * middle])
-    crop = np.rot90(warp(photo, matrix, SIDE), -turn // 90)[..., ::-1]
+    scale = CROP_SIDE / size
+    matrix = np.column_stack([np.eye(2) * scale, CROP_SIDE / 2 - scale * middle])
+    crop = np.rot90(warp(photo, matrix, CROP_SIDE), -turn // 90)[..., ::-1]
     data = cv2.imencode(".jpg", np.ascontiguousarray(crop), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"

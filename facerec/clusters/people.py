@@ -35,7 +35,7 @@ def cluster_photos(
     database: Mapping[str, np.ndarray] | None = None,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Find all faces of photos, and group those that show one person, whoever it is.
+    """Find all faces of photos, and group those that show one person.
 
     Args:
         photos: A folder or zip file, of any depth, or a list of files.

@@ -16,7 +16,7 @@ from facerec.errors import FaceError
 FACES, DATABASE, OTHERS = "Look at faces", "Keep people", "Cameras and apps"
 
 EPILOG = """
-Exit codes: 0 it worked, 1 nothing was done or, of verify, different people, 2 an error, 130 after Ctrl-C.
+Exit codes: 0 it worked, 1 nothing was done or, for verify, different people, 2 an error, 130 after Ctrl-C.
 """
 
 

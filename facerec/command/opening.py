@@ -72,7 +72,7 @@ def known_or_examples(database: str | None) -> str:
     if database is None and Path(PEOPLE).exists():
         return PEOPLE
     if database is None:
-        note(f"no {PEOPLE} here: comparing with the example people of {EXAMPLES}/; facerec enrol adds people of yours")
+        note(f"no {PEOPLE} here: comparing with the example people of {EXAMPLES}/; facerec enrol adds your own")
         return EXAMPLES
     if not is_address(database) and not in_project(database).exists():
         raise BadArgument(f"--database {database} does not exist: give a folder of portraits, or a FaceDatabase's file")

@@ -18,7 +18,7 @@ from facerec.errors import NotYet
 MY_FACES = "my_faces"
 
 #: A share that rests on fewer people is withheld, as in ``facerec.evaluation.report_errors``.
-FEWEST = 10
+FEWEST_PEOPLE = 10
 
 
 class Faces(NamedTuple):
@@ -77,7 +77,7 @@ def invented_faces() -> Faces:
 
 
 # ------------------------------------------------------------------------------------------------ the report
-#: Points on a line: twelve people, of whom ten have two pictures; two people with two each; and two with six each.
+#: Points on a line: twelve people, ten with two pictures each; two people with two each; and two with six each.
 MANY = (
     np.array([[x] for k in range(10) for x in (k, k + 0.25 * (1 + k % 4))] + [[10.25], [10.5]]),
     np.array([name for name in "abcdefghij" for _ in range(2)] + ["k", "l"]),
@@ -87,8 +87,8 @@ TWO = (np.linspace(0, 1.5, 12)[:, None], np.repeat(["ada", "bob"], 6))
 
 
 def summary(
-    encodings: np.ndarray, people: np.ndarray, threshold: float = 0.7, fewest: int = FEWEST, below: Callable = np.less,
-    twice: bool = False, itself: bool = False, of_all: bool = False, counted: str = "people",
+    encodings: np.ndarray, people: np.ndarray, threshold: float = 0.7, fewest: int = FEWEST_PEOPLE,
+    below: Callable = np.less, twice: bool = False, itself: bool = False, of_all: bool = False, counted: str = "people",
 ) -> dict:  # fmt: skip
     """What a report says, or what a mistake makes of it.
 
@@ -140,14 +140,14 @@ def report(function: Callable) -> None:
         for threshold in (0.7, 0.3, 0.5):
             given = call(function, encodings.copy(), people.copy(), threshold)
             _check_report(given, encodings, people, threshold)
-    for fewest in (13, 11, 12):  # MANY has 12 people, of whom 10 make same pairs
+    for fewest in (13, 11, 12):  # MANY has 12 people; 10 of them make same pairs
         given = call(function, MANY[0].copy(), MANY[1].copy(), 0.7, fewest)
         _check_report(given, *MANY, 0.7, fewest)
     well_done("report is right: every pair once, and no share of fewer than ten people")
 
 
 def _check_report(
-    given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float, fewest: int = FEWEST
+    given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float, fewest: int = FEWEST_PEOPLE
 ) -> None:
     """Refuse a report that counts otherwise, or says more than it knows."""
     right = summary(encodings, people, threshold, fewest)

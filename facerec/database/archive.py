@@ -4,7 +4,7 @@
     encodings.npy    (n, D) float32, all encodings one below the other
     photos/1.jpg …   numbered: no file is called after a person
 
-A file that is read need not be trusted: it is refused whole, or taken in whole.
+A file that is read need not be trusted: it is imported as a whole, or not at all.
 """
 
 from __future__ import annotations

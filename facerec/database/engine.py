@@ -116,7 +116,7 @@ class Engine(Protocol):
     def change(self) -> AbstractContextManager[Change]:
         """A context to change people in: leaving it makes the steps last, an error within it drops them.
 
-        Other changes wait. How far several steps are all or nothing after a kill, each engine says.
+        Other changes wait. Each engine says how far several steps are all or nothing after a kill.
         """
 
     def replace_all(

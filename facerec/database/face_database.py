@@ -1,4 +1,4 @@
-"""The database that users see: a mapping from identity to encoding, as a dict to use, that lasts.
+"""The database that users see: a lasting mapping from identity to encoding, used like a dict.
 
     identity ──► encodings (n, D), photos ──► one file that is never half written
     probes (m, D) ──nearest──► identities (m, k), distances (m, k)
@@ -110,7 +110,7 @@ class FaceDatabase(MutableMapping):
         return mean_encoding(self.encodings(identity))
 
     def __setitem__(self, identity: str, encoding: np.ndarray) -> None:
-        """Know a person by this encoding, or these (n, D), alone: earlier ones and photos are removed."""
+        """Set the encoding, or the encodings (n, D), of a person: earlier ones and photos are removed."""
         self._put(identity, encoding, replace=True)
 
     def __delitem__(self, identity: str) -> None:
@@ -169,7 +169,7 @@ class FaceDatabase(MutableMapping):
         replace: bool = False,
         new: bool = False,
     ) -> None:
-        """Know a person by one more encoding, or by several in one change.
+        """Add one encoding, or several in one change, to a person, known or new.
 
         Args:
             identity: Their name; one that is not known yet adds a person.
@@ -181,7 +181,7 @@ class FaceDatabase(MutableMapping):
             new: Whether the person must not be known yet.
 
         Raises:
-            BadArgument: If the name or the encoding makes no sense here, or who must be new is known; nothing changes.
+            BadArgument: If the name or the encoding makes no sense, or a ``new`` person is known; nothing changes.
             BadDatabase: If the file was removed or replaced, or can't be written.
             UnreadableImage: If the photo can't be read.
         """
@@ -199,7 +199,7 @@ class FaceDatabase(MutableMapping):
             raise self._unknown(identity)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a person another name; the one they have changes nothing.
+        """Give a person another name; giving the same name changes nothing.
 
         Raises:
             UnknownPerson: If no one is called ``old``; the error suggests similar names.
@@ -405,7 +405,7 @@ class FaceDatabase(MutableMapping):
                 in the file, or ``"replace"`` the one in the database.
 
         Returns:
-            How many people were taken in.
+            How many people were imported.
 
         Raises:
             BadArgument: If the file is damaged, or not such an archive; the error says what is wrong, and where. (A

@@ -1,4 +1,4 @@
-"""Names as they are kept, looked up and compared: one person has one name, whatever way it was typed."""
+"""Names as they are kept, looked up and compared: one person has one name, however it was typed."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def plain(text: str) -> str:
 
 
 def similar_names(asked: str, names: Iterable[str]) -> list[str]:
-    """The three names that are most like one, whatever case and accents, or fewer.
+    """Up to three names that are most like a given one, ignoring case and accents.
 
     Example:
         >>> similar_names("leena", ["omar", "lena"])

@@ -58,8 +58,8 @@ class FalseAccepts:
     def strangers_named(self, threshold: float, people: int) -> float:
         """The share of strangers who get the name of one of so many people.
 
-        It takes the comparisons of a stranger as independent. They are not quite: people whom many resemble fail often,
-        the others less, so the true share is rather smaller.
+        It takes the comparisons of a stranger as independent. They are not quite: those who resemble many others
+        fail often, the others less, so the true share is rather smaller.
         """
         check_people(people)
         return float(-np.expm1(people * np.log1p(-self.share(threshold))))

@@ -1,4 +1,4 @@
-"""For whom is it worse? False accepts within and between groups of people.
+"""Who gets more errors? False accepts within and between groups of people.
 
 Of all pairs of pictures of two people, counted by the groups of the two::
 

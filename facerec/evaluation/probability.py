@@ -141,7 +141,7 @@ def bootstrap_calibration_error(
 
     A small number of pairs raises the error, and drawing them anew raises it again. The lower end is therefore that of
     the basic bootstrap (as far below the value as the drawings rise above it), the upper end that of the percentiles:
-    the interval is rather too wide than too narrow.
+    the interval is too wide rather than too narrow.
 
     Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 5.2, for the lower end.
     """

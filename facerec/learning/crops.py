@@ -336,7 +336,7 @@ class Prepared:
 
 
 def people_of(names: Sequence[str], labelled: Sequence[str]) -> np.ndarray:
-    """Who is shown, (n,) str: in labelled folders the file's name up to its first ``_``; elsewhere nobody twice.
+    """Who is shown, (n,) str: in labelled folders the file's name up to its first ``_``; elsewhere all different.
 
     Args:
         names: (n,), ``part/file``, as in :class:`Prepared`.

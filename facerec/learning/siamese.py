@@ -4,7 +4,7 @@
                  ║           ├─► |a − b| ──one neuron──► score in 0..1: the same person?
     face 2 ──embedding──► b ─┘
 
-One builder makes three variants that learn from nothing: the two that tutorials publish, with millions of weights in
+One builder makes three variants that learn from scratch: the two that tutorials publish, with millions of weights in
 one dense layer, and a compact one. ``facerec.learning.siamese_training`` trains them. The fourth, the transfer twin,
 stands on a trained FaceNet and is the one to use; ``facerec.learning.transfer_training`` trains it.
 
@@ -354,7 +354,7 @@ def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, floa
 
     Returns:
         model: [(m, S, S, 3), (m, S, S, 3)] RGB in 0..1 → scores (m, 1) in 0..1. Its attribute ``known`` holds the known
-            faces of the person whom it was made for, (k, S, S, 3) uint8, or is None.
+            faces of the person it was made for, (k, S, S, 3) uint8, or is None.
         threshold: The lowest score of a match, chosen for this network; if it has known faces, for the comparison with
             all of them.
 

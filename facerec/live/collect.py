@@ -31,7 +31,7 @@ from facerec.live.tracking import Box
 from facerec.photos import PICTURE_ENDINGS, load_image, save_picture
 
 KINDS = ("anchor", "positive")
-SIDE = 250  # pixels along each side of a collected picture
+PICTURE_SIDE = 250  # pixels along each side of a collected picture
 MARGIN = 2.2  # how much larger than the face it is
 
 
@@ -114,7 +114,7 @@ class Collector:
             return FaceInFrame(frame, None)
         face = cv2.cvtColor(crop_around(frame, box, 1.0, 128), cv2.COLOR_RGB2GRAY)
         sharpness = float(cv2.Laplacian(face, cv2.CV_64F).var())
-        return FaceInFrame(frame, box, crop_around(frame, box, MARGIN, SIDE), small_of(face), sharpness)
+        return FaceInFrame(frame, box, crop_around(frame, box, MARGIN, PICTURE_SIDE), small_of(face), sharpness)
 
     def objection(self, seen: FaceInFrame) -> str:
         """Why automatic capture does not save this face; an empty string if it does."""

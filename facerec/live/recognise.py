@@ -43,7 +43,7 @@ class LiveRecogniser:
             ``FaceDatabase`` count from the next search on, even if none are left.
         threshold: Faces farther away than this count as unknown. None takes the network's own for as many people as the
             database knows now (see ``threshold_for``).
-        every: Search every n-th frame, and besides as soon as a face can't be followed.
+        every: Search every n-th frame, and also as soon as a face can't be followed.
         search_side: Search a copy of this longest side, in pixels: smaller is faster, but misses small faces.
         looks: How many looks it takes to name a face whose distance is near the threshold (others are named at the
             first), and how many in a row must agree to change a name.

@@ -1,4 +1,4 @@
-"""What each choice in the making of the Inception FaceNet brings: short trainings that differ in one thing each.
+"""What each choice in the making of the Inception FaceNet contributes: short trainings that differ in one thing each.
 
     python tools/measure/ablation.py train [TRIAL …]    # all, or some; resumes
     python tools/measure/ablation.py score DIR [TRIAL …]    # → docs/results/ablation.json; the others stay as they were

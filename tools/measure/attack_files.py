@@ -1,4 +1,4 @@
-"""What files cost that were built to cost much: seconds and memory of ``load_image``, the worst of each kind.
+"""The cost of files that were built to be costly: seconds and memory of ``load_image``, the worst of each kind.
 
     python tools/measure/attack_files.py                       # → docs/results/attack_files.json
     python tools/measure/attack_files.py --count 100

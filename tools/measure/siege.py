@@ -38,7 +38,7 @@ LARGEST = 20_000_000  # bytes of two pictures; the API takes one
 
 FORM = "Content-Type: multipart/form-data; boundary=X\r\n"
 
-SIDE = 5000  # pixels of a large picture, each way
+LARGE_SIDE = 5000  # pixels of a large picture, each way
 
 
 @dataclass
@@ -173,8 +173,10 @@ def large_pictures(target: Target) -> dict[str, float]:
     """Comparisons of large pictures, one after the other; the memory afterwards."""
     import cv2
 
-    photo = cv2.resize(load_image(ROOT / "images" / "lena.jpg"), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    picture = jpeg(photo, SIDE)
+    photo = cv2.resize(
+        load_image(ROOT / "images" / "lena.jpg"), (LARGE_SIDE, LARGE_SIDE), interpolation=cv2.INTER_CUBIC
+    )
+    picture = jpeg(photo, LARGE_SIDE)
     client = Client(target.port)
     with watched(target) as met:
         for _ in range(20):

@@ -6,7 +6,7 @@ DIR is the folder of ``tools/measure/lfw.py``. The people of both development li
 accepts of one half give the thresholds for K people at which 1 % of the strangers should get a name; they are checked
 on the other half, and the other way round. For K = 2,000 the first part has 700 people, since the second needs the
 others. Galleries, known people and strangers are drawn anew ten times. The shipped curves come from ``pairsDevTrain``
-alone (``tools/assets/calibrate.py``); here nobody's pictures serve both sides.
+alone (``tools/assets/calibrate.py``); here no one's pictures serve both sides.
 """
 
 from __future__ import annotations

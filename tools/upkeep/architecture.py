@@ -29,6 +29,7 @@ SOURCES = ("facerec", "fr_utils.py", "inception_blocks_v2.py", "apps", "tools")
 
 #: Packages that are drawn as one room.
 PACKAGES = (
+    "facerec.clusters",
     "facerec.command",
     "facerec.course",
     "facerec.database",
@@ -36,6 +37,7 @@ PACKAGES = (
     "facerec.learning",
     "facerec.live",
     "facerec.plotting",
+    "apps.api",
     "apps.flask",
     "apps.streamlit",
     "tools",

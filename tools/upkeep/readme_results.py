@@ -213,7 +213,7 @@ TABLES = {
     ),
     "speed": (
         Row("A photo file with one face, to its name", BENCH, partial(cells.latency, photo="1_faces")),
-        Row("… with a face that is not sure, and searched for again", BENCH, partial(cells.latency, photo="doubtful")),
+        Row("… with an unclear face, which is searched for again", BENCH, partial(cells.latency, photo="doubtful")),
         Row("A video call with six faces, to their names", BENCH, partial(cells.latency, photo="6_faces")),
         Row("Encoding faces one by one", BENCH, partial(cells.encoding_speed, batch=1)),
         Row("Encoding faces in batches of 64", BENCH, partial(cells.encoding_speed, batch=64)),

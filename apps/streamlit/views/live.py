@@ -27,7 +27,7 @@ from facerec.live.recognise import LiveRecogniser
 from facerec.live.tracking import Track
 
 LARGEST = 700_000  # letters of a frame in base64; a JPEG of 640 pixels has a tenth of that
-SIDE = 640
+FRAME_SIDE = 640
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def frame_of(letters: Any) -> np.ndarray:
         data = base64.b64decode(letters, validate=True)
     except ValueError as error:
         raise UnreadableImage("the browser did not send a picture") from error
-    return smaller(shared.opened(data, "the frame"), SIDE)
+    return smaller(shared.opened(data, "the frame"), FRAME_SIDE)
 
 
 def answered(message: Any) -> dict:

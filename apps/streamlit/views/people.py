@@ -64,7 +64,7 @@ def gallery() -> str | None:
     if (gone := st.session_state.get("people_gallery_kept")) and gone not in shared.database():
         show.notice(shared.gone(gone), "warn")
     if not (idle := login.who() is None):
-        show.note("Press a person to see all pictures, and to rename, merge, remove or forget.")
+        show.note("Select a person to see all their pictures, and to rename, merge, remove or forget them.")
     return choose.gallery("people_gallery", "People", tuple(filter(None, map(entry, names))), idle=idle)
 
 
@@ -94,7 +94,7 @@ class Doubt:
 
     Attributes:
         text: It in a sentence.
-        other: The known person whom the pictures may show instead, or None.
+        other: The known person that the pictures may show instead, or None.
     """
 
     text: str
@@ -168,7 +168,7 @@ def tell(seen: list[tuple[str, Look]], problems: list[str], doubtful: list[Doubt
 
 
 def ask(doubt: Doubt, offered: set[str]) -> None:
-    """Show a doubt and, once for each known person whom it names, their photo and a way to add to them."""
+    """Show a doubt and, once for each known person that it names, their photo and a way to add to them."""
     if doubt.other is None or doubt.other in offered:
         show.notice(doubt.text, "warn")
         return

@@ -16,7 +16,7 @@ from facerec.gallery import distance_from, open_gallery
 WELCOME, AWAY, CLOSE = "Welcome in", "Go away", "Too close to call"
 NEAR = 0.1  # a distance that is over the threshold by less is a near miss
 MOST = 10  # faces of one picture that can be compared, the largest ones
-SIDE = 720  # pixels of the longer side of the pictures on the page
+PAGE_SIDE = 720  # pixels of the longer side of the pictures on the page
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def searched(picture: choose.Chosen, digest: str) -> Door:
         with shared.TURNS:
             seen = look_at_each(photo, shared.model(), shared.one_line(picture.name), MOST)
     photo = seen[0].photo  # upright
-    small = smaller(photo, SIDE)
+    small = smaller(photo, PAGE_SIDE)
     scale = small.shape[1] / photo.shape[1]
     boxes = [tuple(round(n * scale) for n in each.detection["box"]) for each in seen]
     faces, encodings, flaws = zip(*((each.face, each.encoding, each.flaws) for each in seen), strict=True)

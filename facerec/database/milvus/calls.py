@@ -118,7 +118,7 @@ class Calls:
             name: The collection.
             which: Milvus' expression for them.
             fields: Their names.
-            keys: Those whom it concerns; None for everyone.
+            keys: Those that it concerns; None for all.
             newest: Whether to wait for what others have written just now, too.
         """
         level = "Strong" if newest else self._level(name, keys)

@@ -58,7 +58,7 @@ class MilvusChange(Change):
         self.asked, self.one_by_one, self.everyone = 0, ONE_BY_ONE, None
 
     def has(self, identity: str) -> bool:
-        """Asks the server about people whom no step so far concerns; after many questions, for everyone at once."""
+        """Asks the server about people that no step so far concerns; after many questions, for everyone at once."""
         if identity in self.known:
             return self.known[identity]
         self.asked += 1

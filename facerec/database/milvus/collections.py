@@ -2,8 +2,8 @@
 
     create ──► index ──► load        each step: done already? else do it; if that fails: done by another meanwhile?
 
-Every step can be repeated, and each of several creators ends with the whole collection: who comes second completes
-what the first has begun, and who was killed half-way leaves nothing that a later one can't complete.
+Every step can be repeated, and each of several creators ends with the whole collection: the second one completes
+what the first has begun, and one that is killed halfway leaves nothing that a later one can't complete.
 """
 
 from __future__ import annotations

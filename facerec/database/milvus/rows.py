@@ -1,4 +1,4 @@
-"""A person as Milvus keeps them: one row per encoding, numbered; a photo lies in the row of the encoding of its place.
+"""A person as Milvus keeps them: one numbered row per encoding; the n-th photo lies in the row of the n-th encoding.
 
 A person is addressed by the SHA-256 of the name, so that no name is ever part of an expression. Bytes are kept as
 Base64.

@@ -4,7 +4,7 @@
                └──► DamageFound: "people.db: an encoding of 'lena' is damaged, and left out"
 
 SQLite keeps rows in pages. Where a page itself can't be read, people are read by halves, until only those who are on it
-are left out. A damaged file can't be changed: it is looked through before the first one.
+are left out. A damaged file can't be changed: it is checked before the first change.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Checked(SQLiteFile):
         return next((number for number, name, *_ in everyone if name == identity), None)
 
     def all_of(self, person: int) -> str:
-        """What to call a person of whom nothing can be read."""
+        """What to call a person whose entry can't be read at all."""
         return self._of("all", person)
 
     def _of(self, what: str, person: int) -> str:

@@ -1,4 +1,4 @@
-"""The SQLite file itself: made private, opened safely, read, and watched, so that nothing is written into nowhere.
+"""The SQLite file itself: made private, opened safely, read, and watched, so that nothing that is written gets lost.
 
 SQLite keeps changes in ``people.db-wal`` until it brings them into ``people.db``, and ``people.db-shm`` beside them
 while the file is open. All three must stay the files that were opened.
@@ -59,7 +59,7 @@ _ABANDONED: list = []  # connections of a parent process, which its child may ne
 
 
 def checksum_of(person: int, *data: bytes) -> int:
-    """The CRC-32 of what is kept of a person, begun with their number: what is another person's does not pass.
+    """The CRC-32 of what is kept of a person, starting with their number: another person's data does not pass.
 
     Example:
         >>> checksum_of(0, b"lena"), checksum_of(1, b"encoding") == checksum_of(2, b"encoding")

@@ -35,7 +35,7 @@ class Searched(Checked):
     """A file whose encodings are searched.
 
     Attributes:
-        represent: By what people are compared who have several encodings: their "mean", or the "nearest" of them.
+        represent: What people with several encodings are compared by: their "mean", or the "nearest" of them.
         rows: The encodings in memory, or None before the first search.
         builder: The thread that builds an index, or None.
         stop: Set to stop it.

@@ -51,7 +51,7 @@ def listening(app, proxy: str | None = None):
 @pytest.mark.parametrize(("proxy", "is_believed"), [(None, False), ("127.0.0.1", True), ("192.0.2.1", False)])
 def test_only_a_trusted_proxy_is_believed(proxy, is_believed):
     with listening(create_app(FREE), proxy) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
         connection.request("GET", "/", headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"})
         assert ("Secure" in connection.getresponse().getheader("Set-Cookie")) == is_believed
 
@@ -69,7 +69,7 @@ def test_rate_limit_counts_addresses_from_a_trusted_proxy(proxy, is_believed):
 def test_server_logs_no_visitor_and_no_request(caplog):
     app = create_app(FREE)
     with listening(app) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=240) as client:
             client.sendall(f"GET http://[{SIGN}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             answer = client.makefile("rb").read().decode()
         assert answer.startswith("HTTP/1.1 400") and "application/problem+json" in answer and caplog.text == ""

@@ -208,7 +208,7 @@ def test_index_read_before_a_forgetting_is_not_written(tmp_path, path, monkeypat
     with FaceDatabase(path) as database, FaceDatabase(path) as slow:
         wanted = crowd(database)
         step, may_go_on = getattr(*slow_at), threading.Event()
-        monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(20) and step(*args))
+        monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(240) and step(*args))
         slow.nearest(unit(1))  # begins to build
         builder = slow._engine.builder
         assert builder is not None
@@ -229,7 +229,7 @@ def test_index_with_a_forgotten_person_is_not_begun(tmp_path, path, monkeypatch,
     with FaceDatabase(path) as database, FaceDatabase(path) as slow:
         wanted = crowd(database)
         (step, build), may_go_on, left = (getattr(*slow_at), search.Index.build), threading.Event(), []
-        monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(20) and step(*args))
+        monkeypatch.setattr(*slow_at, lambda *args: may_go_on.wait(240) and step(*args))
         monkeypatch.setattr(search.Index, "build", lambda *args: left.append(traces(tmp_path, wanted)) or build(*args))
         slow.nearest(unit(1))  # begins to build
         deadline = time.monotonic() + 20

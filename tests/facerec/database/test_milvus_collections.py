@@ -267,7 +267,7 @@ def both_see_none(monkeypatch) -> None:
         if not found and (client, name) not in seen:
             seen.add((client, name))
             with suppress(threading.BrokenBarrierError):
-                barrier.wait(10)
+                barrier.wait(240)
         return found
 
     monkeypatch.setattr(MilvusClient, "has_collection", has_collection)

@@ -87,7 +87,7 @@ def rewrite_header(file: Path, **entries) -> None:
     file.write_bytes(json.dumps(header).encode().ljust(4096) + content[4096:])
 
 
-DAMAGES = {
+BREAKAGES = {
     "missing": Path.unlink,
     "empty": lambda file: file.write_bytes(b""),
     "cut": lambda file: file.write_bytes(file.read_bytes()[:-100]),
@@ -102,7 +102,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("damage", BREAKAGES.values(), ids=BREAKAGES)
 def test_index_file_that_does_not_fit_is_made_anew(indexed, path, damage, asked):
     people = {str(i): encoding for i, encoding in enumerate(unit(3000, 1))}
     indexed.settle()
@@ -135,7 +135,7 @@ def test_stale_index_is_built_anew_in_the_background(indexed, path, asked):
 
 def test_searches_go_on_while_the_index_is_built(indexed, monkeypatch, asked):
     build, may_go_on = search.Index.build, threading.Event()
-    monkeypatch.setattr(search.Index, "build", lambda *args: may_go_on.wait(20) and build(*args))
+    monkeypatch.setattr(search.Index, "build", lambda *args: may_go_on.wait(240) and build(*args))
     assert indexed.nearest(unit(1, 1))[0][0, 0] == "0"
     assert indexed._engine.builder is not None
     indexed["late"] = unit(1, 9)[0]
@@ -160,7 +160,7 @@ def test_removals_while_the_index_is_built_remove_no_other_rows(path, monkeypatc
         monkeypatch.setattr(
             SQLite,
             "_built",
-            lambda self, view, stamp: views.append(view) or may_go_on.wait(20) and built(self, view, stamp),
+            lambda self, view, stamp: views.append(view) or may_go_on.wait(240) and built(self, view, stamp),
         )
         database.nearest(unit(1))
         for gone in range(0, 300, 3):

@@ -14,7 +14,7 @@ import pytest
 from facerec.errors import BadArgument, NoFaceFound
 from facerec.learning.datasets import find_people
 from facerec.live import collect
-from facerec.live.collect import MARGIN, SIDE, Collector, Session, collect_from, write_new
+from facerec.live.collect import MARGIN, PICTURE_SIDE, Collector, Session, collect_from, write_new
 from facerec.live.frames import Frames
 from facerec.photos import load_image, save_picture
 from tests.facerec.live.films import save_many, save_without_end
@@ -26,10 +26,10 @@ GREY = np.full((300, 300, 3), 90, np.uint8)
 def test_saved_picture_has_the_face_in_its_middle(photos, tmp_path):
     collector = Collector(tmp_path / "lena")
     seen = collector.look(photos["lena"])
-    assert seen.crop.shape == (SIDE, SIDE, 3) and seen.sharpness > 100
+    assert seen.crop.shape == (PICTURE_SIDE, PICTURE_SIDE, 3) and seen.sharpness > 100
     x, y, width, height = collector.look(seen.crop).box
-    assert abs(x + width / 2 - SIDE / 2) < 12 and abs(y + height / 2 - SIDE / 2) < 12
-    assert max(width, height) == pytest.approx(SIDE / MARGIN, rel=0.2)
+    assert abs(x + width / 2 - PICTURE_SIDE / 2) < 12 and abs(y + height / 2 - PICTURE_SIDE / 2) < 12
+    assert max(width, height) == pytest.approx(PICTURE_SIDE / MARGIN, rel=0.2)
 
 
 @pytest.mark.parametrize("detector", ["mtcnn", "haar"])
@@ -174,7 +174,7 @@ def test_keys_save_the_face_and_report_it(session, photos):
     for key in "ap?p":
         session.press(key)
     assert saved(session) == ["anchor_0001.jpg", "positive_0001.jpg", "positive_0002.jpg"]
-    assert session.message == "saved positive_0002.jpg" and session.last.shape == (SIDE, SIDE, 3)
+    assert session.message == "saved positive_0002.jpg" and session.last.shape == (PICTURE_SIDE, PICTURE_SIDE, 3)
     assert session.status() == "1 anchor, 2 positive\nautomatic: off"
     assert not session.ended
     session.press("q")

@@ -52,7 +52,7 @@ class Engine(NamedTuple):
 
 
 def people(dimension: int) -> np.ndarray:
-    """The encodings of those whom a face is compared with, (PEOPLE, D) of unit length."""
+    """The encodings that a face is compared with, (PEOPLE, D) of unit length."""
     known = np.random.default_rng(0).normal(size=(PEOPLE, dimension)).astype(np.float32)
     return known / np.linalg.norm(known, axis=1, keepdims=True)
 
