@@ -121,7 +121,7 @@ def one_person_pairs(
         own: The person's pictures for the different pairs, used in turn.
         others: Pictures of other people, of which each is used once at most. If there are fewer of them than same
             pairs, as many same pairs are drawn.
-        times: How often each same pair appears, if there are others enough (augmentation makes it look different each
+        times: How often each same pair appears, if there are enough others (augmentation makes it look different each
             time).
         seed: Seed of the draw.
 
@@ -235,7 +235,13 @@ class PairFaces:
         return np.linalg.norm(first - second, axis=1)
 
     def batches(
-        self, batch: int = 32, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
+        self,
+        batch: int = 32,
+        augmented: bool = True,
+        seed: int = 0,
+        first_epoch: int = 0,
+        moved: bool = False,
+        harsh: float = 0.0,
     ):
         """Endless batches for training, a pure function of the seed and the epoch.
 
@@ -248,6 +254,7 @@ class PairFaces:
             seed: Seed of the order and the augmentation.
             first_epoch: The epoch to start with.
             moved: Whether faces are also rotated, shifted and resized a little.
+            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
 
         Returns:
             A ``tf.data.Dataset`` of ((B, S, S, 3), (B, S, S, 3)) float32 in 0..1 and (B,) float32: 1 for the same
@@ -266,7 +273,7 @@ class PairFaces:
         def show(numbers, draw):
             chosen = tf.gather(rows, numbers)  # (B, 2)
             both = tf.gather(faces, tf.concat([chosen[:, 0], chosen[:, 1]], axis=0))  # (2B, S, S, 3)
-            both = as_shown(both, draw, augmented, moved)
+            both = as_shown(both, draw, augmented, moved, harsh)
             return (both[:batch], both[batch:]), tf.gather(same, numbers)
 
         def order(rng):
@@ -327,7 +334,13 @@ class PersonFaces:
             raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
 
     def batches(
-        self, batch: int = 64, augmented: bool = True, seed: int = 0, first_epoch: int = 0, moved: bool = False
+        self,
+        batch: int = 64,
+        augmented: bool = True,
+        seed: int = 0,
+        first_epoch: int = 0,
+        moved: bool = False,
+        harsh: float = 0.0,
     ):
         """Endless batches for training, a pure function of the seed and the epoch.
 
@@ -339,6 +352,7 @@ class PersonFaces:
             seed: Seed of the order and the augmentation.
             first_epoch: The epoch to start with.
             moved: Whether faces are also rotated, shifted and resized a little.
+            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
 
         Returns:
             A ``tf.data.Dataset`` of three tensors: faces (B, S, S, 3) float32 in 0..1; for each of their B (B − 1) / 2
@@ -359,7 +373,7 @@ class PersonFaces:
             weight = 0.5 * (same / share + (1 - same) / (1 - share))
             return faces, same, weight
 
-        return self._crowds(show, batch, augmented, seed, first_epoch, moved)
+        return self._crowds(show, batch, augmented, seed, first_epoch, moved, harsh)
 
     def crowds(
         self,
@@ -374,11 +388,11 @@ class PersonFaces:
 
         Args:
             batch: Faces per batch, B, of B / K people.
-            augmented: As for ``batches``; so are ``seed``, ``first_epoch`` and ``moved``.
+            augmented: As for ``batches``; so are the others.
             seed: Seed of the order and the augmentation.
             first_epoch: The epoch to start with.
             moved: Whether faces are also rotated, shifted and resized a little.
-            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
+            harsh: How bad the photographs are made.
 
         Returns:
             A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as FaceNets take them, and the number of the
@@ -411,7 +425,7 @@ class PersonFaces:
         return people
 
     def _crowds(
-        self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool, harsh: float = 0.0
+        self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool, harsh: float
     ):
         """Batches that ``show`` makes of faces (B, S, S, 3) in 0..1 and their rows (B,)."""
         import tensorflow as tf

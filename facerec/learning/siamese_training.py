@@ -71,6 +71,7 @@ class SiamesePlan:
         patience: Stop after this many epochs without a lower loss on the validation pairs.
         augmented: Whether faces are flipped and change brightness and contrast at random.
         moved: Whether faces are also rotated, shifted and resized a little.
+        harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
         precision: Of the convolutions in training: ``float32``, or ``mixed_bfloat16``, which is faster on some
             processors. The saved networks compute in float32.
         seed: Seed of the first weights, the order, the augmentation and the dropout.
@@ -86,6 +87,7 @@ class SiamesePlan:
     patience: int = 10
     augmented: bool = True
     moved: bool = False
+    harsh: float = 0.0
     precision: str = "float32"
     seed: int = 0
 
@@ -151,7 +153,8 @@ def train_siamese(
     config |= {"people": _fingerprint_of(learned), "validation": _fingerprint_of(validation)}
     with alone_in(folder):
         epochs = Epochs(learner, folder, config, SIAMESE_HISTORY, may_differ=["epochs", "patience"])
-        batches = iter(learned.batches(plan.batch, plan.augmented, plan.seed, epochs.done, plan.moved))
+        shown = (plan.augmented, plan.seed, epochs.done, plan.moved, plan.harsh)
+        batches = iter(learned.batches(plan.batch, *shown))
         bar = tqdm(total=plan.epochs, initial=epochs.done, desc=plan.variant, unit="epoch", disable=not progress)
         with bar:
             for _ in epochs.left(plan.epochs, plan.patience):

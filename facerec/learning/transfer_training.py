@@ -65,7 +65,13 @@ class PersonFeatures(PersonFaces):
         self.who, _ = pd.factorize(pd.Series(identities))
 
     def batches(
-        self, batch: int = 128, augmented: bool = False, seed: int = 0, first_epoch: int = 0, moved: bool = False
+        self,
+        batch: int = 128,
+        augmented: bool = False,
+        seed: int = 0,
+        first_epoch: int = 0,
+        moved: bool = False,
+        harsh: float = 0.0,
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Endless batches as those of ``PersonFaces``, of features (B, F) as they are: nothing is varied."""
         people, (first, second) = self.check_batch(batch), np.triu_indices(batch, 1)
@@ -214,7 +220,7 @@ class Verifier:
 KNOWN = 0.6
 
 #: The smallest number of pictures that can be shared out in this way.
-FEWEST = 4
+FEWEST_PICTURES = 4
 
 
 def verifier_for(
@@ -236,8 +242,10 @@ def verifier_for(
     Raises:
         BadArgument: If there are too few pictures, or a person is in both tables.
     """
-    if len(own) < FEWEST:
-        raise BadArgument(f"own has {len(own)} pictures: at least {FEWEST} are needed, to be known and to test with")
+    if len(own) < FEWEST_PICTURES:
+        raise BadArgument(
+            f"own has {len(own)} pictures: at least {FEWEST_PICTURES} are needed, to be known and to test with"
+        )
     check_disjoint(*others)
     side, ends = siamese.input_shape[0][1], round(KNOWN * len(own))
     known, later = (open_faces(list(part), side) for part in (own[:ends], own[ends:]))

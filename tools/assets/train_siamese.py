@@ -72,8 +72,8 @@ class Study(NamedTuple):
         pairs: The number of pairs of each part.
         large: Epochs of the two published twins: as many as two cores manage.
         compact: Epochs of the compact twin.
-        more: A folder of further people to learn from, prepared like ``source``; none of them may be in it. None if
-            there are no others.
+        more: A folder of further people for the compact twin and the triplets, prepared like ``source``; none of them
+            may be in it. None if there are no others.
     """
 
     source: str
@@ -99,7 +99,8 @@ def plan_for(study: Study, variant: str) -> SiamesePlan:
         return SiamesePlan(variant, epochs=study.large, batch=32, rate=5e-5)
     epochs = study.compact
     decay = 0.04 ** (1 / epochs)  # by the end the rate falls to a twenty-fifth
-    return SiamesePlan(variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True)
+    plan = SiamesePlan(variant, epochs=epochs, batch=64, rate=1e-3, decay=decay, patience=epochs // 4, moved=True)
+    return replace(plan, harsh=0.5) if study.more else plan
 
 
 def train_one(name: str, variant: str, epochs: int | None = None, precision: str = "float32") -> pd.DataFrame:
@@ -108,7 +109,7 @@ def train_one(name: str, variant: str, epochs: int | None = None, precision: str
     plan = replace(plan, epochs=epochs or plan.epochs, precision=precision)
     validation = PairFaces(read_list(name, "validation"), plan.side)
     if variant == "compact":
-        learned = PersonFaces(split(STUDIES[name])[0], plan.side, progress=True)
+        learned = PersonFaces(train_people(STUDIES[name]), plan.side, progress=True)
     else:
         learned = PairFaces(read_list(name, "train"), plan.side, progress=True)
     _, history = train_siamese(learned, validation, plan, folder_of(name, variant))
@@ -135,8 +136,10 @@ def split(study: Study) -> tuple[pd.DataFrame, ...]:
 
 
 def train_people(study: Study) -> pd.DataFrame:
-    """The train people of a study, and its further people, as a table of ``find_people``."""
+    """The train people of a study and, if there are any, its further people, as a table of ``find_people``."""
     parts = split(study)
+    if study.more is None:
+        return parts[0]
     others = find_people(study.more, min_pictures=2)
     check_disjoint(others, *parts)
     return pd.concat([parts[0], others], ignore_index=True)

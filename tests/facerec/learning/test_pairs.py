@@ -223,6 +223,17 @@ def test_person_batches_augment_anew_in_every_step_and_epoch(people):
             assert np.abs(batches[i][0] - batches[j][0]).max() > 0.05
 
 
+@pytest.mark.parametrize("kind", ["pair_faces", "person_faces"])
+def test_harsh_batches_show_worse_photographs_of_the_same_faces(kind, request):
+    shown = request.getfixturevalue(kind)
+    batches = (first(shown.batches(24, augmented=False, seed=1, harsh=by), 1)[0] for by in (0.0, 1.0, 1.0))
+    (before, same), (after, still_same), (again, _) = ((np.asarray(batch[0]), batch[1]) for batch in batches)
+    changed = np.abs(after - before).reshape(-1, *before.shape[-3:]).max(axis=(1, 2, 3)) > 0.05
+    assert changed.mean() > 0.5 and 0 <= after.min() <= after.max() <= 1
+    np.testing.assert_array_equal(still_same, same)
+    np.testing.assert_array_equal(after, again)
+
+
 def test_person_batches_have_a_new_order_in_every_epoch(person_faces):
     batches = first(person_faces.batches(24, augmented=False, seed=1), 6)
     met = [tuple(person_faces.who[rows_of(batch, person_faces)[::4]]) for batch in batches]
