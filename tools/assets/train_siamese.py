@@ -211,14 +211,17 @@ def score(name: str) -> pd.DataFrame:
         print(f"{method}: done", file=sys.stderr)
     for variant, model in twins.items():
         rows[f"twin, {variant}"] |= how_it_was_trained(name, variant, model)
-    for method, (row, found) in scored_before(f"siamese_{name}", [f"twin, {variant}" for variant in VARIANTS]).items():
+    every_twin = [f"twin, {variant}" for variant in VARIANTS]
+    for method, (row, found) in scored_before(f"siamese_{name}", every_twin).items():
         rows.setdefault(method, row)
         if method not in scored:
             scored[method] = found
+    order = [*(method for method in rows if method not in every_twin), *(twin for twin in every_twin if twin in rows)]
+    rows = {method: rows[method] for method in order}
     counts = {label: int(pairs[["identity_1", "identity_2"]].stack().nunique()) for label, pairs in lists.items()}
     result = {"study": name, "people": counts, "pairs": len(scored), "methods": rows}
     write_json(RESULTS / f"siamese_{name}.json", result)
-    write_table(RESULTS / f"siamese_{name}_pairs.csv", scored)
+    write_table(RESULTS / f"siamese_{name}_pairs.csv", scored[["picture_1", "picture_2", "same", *order]])
     return pd.DataFrame(rows).T
 
 
