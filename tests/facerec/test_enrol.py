@@ -355,7 +355,7 @@ def test_build_database_says_that_numbers_make_people_of_their_own(images, netwo
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(images / f"{source}.jpg", tmp_path / f"{name}.jpg")
     assert set(build_database(tmp_path, network)[0]) == {"lena", "lena (2)"}
-    assert "people of their own: lena (2); numbered=True makes" in capsys.readouterr().err
+    assert "people of their own: lena (2); numbered=True treats" in capsys.readouterr().err
     assert set(build_database(tmp_path, network, numbered=True)[0]) == {"lena"}
     assert "people of their own" not in capsys.readouterr().err
 

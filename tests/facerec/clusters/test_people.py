@@ -149,7 +149,7 @@ def test_page_shows_every_face_with_escaped_names_and_nothing_from_outside(writt
     assert len(items) == len(SHOWN)
     for href, crop in items:
         data = base64.b64decode(crop.removeprefix("data:image/jpeg;base64,"))
-        assert Image.open(io.BytesIO(data)).size == (album.SIDE, album.SIDE)
+        assert Image.open(io.BytesIO(data)).size == (album.CROP_SIDE, album.CROP_SIDE)
         assert (written.parent / people.Path(_unquote(href))).is_file()
     assert not re.search(r"https?://|<script|url\(", page)
     assert all(ident in page for ident in re.findall(r'href="#(\w+)"', page))
