@@ -45,7 +45,10 @@ def home() -> Iterator[Path]:
     """A folder of a user whose permissions count, as root's don't, as long as the test runs."""
     if not hasattr(os, "geteuid"):
         pytest.skip("Unix permissions")
-    codecs.lookup("cp437")  # zipfile loads it when it is needed: from Python's files, which may be root's alone
+    from facerec._mtcnn import detector
+
+    codecs.lookup("cp437")  # what is loaded when it is needed comes from Python's files, which may be root's alone:
+    detector()  # zipfile's tables, the networks of MTCNN
     with tempfile.TemporaryDirectory() as folder:
         if root := os.geteuid() == 0:
             os.chown(folder, 65534, 65534)
