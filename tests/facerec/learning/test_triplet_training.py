@@ -350,7 +350,14 @@ def test_fine_tune_works_with_three_people_and_ten_epochs_by_default(trained, pa
     assert len(history) == 1
 
 
-def test_inception_network_trains_with_triplets(parts, tmp_path):
+def test_plan_names_the_network(parts, tmp_path, monkeypatch):
+    """Each of them is built by other tests, and the Inception network is trained by that of ``fine_tune``."""
+
+    def other(side: int) -> keras.Model:
+        model = small_encoder(side)
+        return keras.Model(model.input, model.output, name="other")
+
+    monkeypatch.setitem(ENCODERS, "inception", (other, 32))
     plan = replace(PLAN, network="inception", epochs=1, batch=8)
-    model, history = train_triplets(few(2), parts[1], plan, tmp_path, progress=False)
-    assert model.name == "faceRecoModel" and np.isfinite(history.loss[0])
+    model, _ = train_triplets(few(2), parts[1], plan, tmp_path, progress=False)
+    assert model.name == "other"
