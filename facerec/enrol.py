@@ -23,8 +23,8 @@ from facerec._files import as_text
 from facerec.database import FaceDatabase, names_alike, told_apart
 from facerec.detection import upright
 from facerec.encoding import find_faces, photos_to_encodings
-from facerec.errors import BadArgument, FaceError
-from facerec.gallery import enrol, prepare_to_enrol
+from facerec.errors import BadArgument, FaceError, kind_of
+from facerec.gallery import enrol, is_lasting, prepare_to_enrol
 from facerec.network_info import check_model, info_of
 from facerec.portraits import NO_PORTRAIT, Pictures, Portrait, about_names, find_portraits, listed
 from facerec.quality import face_quality
@@ -86,9 +86,10 @@ def build_database(
         OtherNetwork: If ``into`` holds encodings of another network.
     """
     check_model(model)
+    if into is not None and not is_lasting(into):
+        raise BadArgument(f"into must be a FaceDatabase; it is {kind_of(into)}")
     found, database = find_portraits(folder, skip, numbered), {} if into is None else into
-    if into is not None:
-        prepare_to_enrol(into, model)
+    prepare_to_enrol(database, model)
     if progress:
         for note in about_names(found):
             tqdm.write(note, file=sys.stderr)
@@ -124,8 +125,7 @@ def enrol_pictures(
         BadArgument: If a person is known and ``on_conflict`` is "refuse", or it is not one of the four.
         OtherNetwork: If the database holds encodings of another network.
     """
-    if isinstance(database, FaceDatabase):
-        prepare_to_enrol(database, model)
+    prepare_to_enrol(database, model)
     portraits = to_enrol(found.portraits, database, on_conflict)
     unused, notes = enrol_portraits(portraits, model, database, on_conflict, progress)
     for note in notes:
@@ -141,7 +141,7 @@ def to_enrol(portraits: Sequence[Portrait], database: Mapping[str, np.ndarray], 
     """
     if on_conflict not in CONFLICTS:
         raise BadArgument(f"on_conflict={on_conflict!r}: one of {', '.join(map(repr, CONFLICTS))}")
-    if on_conflict == "add" and not isinstance(database, FaceDatabase):
+    if on_conflict == "add" and not is_lasting(database):
         raise BadArgument("on_conflict='add': a dict keeps one encoding of a person; a FaceDatabase is needed")
     names = {portrait.identity for portrait in portraits}
     known = known_among(names, database)

@@ -61,7 +61,7 @@ def open_gallery(database: Mapping[str, np.ndarray], model: keras.Model) -> Gall
         raise BadArgument(f"database must map names to encodings, as a dict does; it is {kind_of(database)}")
     _check_filled(database)
     check_network(database, check_model(model))
-    return LastingGallery(database) if isinstance(database, FaceDatabase) else DictGallery(database, model)
+    return LastingGallery(database) if is_lasting(database) else DictGallery(database, model)
 
 
 def distance_from(gallery: Gallery, identity: str, encodings: np.ndarray) -> float:
@@ -163,17 +163,19 @@ class LastingGallery:
         return identities[0, 0], float(np.sqrt(max(0.0, square)))
 
 
-def prepare_to_enrol(database: FaceDatabase, model: keras.Model) -> None:
-    """Check that a lasting database may take encodings of this network; an empty one without a label is labelled.
+def is_lasting(database: object) -> bool:
+    """Whether it is a ``FaceDatabase``, which keeps photos and several encodings of a person; a dict does not."""
+    return isinstance(database, FaceDatabase)
+
+
+def prepare_to_enrol(database: Mapping[str, np.ndarray], model: keras.Model) -> None:
+    """Check that a database may take encodings of this network; an empty lasting one without a label is labelled.
 
     Raises:
-        BadArgument: If it is not a ``FaceDatabase``.
         OtherNetwork: If it holds encodings of another network.
     """
-    if not isinstance(database, FaceDatabase):
-        raise BadArgument(f"into must be a FaceDatabase; it is {kind_of(database)}")
     check_network(database, model)
-    if database.network is None:
+    if is_lasting(database) and database.network is None:
         database.label(model)
 
 
@@ -197,7 +199,7 @@ def enrol(
     Raises:
         BadArgument: If no one can have that name, or the person must be new and is not.
     """
-    if isinstance(database, FaceDatabase):
+    if is_lasting(database):
         new = on_conflict not in ("add", "replace")
         database.add(identity, encodings, list(photos), replace=on_conflict == "replace", new=new)
     else:
@@ -211,7 +213,7 @@ def check_network(database: Mapping[str, np.ndarray], model: keras.Model) -> Non
         OtherNetwork: If another network made the encodings, or if that should be noted and is not.
     """
     noted = getattr(database, "network", None)
-    if isinstance(database, FaceDatabase) and noted is None and database:
+    if is_lasting(database) and noted is None and database:
         raise unlabelled(database.where, fingerprint_once(model))
     if isinstance(noted, str) and noted != fingerprint_once(model):
         raise other_network(getattr(database, "where", "the database"), noted, fingerprint_once(model))
