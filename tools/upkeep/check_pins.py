@@ -100,11 +100,12 @@ def resolve(pins: Iterable[Pin], python: str, *options: str) -> tuple[dict[str, 
 
 
 def with_wheels(pins: list[Pin], python: str, tags: tuple[str, ...]) -> set[Pin]:
-    """The pins that have a wheel for a Python and a platform: one question for all, one for each only if that fails."""
+    """The pins with a wheel for a Python and a platform: one question for all and, if that fails, for each half."""
     options = ["--no-deps", *(option for tag in tags for option in ("--platform", tag))]
     if resolve(pins, python, *options)[0]:
         return set(pins)
-    return {pin for pin in pins if resolve([pin], python, *options)[0]}
+    middle = len(pins) // 2
+    return set().union(*(with_wheels(half, python, tags) for half in (pins[:middle], pins[middle:]) if middle))
 
 
 def main() -> int:
