@@ -113,7 +113,7 @@ def main() -> int:
     pins = read_pins()
     wheels = [pin for pin in pins if pin.name not in EXCEPTIONS]
     cases = [(python, platform) for python in PYTHONS for platform in PLATFORMS]
-    print(f"{len(pins)} pins; asking the package index (a minute or two) …", flush=True)
+    print(f"{len(pins)} pins; asking the package index (some minutes) …", flush=True)
     with ThreadPoolExecutor(4) as pool:
         together = {python: pool.submit(resolve, wheels, python) for python in PYTHONS}
         single = {case: pool.submit(with_wheels, wheels, case[0], PLATFORMS[case[1]]) for case in cases}
