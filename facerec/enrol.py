@@ -89,7 +89,6 @@ def build_database(
     if into is not None and not is_lasting(into):
         raise BadArgument(f"into must be a FaceDatabase; it is {kind_of(into)}")
     found, database = find_portraits(folder, skip, numbered), {} if into is None else into
-    prepare_to_enrol(database, model)
     if progress:
         for note in about_names(found):
             tqdm.write(note, file=sys.stderr)
