@@ -51,13 +51,14 @@ class Collections:
             BadArgument: If one of that name has another D.
         """
         index = self._index("FLAT")  # every encoding is compared: exact
+        indexed = lambda: self.client.create_index(name, index, sync=False)  # noqa: E731 - nothing to wait for: no rows
         schema = self._schema(dimension, texts, primary, description)
         self._ensure(
             lambda: self.client.has_collection(name),
             lambda: self.client.create_collection(name, schema=schema, consistency_level="Session"),
         )
         self._check_fields(name, dimension, texts, primary)
-        self._ensure(lambda: self.client.list_indexes(name), lambda: self.client.create_index(name, index))
+        self._ensure(lambda: self.client.list_indexes(name), indexed)
         self.load(name)
 
     def load(self, name: str) -> None:

@@ -111,7 +111,7 @@ class FakeClient:
         with self.turn():
             return ["encoding"] if self.server.get(name).indexed else []
 
-    def create_index(self, name: str, _: Any) -> None:
+    def create_index(self, name: str, _: Any, sync: bool = True) -> None:
         with self.turn():
             if self.server.get(name).indexed:
                 self.server.refuse(35, "index already exists")
