@@ -169,7 +169,7 @@ def test_pytest_accepts_equal_outputs_and_refuses_changed_ones(executed, tmp_pat
     )
     (tmp_path / "changed.ipynb").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-c", "pyproject.toml", "--rootdir", str(tmp_path)]
-    command += ["-p", "no:cacheprovider", "--color=no", str(tmp_path / "changed.ipynb")]
+    command += ["-p", "no:cacheprovider", "-p", "no:tests.fixtures", "--color=no", str(tmp_path / "changed.ipynb")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "3 failed, 2 passed" in done.stdout

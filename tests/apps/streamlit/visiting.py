@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from facerec._files import ROOT
@@ -12,6 +14,9 @@ from facerec._files import ROOT
 APP = ROOT / "apps" / "streamlit"
 
 PASSWORD = "a long password for tests"
+
+# Each start would look for components among all installed packages anew, which takes longer than showing the page.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def start(page: str = "verify", secrets: dict | None = None) -> AppTest:
