@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 
 from facerec.detection import Detection, upright
 from facerec.live.drawing import KNOWN, draw_box
+from facerec.photos import as_jpeg
 
 
 def smaller(photo: np.ndarray, side: int) -> np.ndarray:
@@ -40,13 +40,7 @@ def boxed(photo: np.ndarray, box: Sequence[int], side: int | None = None) -> np.
 
 def jpeg(photo: np.ndarray, side: int = 720, quality: int = 88) -> bytes:
     """A photo (H, W, 3) as a JPEG whose longer side has at most so many pixels."""
-    _, data = cv2.imencode(".jpg", smaller(photo, side)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
-
-
-def data_url(data: bytes) -> str:
-    """A JPEG as a ``data:`` URL, which a page shows without another request."""
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+    return as_jpeg(smaller(photo, side), quality)
 
 
 def around(photo: np.ndarray, detection: Detection, factor: float = 1.6, side: int = 640) -> np.ndarray:

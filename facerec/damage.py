@@ -58,9 +58,14 @@ def _brighter(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.G
     return _exposed(photo, level)
 
 
-def _compressed(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Generator) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, max(1, round(level))])
+def compressed(photo: np.ndarray, quality: int) -> np.ndarray:
+    """A photo (H, W, 3) after it was saved as a JPEG of so much quality, 1 to 100."""
+    _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def _compressed(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Generator) -> np.ndarray:
+    return compressed(photo, max(1, round(level)))
 
 
 def _noisy(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.Generator) -> np.ndarray:

@@ -224,6 +224,19 @@ def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(path, quality=95)
 
 
+def as_jpeg(photo: np.ndarray | Image.Image, quality: int = 88) -> bytes:
+    """A picture, (H, W, 3) uint8 RGB or one of Pillow's, as the bytes of a JPEG."""
+    stream = io.BytesIO()
+    image = photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
+    image.save(stream, "JPEG", quality=quality, subsampling=0 if quality > 90 else -1)
+    return stream.getvalue()
+
+
+def data_url(jpeg: bytes) -> str:
+    """A JPEG as a ``data:`` URL, which a page shows without another request."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
 def describe(source: Any) -> str:
     """Name a picture for an error message: its path, or its type and size, never the picture itself."""
     if isinstance(source, str) and _holds_picture(source):

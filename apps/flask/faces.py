@@ -13,11 +13,11 @@ from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 from apps.comparison import NAMES, Comparer, Comparison
 from apps.crowd import Turns
 from apps.flask.problems import Problem
-from apps.pictures import around, boxed, data_url, jpeg
+from apps.pictures import around, boxed, jpeg
 from facerec._files import in_project
 from facerec.detection import Detection, detect_faces, no_face_in, pick_face
 from facerec.errors import FaceError, TooLargeImage
-from facerec.photos import load_image, open_file
+from facerec.photos import data_url, load_image, open_file
 from facerec.quality import face_quality
 
 #: The limits of a picture: a photo of 25 megapixels takes 75 MB of memory once it is decoded.

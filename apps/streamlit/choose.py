@@ -9,9 +9,9 @@ from weakref import WeakValueDictionary
 
 import streamlit as st
 
-from apps.pictures import data_url, jpeg
+from apps.pictures import jpeg
 from apps.streamlit import shared, show
-from facerec.photos import load_image
+from facerec.photos import data_url, load_image
 
 HERE = Path(__file__).resolve().parent
 

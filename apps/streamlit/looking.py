@@ -18,7 +18,7 @@ from facerec.database import FaceDatabase, known_like, told_apart
 from facerec.detection import Detection, align_face, detect_faces, no_face_in, upright
 from facerec.encoding import faces_to_encodings
 from facerec.errors import UnknownIdentity
-from facerec.gallery import distance_from, open_gallery
+from facerec.gallery import open_gallery
 from facerec.networks import info_of
 from facerec.quality import face_quality
 
@@ -108,16 +108,6 @@ def upright_faces(photo: np.ndarray) -> tuple[np.ndarray, list[Detection], int]:
         if again := detect_faces(turned):
             return turned, again, found[0]["turn"]
     return photo, found, 0
-
-
-def distance_to(identity: str, seen: Look, database: FaceDatabase, model: keras.Model) -> float:
-    """The distance of a face from a known person, as ``fr_utils.verify`` measures it.
-
-    Raises:
-        EmptyDatabase: If the database is empty.
-        UnknownIdentity: If no one in the database has that name.
-    """
-    return distance_from(open_gallery(database, model), identity, seen.encoding)
 
 
 def sure_of(

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from apps.pictures import data_url, jpeg
+from apps.pictures import jpeg
 from apps.streamlit import choose, login, shared, show
 from apps.streamlit.saying import say
 from apps.streamlit.searching import DOUBTFUL, Face, Searched, strangers
 from facerec.database import check_name
 from facerec.errors import BadArgument
-from facerec.photos import load_image
+from facerec.photos import data_url, load_image
 
 NEW, KNOWN = "Someone new", "Someone known"
 

@@ -7,13 +7,14 @@ import time
 import numpy as np
 import streamlit as st
 
-from apps.pictures import data_url, jpeg
+from apps.pictures import jpeg
 from apps.streamlit import choose, login, shared, show
 from apps.streamlit.looking import namesakes
 from apps.streamlit.saying import say
 from facerec.database import NotForgottenYet, check_name
 from facerec.database.one_person import arrange, merge, put_back, take_out
 from facerec.errors import BadArgument, UnknownIdentity
+from facerec.photos import data_url
 
 #: A removal can be undone for so many seconds.
 UNDO = 60

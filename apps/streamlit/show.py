@@ -15,8 +15,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from apps.pictures import data_url
 from facerec.errors import FaceError
+from facerec.photos import data_url
 
 END = 1.4  # the scale of distances ends here: two faces are hardly ever farther apart
 

@@ -8,7 +8,6 @@ album/seen once/        photos of faces that resemble no other
 
 from __future__ import annotations
 
-import base64
 import html
 import os
 import re
@@ -19,14 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from facerec._files import as_path, as_text, whole
 from facerec.detection import warp
 from facerec.errors import BadArgument
-from facerec.photos import load_image, save_picture
+from facerec.photos import as_jpeg, data_url, load_image, save_picture
 
 #: The side of a crop on the page, in pixels, and how much wider than the face's box it is.
 CROP_SIDE, MARGIN = 176, 1.5
@@ -232,6 +230,4 @@ def crop_of(photo: np.ndarray, box: tuple[int, int, int, int], turn: int = 0) ->
     middle = np.clip([x + width / 2, y + height / 2], size / 2, limits - size / 2)
     scale = CROP_SIDE / size
     matrix = np.column_stack([np.eye(2) * scale, CROP_SIDE / 2 - scale * middle])
-    crop = np.rot90(warp(photo, matrix, CROP_SIDE), -turn // 90)[..., ::-1]
-    data = cv2.imencode(".jpg", np.ascontiguousarray(crop), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return data_url(as_jpeg(np.rot90(warp(photo, matrix, CROP_SIDE), -turn // 90), 82))

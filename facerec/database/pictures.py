@@ -12,7 +12,7 @@ from PIL import Image
 
 from facerec._bare import bare_jpeg, kind_of_picture
 from facerec.errors import BadArgument, UnreadableImage, kind_of
-from facerec.photos import load_image, named
+from facerec.photos import as_jpeg, load_image, named
 
 Picture = tuple[bytes, bytes]  # JPEG of the photo, JPEG of its thumbnail
 
@@ -39,13 +39,13 @@ def pack(photo: np.ndarray | bytes, limit: int | None = None, name: str = "photo
     """
     image, jpeg = _opened(photo, name)
     image.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-    jpeg = jpeg or _jpeg(image)
+    jpeg = jpeg or as_jpeg(image, 92)
     while limit and len(jpeg) > limit:
         image = image.resize((max(image.width * 4 // 5, 1), max(image.height * 4 // 5, 1)))
-        jpeg = _jpeg(image, 85)
+        jpeg = as_jpeg(image, 85)
     small = Image.open(io.BytesIO(jpeg))
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return jpeg, _jpeg(small, 85)
+    return jpeg, as_jpeg(small, 85)
 
 
 def unpack(jpeg: bytes, name: str = "photo") -> np.ndarray:
@@ -96,9 +96,3 @@ def _opened(photo: Any, name: str) -> tuple[Image.Image, bytes | None]:
     alone = bare_jpeg(photo, notes=False)
     as_it_is = alone == bare_jpeg(photo) and Image.open(io.BytesIO(alone)).mode == "RGB"
     return image, alone if as_it_is and max(image.size) <= PHOTO_SIDE and len(alone) <= LARGEST_KEPT else None
-
-
-def _jpeg(image: Image.Image, quality: int = 92) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality, subsampling=0 if quality > 90 else -1)
-    return stream.getvalue()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from facerec._quiet import quietly
+from facerec.damage import compressed
 
 with quietly():
     from keras import ops
@@ -137,8 +138,7 @@ def add_noise(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def compress(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Save the face as a JPEG of low quality."""
-    _, data = cv2.imencode(".jpg", face[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 85))])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return compressed(face, int(rng.integers(20, 85)))
 
 
 def cover(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from apps.flask.app import create_app
 from apps.streamlit import bulk, shared
-from facerec._files import ROOT
 from facerec.database import FaceDatabase
 from facerec.errors import UnreadableImage
 from facerec.live.widget import CameraWidget
@@ -26,22 +25,6 @@ from tests.facerec.database.test_archive import rebuilt
 SIZE = 300_000  # bytes of a file
 
 ATTACKING = ("JPEG of thousands of scans", "PNG with private chunks", "GIF with comments", "TIFF of strips")
-
-#: Modules that decode pictures by themselves, and which.
-DECODERS = {
-    "facerec/photos.py": "all others: this is load_image",
-    "facerec/database/pictures.py": "those that load_image has opened, and those that it has packed itself",
-    "facerec/damage.py": "those that it has encoded itself",
-    "facerec/learning/augmentation.py": "those that it has encoded itself",
-    "facerec/learning/prepare.py": "faces that it has written itself",
-}
-
-
-def test_only_load_image_decodes_what_comes_from_elsewhere():
-    decoder = re.compile(r"Image\.open\(|imdecode\(|imread\(|load_img\(|decode_\w+\(")
-    files = [file for package in ("facerec", "apps") for file in (ROOT / package).rglob("*.py")]
-    found = {file.relative_to(ROOT).as_posix() for file in files if decoder.search(file.read_text(encoding="utf-8"))}
-    assert found == set(DECODERS)
 
 
 # ------------------------------------------------------------------------------------- the doors of the library

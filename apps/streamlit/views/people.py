@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from apps.pictures import boxed, data_url, jpeg
+from apps.pictures import boxed, jpeg
 from apps.streamlit import choose, login, shared, show
 from apps.streamlit.archive import export, take_in
 from apps.streamlit.bulk import add_many
-from apps.streamlit.looking import Look, distance_to, enrol, far_apart, is_kept, look, looks_like, namesakes
+from apps.streamlit.looking import Look, enrol, far_apart, is_kept, look, looks_like, namesakes
 from apps.streamlit.person import given_name, leave, offer_undo, one_person
 from apps.streamlit.saying import said, say
 from facerec.database import DamagedDatabase
 from facerec.errors import BadArgument, FaceError, UnknownIdentity
+from facerec.gallery import distance_from, open_gallery
+from facerec.photos import data_url
 
 PER_PAGE = 24
 MOST = 20  # pictures of one person at once
@@ -142,8 +144,9 @@ def doubts(name: str, seen: list[tuple[str, Look]]) -> list[Doubt]:
         for i, j, distance in far_apart([each.encoding for _, each in seen], threshold)
     ]
     if name.strip() and name in database:
+        gallery = open_gallery(database, model)
         for file, each in seen:
-            if not (distance := distance_to(name, each, database, model)) < threshold:
+            if not (distance := distance_from(gallery, name, each.encoding)) < threshold:
                 pairs.append((distance, f"{file} and the known {name.strip()}"))
     pairs.sort(reverse=True)
     more = [Doubt(f"There are {len(pairs) - PAIRS} more such pairs.")] if len(pairs) > PAIRS else []

@@ -8,10 +8,11 @@ import numpy as np
 import streamlit as st
 
 from apps.certainty import Certainty
-from apps.pictures import boxed, data_url, jpeg, smaller
+from apps.pictures import boxed, jpeg, smaller
 from apps.streamlit import choose, shared, show
 from apps.streamlit.looking import look_at_each, portrait_of, sure_of, turned_by
 from facerec.gallery import distance_from, open_gallery
+from facerec.photos import data_url
 
 WELCOME, AWAY, CLOSE = "Welcome in", "Go away", "Too close to call"
 NEAR = 0.1  # a distance that is over the threshold by less is a near miss
