@@ -6,7 +6,7 @@
 
 The teacher sees each face well, the student sees a bad photograph of it and learns the encoding of the good one. Small
 faces come first: the network ends in global pooling, so that its weights fit any side, and a face of 64 pixels costs
-less than half of one of 96. A training is a pure function of its ``Config``: it can be killed at any step and resumed.
+less than half of one of 96. A training is a pure function of its plan: it can be killed at any step and resumed.
 
 Source: Hinton et al., "Distilling the knowledge in a neural network", 2015; Park et al., "Relational knowledge
 distillation", 2019; Loshchilov and Hutter, "Decoupled weight decay regularization", 2019 (AdamW).
@@ -69,8 +69,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Config:
-    """Everything that a training depends on; the same configuration gives the same network.
+class StudentPlan:
+    """Everything that a training depends on; the same plan gives the same network.
 
     Attributes:
         stages: What is shown, one stage after the other.
@@ -121,7 +121,7 @@ class Batches:
     Args:
         data: The prepared pictures of the stage.
         teacher: Gives the encodings to learn, and the side of its crops.
-        config: The seed, the sizes and the degradation.
+        plan: The seed, the sizes and the degradation.
         stage: The number of the stage.
 
     Attributes:
@@ -131,35 +131,35 @@ class Batches:
         BadArgument: If no picture is left to learn from.
     """
 
-    def __init__(self, data: Prepared, teacher: Teacher, config: Config, stage: int = 0):
-        self.data, self.config, self.teacher_side = data, config, teacher.side
-        self.stage, self.side, self.first = stage, config.stages[stage].side, config.begin_of(stage)
-        held_out = data.held_out(config.held_out)
+    def __init__(self, data: Prepared, teacher: Teacher, plan: StudentPlan, stage: int = 0):
+        self.data, self.plan, self.teacher_side = data, plan, teacher.side
+        self.stage, self.side, self.first = stage, plan.stages[stage].side, plan.begin_of(stage)
+        held_out = data.held_out(plan.held_out)
         self.held_out, self.learned = np.flatnonzero(held_out), np.flatnonzero(~held_out)
         if not len(self.learned):
-            raise BadArgument(f"all {len(data)} pictures are held out (one in {config.held_out}): none to learn from")
+            raise BadArgument(f"all {len(data)} pictures are held out (one in {plan.held_out}): none to learn from")
         self.encodings = teacher.encodings(data.raw)  # (n, 128)
-        people = people_of(data.names[self.learned], config.labelled)
+        people = people_of(data.names[self.learned], plan.labelled)
         self.targets = self.encodings.astype(np.float32)
-        self.targets[self.learned] = share_targets(self.encodings[self.learned], people, config.share)
+        self.targets[self.learned] = share_targets(self.encodings[self.learned], people, plan.share)
         self.fingerprint = fingerprint(data.names, data.matrices, data.raw, teacher.kernel, teacher.bias)
 
     def numbers(self, step: int) -> np.ndarray:
         """The pictures of a step, (B,): each is shown once before any is shown again."""
         n = len(self.learned)
-        at = (step - self.first) * self.config.batch + np.arange(self.config.batch)
+        at = (step - self.first) * self.plan.batch + np.arange(self.plan.batch)
         rounds, rows = at // n, at % n
         pictures = np.empty(len(at), int)
         for number in np.unique(rounds):
-            order = np.random.default_rng([self.config.seed, 2, self.stage, number]).permutation(self.learned)
+            order = np.random.default_rng([self.plan.seed, 2, self.stage, number]).permutation(self.learned)
             pictures[rounds == number] = order[rows[rounds == number]]
         return pictures
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The degraded faces of a step, (B, S, S, 3) float32, and their targets, (B, 128)."""
         pictures = self.numbers(step)
-        rng = np.random.default_rng([self.config.seed, 3, step])
-        faces = [degrade(self.jittered(picture, rng), rng, self.config.harsh) for picture in pictures]
+        rng = np.random.default_rng([self.plan.seed, 3, step])
+        faces = [degrade(self.jittered(picture, rng), rng, self.plan.harsh) for picture in pictures]
         return np.stack(faces).astype(np.float32), self.targets[pictures]
 
     def jittered(self, picture: int, rng: np.random.Generator) -> np.ndarray:
@@ -233,19 +233,19 @@ class Rate(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate of each step: it rises, stays, and falls to 0 along half a cosine.
 
     Args:
-        config: ``rate``, ``warmup``, ``cooldown`` and the number of steps.
+        plan: ``rate``, ``warmup``, ``cooldown`` and the number of steps.
     """
 
-    def __init__(self, config: Config):
-        self.config = config
+    def __init__(self, plan: StudentPlan):
+        self.plan = plan
 
     def __call__(self, step):
         """The rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
-        up = ops.minimum(1.0, (step + 1) / max(1, self.config.warmup))
-        begin = self.config.steps - self.config.cooldown
-        down = ops.clip((step - begin) / max(1, self.config.cooldown), 0.0, 1.0)
-        return self.config.rate * up * 0.5 * (1 + ops.cos(np.pi * down))
+        up = ops.minimum(1.0, (step + 1) / max(1, self.plan.warmup))
+        begin = self.plan.steps - self.plan.cooldown
+        down = ops.clip((step - begin) / max(1, self.plan.cooldown), 0.0, 1.0)
+        return self.plan.rate * up * 0.5 * (1 + ops.cos(np.pi * down))
 
 
 class Distillation(keras.losses.Loss):
@@ -272,21 +272,21 @@ class Distillation(keras.losses.Loss):
 
 
 def build_student(
-    config: Config,
+    plan: StudentPlan,
     side: int,
     network: Callable[..., keras.Model] = faceRecoModel,
     loss: Callable[[float], keras.losses.Loss] = Distillation,
 ) -> keras.Model:
     """Build the student for faces of one side, ready to train; the shapes of its weights do not depend on the side."""
-    keras.utils.set_random_seed(config.seed)
-    with precision(config.precision):
+    keras.utils.set_random_seed(plan.seed)
+    with precision(plan.precision):
         model = network(input_shape=(side, side, 3))
         model = keras.models.clone_model(model, clone_function=with_fused_batch_norm)
     optimizer = keras.optimizers.AdamW(
-        Rate(config), weight_decay=config.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=config.average
+        Rate(plan), weight_decay=plan.decay, global_clipnorm=1.0, use_ema=True, ema_momentum=plan.average
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    model.compile(optimizer, loss=loss(config.relations), jit_compile=xla())
+    model.compile(optimizer, loss=loss(plan.relations), jit_compile=xla())
     optimizer.build(model.trainable_variables)
     return model
 
@@ -356,10 +356,10 @@ def mean_cosine(model: keras.Model, weights: list[np.ndarray], faces: np.ndarray
 CURVE = ("step", "crops", "side", "rate", "loss", "cosine")
 
 
-def train(
+def train_student(
     source: Path,
     teacher: Teacher,
-    config: Config,
+    plan: StudentPlan,
     folder: Path,
     every: int = 200,
     stop_after: int | None = None,
@@ -372,13 +372,13 @@ def train(
     Args:
         source: The folder of the prepared pictures.
         teacher: Gives the encodings to learn.
-        config: Everything that the result depends on.
+        plan: Everything that the result depends on.
         folder: The folder of the checkpoint and ``log.csv``; for one training at a time.
         every: Steps between two checkpoints.
         stop_after: Stop at this step, with a checkpoint; None trains to the end.
         network: The function that builds the student from ``input_shape``.
         shown: The kind of batches.
-        loss: Makes the loss from ``config.relations``.
+        loss: Makes the loss from ``plan.relations``.
 
     Returns:
         The student as it learns; :func:`finished` makes it ready to use.
@@ -388,32 +388,32 @@ def train(
             or one that is running; or if pictures are not prepared.
     """
     log = Log(folder / "log.csv", CURVE)
-    last = min(config.steps, stop_after or config.steps)
+    last = min(plan.steps, stop_after or plan.steps)
     with alone_in(folder):
-        for number in range(stage_at(config, last) + 1):
-            side = config.stages[number].side
-            model = build_student(config, side, network, loss)  # the checkpoint carries the weights
-            done, end = load_checkpoint(model, folder, asdict(config), log=log), min(last, config.begin_of(number + 1))
+        for number in range(stage_at(plan, last) + 1):
+            side = plan.stages[number].side
+            model = build_student(plan, side, network, loss)  # the checkpoint carries the weights
+            done, end = load_checkpoint(model, folder, asdict(plan), log=log), min(last, plan.begin_of(number + 1))
             if done < end:
-                batches = shown(Prepared(source, config.stages[number].parts), teacher, config, number)
+                batches = shown(Prepared(source, plan.stages[number].parts), teacher, plan, number)
                 if done > batches.first:
                     check_config(folder, read_config(folder), {"people": batches.fingerprint})
                 train_stage(model, batches, done, end, folder, log, every)
     return model
 
 
-def stage_at(config: Config, step: int) -> int:
+def stage_at(plan: StudentPlan, step: int) -> int:
     """The number of the stage that step ``step``, counted from 1, belongs to."""
-    return max(number for number in range(len(config.stages)) if config.begin_of(number) < max(1, step))
+    return max(number for number in range(len(plan.stages)) if plan.begin_of(number) < max(1, step))
 
 
 def train_stage(
     model: keras.Model, batches: Batches, first: int, last: int, folder: Path, log: Log, every: int
 ) -> None:
     """Train steps ``first`` + 1 … ``last`` of one stage, with a row of the log and a checkpoint every so many steps."""
-    config, validation = batches.config, batches.validation()
+    plan, validation = batches.plan, batches.validation()
     losses: list[float] = []
-    with tqdm(total=config.steps, initial=first, desc="distilling", unit="step", mininterval=2) as bar:
+    with tqdm(total=plan.steps, initial=first, desc="distilling", unit="step", mininterval=2) as bar:
         for step, batch in enumerate(batches.from_step(first, last), first + 1):
             losses.append(float(np.asarray(model.train_on_batch(*batch))))
             model.reset_metrics()
@@ -422,7 +422,7 @@ def train_stage(
                 cosine = mean_cosine(model, averaged_weights(model), *validation)
                 row = {"loss": round(float(np.mean(losses)), 6), "cosine": round(cosine, 5)}
                 rate = f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.4g}"
-                log.add(step=step, crops=step * config.batch, side=batches.side, rate=rate, **row)
-                save_checkpoint(model, folder, step, {**asdict(config), "people": batches.fingerprint}, log)
+                log.add(step=step, crops=step * plan.batch, side=batches.side, rate=rate, **row)
+                save_checkpoint(model, folder, step, {**asdict(plan), "people": batches.fingerprint}, log)
                 bar.set_postfix(row)
                 losses.clear()

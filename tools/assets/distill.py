@@ -37,7 +37,7 @@ from facerec.detection import KEYPOINTS
 from facerec.errors import BadArgument, run
 from facerec.learning.checkpoints import FILE, load_checkpoint, read_state
 from facerec.learning.crops import Prepared, Teacher, parts_of, prepare
-from facerec.learning.distillation import Batches, Config, Stage, build_student, finished, stage_at, train
+from facerec.learning.distillation import Batches, Stage, StudentPlan, build_student, finished, stage_at, train_student
 from facerec.learning.folding import fold_batch_norm
 from facerec.networks import THRESHOLD, load_facenet, save_network
 from inception_blocks_v2 import faceRecoModel
@@ -54,12 +54,12 @@ def run_prepare(args: argparse.Namespace) -> None:
 def run_train(args: argparse.Namespace) -> None:
     """Run ``train``."""
     cv2.setNumThreads(1)  # the network needs the cores
-    options = {key: getattr(args, key) for key in vars(args) if key in Config.__dataclass_fields__}
-    config = Config(stages=tuple(stage_of(words, args.source) for words in args.stage), **options)
+    options = {key: getattr(args, key) for key in vars(args) if key in StudentPlan.__dataclass_fields__}
+    plan = StudentPlan(stages=tuple(stage_of(words, args.source) for words in args.stage), **options)
     teacher = Teacher(load_facenet(args.teacher))
-    print(f"{config.steps:,} steps of {config.batch}: {config.steps * config.batch:,} crops")
-    train(args.source, teacher, config, args.checkpoints, args.every, args.stop_after, faceRecoModel)
-    if not args.stop_after or args.stop_after >= config.steps:
+    print(f"{plan.steps:,} steps of {plan.batch}: {plan.steps * plan.batch:,} crops")
+    train_student(args.source, teacher, plan, args.checkpoints, args.every, args.stop_after, faceRecoModel)
+    if not args.stop_after or args.stop_after >= plan.steps:
         write(args.source, teacher, args.checkpoints, args.to, args.name, faceRecoModel)
 
 
@@ -107,15 +107,15 @@ def write(
         raise BadArgument(f"{checkpoints} holds no {FILE}: nothing has been trained there yet")
     made_with = {key: value for key, value in state.config.items() if key != "people"}
     stages = tuple(Stage(stage["side"], stage["steps"], tuple(stage["parts"])) for stage in made_with["stages"])
-    config = Config(**{**made_with, "stages": stages, "labelled": tuple(made_with["labelled"])})
-    number = stage_at(config, state.step)
-    model = build_student(config, config.stages[number].side, network)
+    plan = StudentPlan(**{**made_with, "stages": stages, "labelled": tuple(made_with["labelled"])})
+    number = stage_at(plan, state.step)
+    model = build_student(plan, plan.stages[number].side, network)
     step = load_checkpoint(model, checkpoints, made_with)
-    batches = Batches(Prepared(source, config.stages[number].parts), teacher, config, number)
+    batches = Batches(Prepared(source, plan.stages[number].parts), teacher, plan, number)
     folded = fold_batch_norm(finished(model, batches, step))
     template = {name: tuple(xy) for name, xy in zip(KEYPOINTS, teacher.template.round(6).tolist(), strict=True)}
     save_network(folded, to, name=name, template=template, threshold=THRESHOLD)
-    print(f"{to}: step {step:,} of {config.steps:,}, {folded.count_params():,} parameters, batch normalisation folded")
+    print(f"{to}: step {step:,} of {plan.steps:,}, {folded.count_params():,} parameters, batch normalisation folded")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -140,12 +140,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     second.add_argument("--to", type=Path, default=ROOT / "keras-facenet-h5")
     second.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     second.add_argument("--stop-after", type=int, help="stop at this step, to resume later")
-    second.add_argument("--precision", default=Config.precision, choices=["float32", "mixed_bfloat16"])
+    second.add_argument("--precision", default=StudentPlan.precision, choices=["float32", "mixed_bfloat16"])
     second.add_argument("--labelled", nargs="+", default=(), help="folders whose files are called <person>_…")
     for key in ("batch", "warmup", "cooldown", "held_out", "seed"):
-        second.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(Config, key))
+        second.add_argument(f"--{key.replace('_', '-')}", type=int, default=getattr(StudentPlan, key))
     for key in ("rate", "decay", "average", "relations", "share", "harsh"):
-        second.add_argument(f"--{key}", type=float, default=getattr(Config, key))
+        second.add_argument(f"--{key}", type=float, default=getattr(StudentPlan, key))
     third.set_defaults(run=run_write)
     third.add_argument("--to", type=Path, default=ROOT / "build" / "student")
     for command in (second, third):

@@ -34,7 +34,7 @@ from facerec._files import ROOT, write_json
 from facerec._quiet import quietly
 from facerec.errors import BadArgument, run
 from facerec.learning.crops import Prepared, Teacher, people_of
-from facerec.learning.distillation import Batches, Config, Distillation, build_student, train
+from facerec.learning.distillation import Batches, Distillation, StudentPlan, build_student, train_student
 from facerec.learning.triplets import all_triplets, squared_distances
 from facerec.networks import load_facenet
 from inception_blocks_v2 import BLOCKS, Inception, faceRecoModel
@@ -75,16 +75,16 @@ def widened(block: Inception, factor: float) -> Inception:
 class Couples(Batches):
     """Batches whose second half shows the people of the first half again; a target ends with its person's number."""
 
-    def __init__(self, data: Prepared, teacher: Teacher, config: Config, stage: int = 0):
-        super().__init__(data, teacher, config, stage)
-        self.people = np.unique(people_of(data.names, config.labelled), return_inverse=True)[1]
+    def __init__(self, data: Prepared, teacher: Teacher, plan: StudentPlan, stage: int = 0):
+        super().__init__(data, teacher, plan, stage)
+        self.people = np.unique(people_of(data.names, plan.labelled), return_inverse=True)[1]
         self.of_person = defaultdict(list)
         for picture in self.learned:
             self.of_person[self.people[picture]].append(picture)
 
     def numbers(self, step: int) -> np.ndarray:
         """The pictures of a step, (B,); where there is no other picture of a person, the second is any."""
-        pictures, rng = super().numbers(step), np.random.default_rng([self.config.seed, 4, step])
+        pictures, rng = super().numbers(step), np.random.default_rng([self.plan.seed, 4, step])
         half = len(pictures) // 2
         for place, first in enumerate(pictures[:half], half):
             others = [picture for picture in self.of_person[self.people[first]] if picture != first]
@@ -165,9 +165,9 @@ TRIALS = {
 }
 
 
-def config_of(trial: Trial, source: Path) -> Config:
+def plan_of(trial: Trial, source: Path) -> StudentPlan:
     """The whole configuration of a trial."""
-    baseline = Config(
+    baseline = StudentPlan(
         (stage_of((str(trial.side), str(trial.steps), *trial.folders), source),),
         warmup=trial.steps // 4,
         cooldown=trial.steps * 5 // 8,
@@ -192,10 +192,10 @@ def run_train(args: argparse.Namespace) -> None:
         if (folder / "facenet" / "model.h5").exists():
             continue
         teacher = trial.teacher(load_facenet("weights/resnet"))
-        train(
+        train_student(
             args.source,
             teacher,
-            config_of(trial, args.source),
+            plan_of(trial, args.source),
             folder,
             100,
             network=trial.network,
@@ -208,8 +208,8 @@ def run_train(args: argparse.Namespace) -> None:
 @cache
 def seconds_per_step(network: Callable, side: int, steps: int = 5) -> float:
     """The processor's time for a step of the network, without making its pictures."""
-    model = build_student(Config(()), side, network)
-    batch = [np.zeros((Config.batch, *shape), np.float32) for shape in ((side, side, 3), model.output_shape[1:])]
+    model = build_student(StudentPlan(()), side, network)
+    batch = [np.zeros((StudentPlan.batch, *shape), np.float32) for shape in ((side, side, 3), model.output_shape[1:])]
     model.train_on_batch(*batch)
     before = time.process_time()
     for _ in range(steps):

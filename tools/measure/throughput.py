@@ -83,14 +83,14 @@ def work_of(row: Row, folder: Path) -> Callable[[], object]:
     from facerec.networks import load_facenet
 
     stage = distillation.Stage(row.side, 100_000, ("noise_00000",))
-    config = distillation.Config((stage,), batch=row.batch, precision=row.precision)
-    batches = distillation.Batches(Prepared(folder, stage.parts), Teacher(load_facenet("weights/resnet")), config)
+    plan = distillation.StudentPlan((stage,), batch=row.batch, precision=row.precision)
+    batches = distillation.Batches(Prepared(folder, stage.parts), Teacher(load_facenet("weights/resnet")), plan)
     if row.work == "input":
         steps = iter(range(100_000))
         return lambda: batches.batch(next(steps))
     if not row.fused:
         distillation.with_fused_batch_norm = lambda layer: type(layer).from_config(layer.get_config())
-    model = distillation.build_student(config, row.side)
+    model = distillation.build_student(plan, row.side)
     if row.work == "step":
         batch = batches.batch(0)
         return lambda: float(np.asarray(model.train_on_batch(*batch)))

@@ -25,9 +25,9 @@ from facerec.learning.distillation import (
     build_student,
     finished,
     stage_at,
-    train,
+    train_student,
 )
-from tests.facerec.learning.toys import CONFIG, PARTS, SIDE, prepare_toy, small_student, small_teacher
+from tests.facerec.learning.toys import PARTS, PLAN, SIDE, prepare_toy, small_student, small_teacher
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -45,7 +45,7 @@ def prepared(teacher, tmp_path_factory):
 @pytest.fixture
 def batches(prepared, teacher) -> Batches:
     """The batches of the first stage."""
-    return Batches(Prepared(prepared, PARTS), teacher, CONFIG)
+    return Batches(Prepared(prepared, PARTS), teacher, PLAN)
 
 
 def weights_of(model):
@@ -86,7 +86,7 @@ def test_every_round_shows_every_picture_once(batches):
 def test_held_out_pictures_keep_the_teachers_encodings(prepared, teacher):
     data = Prepared(prepared, PARTS)
     data.names = np.array([f"faces_00000/one_{i}.jpg" for i in range(len(data))])
-    batches = Batches(data, teacher, replace(CONFIG, labelled=("faces",), share=1.0))
+    batches = Batches(data, teacher, replace(PLAN, labelled=("faces",), share=1.0))
     np.testing.assert_allclose(batches.targets[batches.held_out], batches.encodings[batches.held_out], atol=1e-6)
     assert (batches.targets[batches.learned] != batches.encodings[batches.learned].astype(np.float32)).any(axis=1).any()
 
@@ -117,7 +117,7 @@ def test_loss_agrees_with_plain_numpy():
 
 
 def test_rate_rises_stays_and_falls_and_begins_alike_in_a_longer_training():
-    plan = replace(CONFIG, stages=(Stage(SIDE, 100, PARTS),), warmup=10, cooldown=40, rate=0.5)
+    plan = replace(PLAN, stages=(Stage(SIDE, 100, PARTS),), warmup=10, cooldown=40, rate=0.5)
     rates = np.array([float(Rate(plan)(step)) for step in range(101)])
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) * 0.05, rtol=1e-6)
     np.testing.assert_allclose(rates[10:61], 0.5, rtol=1e-6)
@@ -128,7 +128,7 @@ def test_rate_rises_stays_and_falls_and_begins_alike_in_a_longer_training():
 
 
 def test_stage_at_counts_steps_from_one():
-    assert [stage_at(CONFIG, step) for step in range(7)] == [0, 0, 0, 0, 0, 1, 1]
+    assert [stage_at(PLAN, step) for step in range(7)] == [0, 0, 0, 0, 0, 1, 1]
 
 
 OPTIONS = {"every": 1, "network": small_student}
@@ -138,16 +138,16 @@ OPTIONS = {"every": 1, "network": small_student}
 def whole(prepared, teacher, tmp_path_factory):
     """An uninterrupted training: its student and its folder."""
     folder = tmp_path_factory.mktemp("whole")
-    return train(prepared, teacher, CONFIG, folder, **OPTIONS), folder
+    return train_student(prepared, teacher, PLAN, folder, **OPTIONS), folder
 
 
 def test_training_repeats_and_resumes_exactly(whole, prepared, teacher, tmp_path):
-    setup = (prepared, teacher, CONFIG, tmp_path)
+    setup = (prepared, teacher, PLAN, tmp_path)
     for stop in (2, 4, 5):  # within a stage, between two, and within the next
-        train(*setup, stop_after=stop, **OPTIONS)
+        train_student(*setup, stop_after=stop, **OPTIONS)
     with (tmp_path / "log.csv").open("a") as log:
         log.write("6,24,40,0.1,0.5,0.5\n")  # the kill came after a row, before its checkpoint
-    killed = train(*setup, **OPTIONS)
+    killed = train_student(*setup, **OPTIONS)
     assert len(losses_of(whole[1])) == 6 and losses_of(whole[1]) == losses_of(tmp_path)
     assert killed.input_shape == (None, SIDE + 8, SIDE + 8, 3)
     for one, two in zip(weights_of(whole[0]), weights_of(killed), strict=True):
@@ -156,16 +156,16 @@ def test_training_repeats_and_resumes_exactly(whole, prepared, teacher, tmp_path
 
 def test_finished_training_takes_no_more_steps(whole, prepared, teacher, monkeypatch):
     monkeypatch.setattr(distillation, "train_stage", lambda *args: 1 / 0)
-    again = train(prepared, teacher, CONFIG, whole[1], **OPTIONS)
+    again = train_student(prepared, teacher, PLAN, whole[1], **OPTIONS)
     for one, two in zip(weights_of(whole[0]), weights_of(again), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_training_is_refused_another_plan_and_a_second_time_at_once(whole, prepared, teacher):
     with pytest.raises(BadArgument, match="seed 1, not 2"):
-        train(prepared, teacher, replace(CONFIG, seed=2), whole[1], **OPTIONS)
+        train_student(prepared, teacher, replace(PLAN, seed=2), whole[1], **OPTIONS)
     with alone_in(whole[1]), pytest.raises(BadArgument, match="another training is running in"):
-        train(prepared, teacher, CONFIG, whole[1], **OPTIONS)
+        train_student(prepared, teacher, PLAN, whole[1], **OPTIONS)
 
 
 def test_training_resumes_within_a_stage_only_with_its_pictures(whole, prepared, teacher, tmp_path):
@@ -177,23 +177,23 @@ def test_training_resumes_within_a_stage_only_with_its_pictures(whole, prepared,
             arrays = {name: saved[name] for name in saved.files}
         np.savez(others / f"{part}.npz", **arrays | {"raw": arrays["raw"][::-1]})
     with pytest.raises(BadArgument, match="was begun with people '[0-9a-f]{64}', not"):
-        train(others, teacher, CONFIG, folder, **OPTIONS)
-    train(prepared, teacher, CONFIG, tmp_path / "two stages", stop_after=4, **OPTIONS)
-    train(others, teacher, CONFIG, tmp_path / "two stages", stop_after=5, **OPTIONS)
+        train_student(others, teacher, PLAN, folder, **OPTIONS)
+    train_student(prepared, teacher, PLAN, tmp_path / "two stages", stop_after=4, **OPTIONS)
+    train_student(others, teacher, PLAN, tmp_path / "two stages", stop_after=5, **OPTIONS)
     assert len(losses_of(tmp_path / "two stages")) == 5
 
 
 def test_another_seed_changes_batches_and_weights(batches, teacher):
-    other = Batches(batches.data, teacher, replace(CONFIG, seed=2))
+    other = Batches(batches.data, teacher, replace(PLAN, seed=2))
     assert batches.batch(0)[0].tobytes() != other.batch(0)[0].tobytes()
-    one, two = (weights_of(build_student(replace(CONFIG, seed=seed), SIDE, small_student)) for seed in (1, 2))
+    one, two = (weights_of(build_student(replace(PLAN, seed=seed), SIDE, small_student)) for seed in (1, 2))
     assert any((a != b).any() for a, b in zip(one, two, strict=True))
 
 
 @pytest.mark.usefixtures("in_graphs")
 def test_training_approaches_the_teacher(prepared, teacher, tmp_path):
-    config = replace(CONFIG, stages=(Stage(SIDE, 60, PARTS),), cooldown=50, harsh=0.2, average=0.8, relations=1.0)
-    train(prepared, teacher, config, tmp_path, every=20, network=small_student)
+    plan = replace(PLAN, stages=(Stage(SIDE, 60, PARTS),), cooldown=50, harsh=0.2, average=0.8, relations=1.0)
+    train_student(prepared, teacher, plan, tmp_path, every=20, network=small_student)
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
     assert float(rows[-1]["loss"]) < 0.6 * float(rows[0]["loss"])
@@ -202,7 +202,7 @@ def test_training_approaches_the_teacher(prepared, teacher, tmp_path):
 
 
 def test_averaged_weights_leave_the_model_unchanged(batches):
-    model = build_student(replace(CONFIG, average=0.0), SIDE, small_student)
+    model = build_student(replace(PLAN, average=0.0), SIDE, small_student)
     model.train_on_batch(*batches.batch(0))
     before = weights_of(model)
     for now, averaged in zip(before, averaged_weights(model), strict=True):
@@ -212,7 +212,7 @@ def test_averaged_weights_leave_the_model_unchanged(batches):
 
 
 def test_finished_student_has_averaged_weights_and_the_statistics_of_its_last_batches(batches):
-    model = build_student(CONFIG, SIDE, small_student)
+    model = build_student(PLAN, SIDE, small_student)
     for step in range(4):
         model.train_on_batch(*batches.batch(step))
     averaged, norm = averaged_weights(model), next(x for x in model.layers if isinstance(x, layers.BatchNormalization))

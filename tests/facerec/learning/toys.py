@@ -11,7 +11,7 @@ from keras import layers
 from facerec.detection import TEMPLATE
 from facerec.learning import crops
 from facerec.learning.crops import Teacher, prepare
-from facerec.learning.distillation import Config, Stage
+from facerec.learning.distillation import Stage, StudentPlan
 from facerec.learning.siamese import TwinConv, Variant
 from inception_blocks_v2 import faceRecoModel
 
@@ -19,7 +19,7 @@ SIDE = 32
 
 #: Six steps, of which the last two show larger faces.
 PARTS = ("faces_00000", "faces_00001")
-CONFIG = Config(
+PLAN = StudentPlan(
     (Stage(SIDE, 4, PARTS), Stage(SIDE + 8, 2, PARTS)), batch=4, warmup=2, cooldown=3, held_out=6, rate=1e-2, harsh=1.0
 )
 

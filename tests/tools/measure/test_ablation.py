@@ -13,7 +13,7 @@ from facerec.learning.crops import Prepared, people_of
 from facerec.learning.distillation import Distillation
 from facerec.networks import load_facenet
 from inception_blocks_v2 import faceRecoModel
-from tests.facerec.learning.toys import CONFIG, PARTS, prepare_toy, small_student, small_teacher
+from tests.facerec.learning.toys import PARTS, PLAN, prepare_toy, small_student, small_teacher
 from tools.measure import ablation
 from tools.measure.ablation import TRIALS, WIDE, Couples, OfCouples, OneLook, Trial
 from tools.upkeep.cells import ablation_table
@@ -45,7 +45,7 @@ def test_one_look_is_the_first_of_several():
 def test_couples_show_people_again_where_they_can(prepared):
     data = Prepared(prepared, PARTS)
     data.names = np.array([f"faces_00000/{i // 3}_{i}.jpg" for i in range(len(data))])
-    batches = Couples(data, small_teacher(), replace(CONFIG, batch=8, labelled=("faces",)))
+    batches = Couples(data, small_teacher(), replace(PLAN, batch=8, labelled=("faces",)))
     people = people_of(data.names, ["faces"])
     several = {who for who in people if (people[batches.learned] == who).sum() > 1}
     assert several
