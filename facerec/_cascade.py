@@ -155,7 +155,7 @@ def as_face(row: np.ndarray, shape: Sequence[int]) -> dict:
     left, top, right, bottom = np.clip(row[:4], 0, np.subtract((width, height, width, height), 1))
     box = np.round((left, top, right - left, bottom - top)).astype(int).tolist()
     points = row[5:].reshape(2, 5).T.round().astype(int).tolist()
-    return {"box": box, "keypoints": dict(zip(POINTS, points, strict=True)), "confidence": float(row[4])}
+    return {"box": box, "keypoints": dict(zip(POINTS, points, strict=True)), "score": float(row[4])}
 
 
 def open_network(name: str) -> Network:

@@ -1,6 +1,6 @@
 """Where the faces are: boxes, keypoints and aligned faces.
 
-photo ──detect_faces──► [{"box": (x, y, width, height), "keypoints": {"left_eye": (x, y), …}, "confidence": 0.99}, …]
+photo ──detect_faces──► [{"box": (x, y, width, height), "keypoints": {"left_eye": (x, y), …}, "score": 0.99}, …]
 photo, keypoints ──align_face──► face
 
 A photo is an array (H, W, 3), uint8, RGB. Boxes and keypoints are in its own pixels; left is the left of the picture.
@@ -24,7 +24,7 @@ from typing import NamedTuple, TypedDict
 import cv2
 import numpy as np
 
-from facerec._cascade import SURE  # of this confidence at least: the photo is not searched again
+from facerec._cascade import SURE  # of this score at least: the photo is not searched again
 from facerec._mtcnn import search
 from facerec.average_face import ALIGNED_SIDE, eye_likeness
 from facerec.errors import BadArgument, NoFaceFound
@@ -38,13 +38,13 @@ class Detection(TypedDict):
     Attributes:
         box: x, y, width and height, within the photo.
         keypoints: The five points of :data:`KEYPOINTS` by name; they may lie outside the photo.
-        confidence: How sure MTCNN is that this is a face, 0..1.
+        score: How sure MTCNN is that this is a face, 0..1.
         turn: By how many degrees the photo must be turned clockwise for the face to be upright: 0, 90, 180 or 270.
     """
 
     box: tuple[int, int, int, int]
     keypoints: dict[str, Point]
-    confidence: float
+    score: float
     turn: int
 
 
@@ -70,10 +70,10 @@ SMALLEST_FACE = 20
 SMALLEST_SIDE = 48
 
 
-#: MTCNN calls what has at least this confidence a face.
+#: MTCNN calls what has at least this score a face.
 FACE = 0.8
 
-#: Faces of at least this confidence, found in another look, count where no upright face was found …
+#: Faces of at least this score, found in another look, count where no upright face was found …
 CLEAR = 0.9
 
 #: … and of at least this one where a doubtful one was: what MTCNN sees in a hand or a collar is less sure. One of them
@@ -102,7 +102,7 @@ AGAIN = (Look(1), Look(2), Look(3), Look(margin=0.25, size=0.25))
 
 def detect_faces(
     photo: np.ndarray,
-    min_confidence: float = FACE,
+    min_score: float = FACE,
     search_side: int = SEARCH_SIDE,
     thorough: bool = True,
     largest: bool = False,
@@ -111,7 +111,7 @@ def detect_faces(
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
-        min_confidence: Faces of which MTCNN is less sure (0..1) are left out; 0.8 (FACE) is its own threshold.
+        min_score: Faces of which MTCNN is less sure (0..1) are left out; 0.8 (FACE) is its own threshold.
         search_side: Photos whose longest side is larger, in pixels, are searched in a copy of this size.
         thorough: Whether a photo without a sure face is searched again, turned and with a margin. Such a photo takes
             four times as long, and up to six times if it is small and shows no face.
@@ -130,12 +130,12 @@ def detect_faces(
         >>> [face["box"][2] > 100 for face in detect_faces(load_image("images/lena.jpg"))]
         [True]
     """
-    return detect_faces_batch([photo], min_confidence, search_side, thorough=thorough, largest=largest)[0]
+    return detect_faces_batch([photo], min_score, search_side, thorough=thorough, largest=largest)[0]
 
 
 def detect_faces_batch(
     photos: Sequence[np.ndarray],
-    min_confidence: float = FACE,
+    min_score: float = FACE,
     search_side: int = SEARCH_SIDE,
     batch_size: int = 16,
     thorough: bool = True,
@@ -145,7 +145,7 @@ def detect_faces_batch(
 
     Args:
         photos: Arrays (H, W, 3), uint8, RGB, of any sizes.
-        min_confidence: As in ``detect_faces``.
+        min_score: As in ``detect_faces``.
         search_side: As in ``detect_faces``.
         batch_size: How many photos are searched at once.
         thorough: As in ``detect_faces``.
@@ -157,11 +157,11 @@ def detect_faces_batch(
     Raises:
         BadArgument: If a photo is not an (H, W, 3) array of uint8.
     """
-    photos, arguments = [check_photo(photo) for photo in photos], (min_confidence, search_side, batch_size)
-    largest = largest and min_confidence <= SURE  # the search leaves off at a face of that confidence
+    photos, arguments = [check_photo(photo) for photo in photos], (min_score, search_side, batch_size)
+    largest = largest and min_score <= SURE  # the search leaves off at a face of that score
     found = _look_at(photos, Look(), *arguments, largest)
     if largest and thorough:  # beside a sure face that lies, a smaller one may be upright
-        lying = [i for i, faces in enumerate(found) if faces and surest(faces) < SURE <= faces[0]["confidence"]]
+        lying = [i for i, faces in enumerate(found) if faces and surest(faces) < SURE <= faces[0]["score"]]
         for i, faces in zip(lying, _look_at([photos[i] for i in lying], Look(), *arguments), strict=True):
             found[i] = faces
     upright = [surest(faces) for faces in found]
@@ -179,10 +179,10 @@ def detect_faces_batch(
 
 
 def _certainty(face: Detection) -> float:
-    """The confidence; for a face that is more upright in another look, at most what MTCNN needs to call it one."""
+    """The score; for a face that is more upright in another look, at most what MTCNN needs to call it one."""
     across = np.subtract(face["keypoints"]["right_eye"], face["keypoints"]["left_eye"])
     tilt = (np.degrees(np.arctan2(across[1], across[0])) + face["turn"] + 180) % 360 - 180
-    return face["confidence"] if abs(tilt) <= 45 else min(face["confidence"], FACE)
+    return face["score"] if abs(tilt) <= 45 else min(face["score"], FACE)
 
 
 def surest(faces: Sequence[Detection]) -> float:
@@ -204,7 +204,7 @@ def _weight(faces: Sequence[Detection]) -> float:
 def _look_at(
     photos: Sequence[np.ndarray],
     look: Look,
-    min_confidence: float,
+    min_score: float,
     search_side: int,
     batch_size: int,
     largest: bool = False,
@@ -221,7 +221,7 @@ def _look_at(
         for start in range(0, len(same_size), batch_size):
             batch = same_size[start : start + batch_size]
             for i, faces in zip(batch, search([copies[i] for i in batch], largest), strict=True):
-                sure = [face for face in faces if face["confidence"] >= min_confidence]
+                sure = [face for face in faces if face["score"] >= min_score]
                 seen = [_in_photo(face, look, scales[i], photos[i].shape) for face in sure]
                 found[i] = sorted(seen, key=_area, reverse=True)
     return found
@@ -265,7 +265,7 @@ def _in_photo(face: dict, look: Look, scale: float, shape: tuple[int, ...]) -> D
     return {
         "box": (round(left), round(top), max(1, round(right - left)), max(1, round(bottom - top))),
         "keypoints": {name: (u / scale, v / scale) for name, (u, v) in points.items()},
-        "confidence": float(face["confidence"]),
+        "score": float(face["score"]),
         "turn": -90 * look.quarters % 360,
     }
 

@@ -96,7 +96,7 @@ class FaceQuality:
         overexposed: The share of the face that is white.
         blank: The share of the face without any detail: white, black, or evenly covered.
         eyes: How much the eye region looks like that of the average face: a correlation, −1..1.
-        confidence: How sure the detector is that this is a face, 0..1.
+        detector_score: How sure the detector is that this is a face, 0..1.
     """
 
     score: float
@@ -113,7 +113,7 @@ class FaceQuality:
     overexposed: float
     blank: float
     eyes: float
-    confidence: float
+    detector_score: float
 
     @property
     def costs(self) -> dict[str, float]:
@@ -186,7 +186,7 @@ TERMS: dict[str, Term] = {
     "overexposed": Term(lambda q: q.overexposed, 0, 0.4),
     "blank": Term(lambda q: q.blank, 0.02, 0.4),
     "eyes hidden": Term(lambda q: q.eyes, 0.6, -0.2),
-    "doubtful": Term(lambda q: q.confidence, 0.995, 0.8),
+    "doubtful": Term(lambda q: q.detector_score, 0.995, 0.8),
 }
 
 #: The cost of each defect in log-odds at badness 1; FLAWLESS is the log-odds of success without defects. Made by
@@ -237,23 +237,23 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
 
     Args:
         photo: Array (H, W, 3), uint8, RGB.
-        detection: The face in it, one of ``detect_faces(photo)``; its keypoints, confidence and turn are used.
+        detection: The face in it, one of ``detect_faces(photo)``; its keypoints, score and turn are used.
 
     Returns:
         The score, the readings behind it, and hints for the person.
 
     Raises:
-        BadArgument: If ``photo`` is not an (H, W, 3) array of uint8, or the detection lacks keypoints or a confidence.
+        BadArgument: If ``photo`` is not an (H, W, 3) array of uint8, or the detection lacks keypoints or a score.
 
     Example:
         >>> grey = np.full((90, 90, 3), 128, np.uint8)
         >>> keypoints = {name: (90 * x, 90 * y) for name, (x, y) in TEMPLATE.items()}
-        >>> face_quality(grey, {"keypoints": keypoints, "confidence": 1.0}).is_good
+        >>> face_quality(grey, {"keypoints": keypoints, "score": 1.0}).is_good
         False
     """
     check_photo(photo)
-    if not isinstance(detection, Mapping) or not {"keypoints", "confidence"} <= set(detection):
-        raise BadArgument(f"detection must have keypoints and confidence, as from detect_faces; got {detection!r}")
+    if not isinstance(detection, Mapping) or not {"keypoints", "score"} <= set(detection):
+        raise BadArgument(f"detection must have keypoints and score, as from detect_faces; got {detection!r}")
     keypoints = detection["keypoints"]
     face, matrix = face_frame(keypoints), frame_matrix(keypoints)
     readings = {
@@ -263,7 +263,7 @@ def face_quality(photo: np.ndarray, detection: Detection) -> FaceQuality:
         **_pose(keypoints, matrix, face, detection.get("turn", 0)),
         **_light(photo, matrix),
         "eyes": eye_likeness(_grey(photo, matrix, ALIGNED_SIDE)),
-        "confidence": float(detection["confidence"]),
+        "detector_score": float(detection["score"]),
     }
     unscored = FaceQuality(score=0.0, **readings)
     return replace(unscored, score=float(1 / (1 + np.exp(sum(unscored.costs.values()) - FLAWLESS))))

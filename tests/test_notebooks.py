@@ -88,7 +88,7 @@ def test_no_line_of_text_is_lost_on_the_website(notebook):
 
 @pytest.mark.parametrize("notebook", ["Face_Recognition.ipynb", "train_facenet.ipynb"])
 @pytest.mark.parametrize("alpha", [0.0, 0.2, 1.0])
-def test_the_readers_triplet_loss_is_the_modules(notebook, alpha):
+def test_the_readers_triplet_loss_matches_the_module(notebook, alpha):
     written = {"tf": tf}
     exec(cell_with_tag(notebook, "triplet-loss"), written)
     y_pred = np.random.default_rng(0).normal(size=(3, 7, 128)).astype("float32")
@@ -97,7 +97,7 @@ def test_the_readers_triplet_loss_is_the_modules(notebook, alpha):
     assert float(written["triplet_loss"](None, list(y_pred), alpha)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_readers_database_is_the_modules(images, small_network, tmp_path):
+def test_the_readers_database_matches_the_module(images, small_network, tmp_path):
     pictures = {"mei": "mei", "lena": "lena", "camera_1": "camera_1", "video_call_2": "otto", "lookalike": "lookalike"}
     for name, picture in pictures.items():
         shutil.copy(images / f"{picture}.jpg", tmp_path / f"{name}.jpg")
@@ -126,7 +126,7 @@ def visitors(database: dict[str, np.ndarray]) -> Iterator[tuple[np.ndarray, floa
 
 
 @pytest.mark.parametrize("name", ["verify", "who_is_it"])
-def test_the_readers_decision_is_the_modules(name, three_people, small_network, capsys):
+def test_the_readers_decision_matches_the_module(name, three_people, small_network, capsys):
     written = {"np": np, "img_to_encoding": lambda photo, model: photo}
     exec(cell_with_tag("Face_Recognition.ipynb", name.replace("_", "-")), written)
     claims = [(identity,) for identity in three_people] if name == "verify" else [()]
@@ -142,13 +142,13 @@ def test_the_readers_decision_is_the_modules(name, three_people, small_network, 
 
 
 @pytest.mark.parametrize("name", ["verify", "who_is_it"])
-def test_the_readers_threshold_is_the_modules(name, small_network):
+def test_the_readers_threshold_matches_the_module(name, small_network):
     written = {"np": np}
     exec(cell_with_tag("Face_Recognition.ipynb", name.replace("_", "-")), written)
     assert inspect.signature(written[name]).parameters["threshold"].default == threshold_for(small_network)
 
 
-def test_the_readers_inception_block_is_the_modules():
+def test_the_readers_inception_block_matches_the_module():
     """The same weights, in the order in which they were made, give the same output."""
     written = {"layers": keras.layers}
     exec(cell_with_tag("Face_Recognition.ipynb", "inception-block"), written)
@@ -164,7 +164,7 @@ def test_the_readers_inception_block_is_the_modules():
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0])
-def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
+def test_the_readers_semi_hard_triplets_match_the_module(alpha):
     written = {"np": np}
     exec(cell_with_tag("train_facenet.ipynb", "semi-hard"), written)
     rng = np.random.default_rng(0)
@@ -176,7 +176,7 @@ def test_the_readers_semi_hard_triplets_are_the_modules(alpha):
     assert written["semi_hard"](encodings, who, 0.0).shape == (0, 3)
 
 
-def test_the_readers_hardest_triplets_are_the_modules():
+def test_the_readers_hardest_triplets_match_the_module():
     written = {"np": np}
     exec(cell_with_tag("train_facenet.ipynb", "hardest"), written)
     encodings, who = crowd(2)
@@ -247,7 +247,7 @@ def test_the_readers_arcface_loss_is_its_formula(margin):
     assert float(written["arcface_loss"](x, w, who, margin)) == pytest.approx(np.mean(losses), rel=1e-3)
 
 
-def test_the_readers_l1_distance_is_the_modules():
+def test_the_readers_l1_distance_matches_the_module():
     written = {"layers": keras.layers, "ops": keras.ops}
     exec(cell_with_tag("train_siamese.ipynb", "l1-distance"), written)
     pair = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
@@ -262,7 +262,7 @@ def test_the_readers_contrastive_loss_is_that_of_the_paper():
     np.testing.assert_allclose(written["contrastive_loss"](same, distance, 2.0), list(pairs.values()))
 
 
-def test_the_readers_training_step_is_the_modules():
+def test_the_readers_training_step_matches_the_module():
     """On the same batch it has the loss of the module's learner, and changes the weights alike."""
     keras.utils.set_random_seed(0)
     models = [siamese.make_siamese("compact", 16) for _ in range(2)]
@@ -285,7 +285,7 @@ def test_the_readers_training_step_is_the_modules():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_readers_ten_fold_protocol_is_the_modules(seed):
+def test_the_readers_ten_fold_protocol_matches_the_module(seed):
     written = {"np": np, "evaluation": evaluation}
     exec(cell_with_tag("evaluate.ipynb", "ten-fold"), written)
     rng = np.random.default_rng(seed)
@@ -306,7 +306,7 @@ def pairs_with_ties(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_readers_roc_and_equal_error_are_the_modules(seed):
+def test_the_readers_roc_and_equal_error_match_the_module(seed):
     written = {"np": np}
     exec(cell_with_tag("evaluate.ipynb", "roc"), written)
     exec(cell_with_tag("evaluate.ipynb", "equal-error"), written)
@@ -325,7 +325,7 @@ def test_the_readers_roc_and_equal_error_are_the_modules(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_readers_bootstrap_is_the_modules(seed):
+def test_the_readers_bootstrap_matches_the_module(seed):
     written = {"np": np}
     exec(cell_with_tag("evaluate.ipynb", "bootstrap"), written)
     distances, same, who = pairs_with_ties(seed)
@@ -365,7 +365,7 @@ def test_the_rates_table_is_what_its_columns_say(network):
         assert abs(at.false_accepts - at.false_rejects) < 0.01  # 0.7 is the equal-error threshold
 
 
-def test_every_result_belongs_to_the_network_that_it_is_named_after():
+def test_results_name_the_network_that_was_measured():
     files = sorted((ROOT / "docs" / "results").glob("lfw_*.json"))
     results = {file.stem.removeprefix("lfw_"): json.loads(file.read_text()) for file in files}
     assert {"resnet", "keras-facenet-h5", "generated", "pixels"} <= set(results)

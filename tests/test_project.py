@@ -197,7 +197,7 @@ FORBIDDEN = {
 }
 
 
-def test_no_import_points_up_and_there_is_no_circle():
+def test_imports_never_point_up_or_form_a_circle():
     graph = architecture.imports_of_modules()
     up = {
         f"{module} → {other}"
@@ -216,7 +216,7 @@ def test_no_import_points_up_and_there_is_no_circle():
     assert architecture.circle(architecture.rooms()) == []
 
 
-def test_modules_are_short_and_say_what_they_are():
+def test_modules_are_short_and_have_docstrings():
     for name, file in architecture.modules().items():
         if not belongs(name, ("tools",)):
             assert len(file.read_text(encoding="utf-8").splitlines()) <= 520, f"{name} is too long"

@@ -138,7 +138,7 @@ def encode(service: Served, photo: Photo) -> Encodings:
     rows = [
         EncodedFace(
             box=tuple(map(int, found[i]["box"])),
-            score=float(found[i]["confidence"]),
+            score=float(found[i]["score"]),
             encoding=[float(number) for number in encodings[i]],
         )
         for i in order

@@ -35,7 +35,7 @@ from facerec.photos import PICTURE_ENDINGS, save_picture
 MY_ALIGNED = Path("build/my_faces")
 
 #: The columns of ``report.csv``; after a split ``part`` comes first.
-REPORT_COLUMNS = ("identity", "picture", "face", "dropped", "box", "keypoints", "confidence")
+REPORT_COLUMNS = ("identity", "picture", "face", "dropped", "box", "keypoints", "score")
 
 
 def preprocess(
@@ -176,7 +176,7 @@ def keep(result: tuple[np.ndarray, dict] | FaceError, photo: Mapping, to: Path) 
         "face": photo["face"],
         "box": json.dumps([int(n) for n in detection["box"]]),
         "keypoints": json.dumps(points),
-        "confidence": round(float(detection["confidence"]), 4),
+        "score": round(float(detection["score"]), 4),
     }
 
 
@@ -198,9 +198,9 @@ def read_report(report: Path) -> pd.DataFrame:
             unfinished.write_bytes(complete)
     if not complete:
         return pd.DataFrame(columns=REPORT_COLUMNS)
-    return pd.read_csv(
-        io.BytesIO(complete), keep_default_na=False, dtype={"part": str, "identity": str, "picture": str}
-    )
+    texts = {"part": str, "identity": str, "picture": str}
+    table = pd.read_csv(io.BytesIO(complete), keep_default_na=False, dtype=texts)
+    return table.rename(columns={"confidence": "score"})  # as earlier versions called it
 
 
 def _check_report(report: Path, columns: Sequence[str], to: Path, side: int) -> pd.DataFrame:

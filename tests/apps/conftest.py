@@ -58,4 +58,4 @@ def one_face(photo, *_, **__) -> list[dict]:
     """A detector that finds one face in every picture."""
     height, width = photo.shape[:2]
     points = {name: (x * width, y * height) for name, (x, y) in TEMPLATE.items()}
-    return [{"box": (0, 0, width, height), "keypoints": points, "confidence": 1.0, "turn": 0}]
+    return [{"box": (0, 0, width, height), "keypoints": points, "score": 1.0, "turn": 0}]

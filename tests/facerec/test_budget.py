@@ -60,7 +60,7 @@ CHEAP = [
 
 
 @pytest.mark.parametrize("label", CHEAP)
-def test_what_is_beside_a_picture_costs_nothing(label, monkeypatch):
+def test_metadata_of_a_picture_costs_nothing(label, monkeypatch):
     """It opens, and no decoder is given more than a page of notes."""
     data = ATTACKS[label](np.random.default_rng(0), SIZE)
     given, load = [], Image.Exif.load

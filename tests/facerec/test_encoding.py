@@ -152,6 +152,6 @@ def test_seen_gets_the_number_of_the_photo_in_every_batch(photos, network):
     sources = [blank] * 31 + [small, blank, small]  # 32 go through the detector at once
     noted = []
     photos_to_encodings(
-        sources, network, seen=lambda number, found: noted.append((number, found.detection["confidence"] > 0.9))
+        sources, network, seen=lambda number, found: noted.append((number, found.detection["score"] > 0.9))
     )
     assert noted == [(31, True), (33, True)]

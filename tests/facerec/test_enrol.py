@@ -292,7 +292,7 @@ def test_enrol_pictures_adds_only_those_that_agree_with_what_is_known(images, ne
     assert unused.values.tolist() == [["lena/1.jpg", reason], ["lena/2.jpg", reason]]
 
 
-def test_person_whom_another_process_adds_meanwhile_stays_as_they_are(images, network, tmp_path, monkeypatch):
+def test_enrol_keeps_people_added_meanwhile_by_another_process(images, network, tmp_path, monkeypatch):
     shutil.copy(images / "lena.jpg", tmp_path)
     with FaceDatabase(":memory:", network) as known:
         encode = enrol_module.photos_to_encodings
@@ -400,7 +400,7 @@ def test_about_names_says_who_may_be_one_person(tmp_path, files, note):
         ("Imgard.jpg", False),
     ],
 )
-def test_pictures_that_a_camera_named_are_left_out_and_that_is_said(tmp_path, file, is_left_out):
+def test_pictures_with_camera_file_names_are_skipped_and_listed(tmp_path, file, is_left_out):
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).touch()
     found = find_portraits(tmp_path)

@@ -230,7 +230,7 @@ def claiming(photo: np.ndarray, format: str, width: int, height: int, **options)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("format", "options"), [("GIF", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
-def test_small_files_that_promise_the_most_that_is_opened_take_no_longer(photos, format, options):
+def test_small_files_claiming_the_largest_allowed_size_open_as_quickly(photos, format, options):
     """Just under 64 megapixels, so it is unpacked; and just over, so it is not."""
     record = Record()
     record.call("just under", checked_load, claiming(photos["lena"], format, 8000, 7999, **options))

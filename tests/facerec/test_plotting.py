@@ -73,7 +73,7 @@ def test_distance_matrix_frames_the_smallest_of_each_row(ax):
     assert [tuple(patch.get_xy()) for patch in ax.patches] == [(0.5, -0.5), (-0.5, 0.5)]
 
 
-def test_distance_matrix_marks_what_is_below_the_threshold_and_can_be_read(ax):
+def test_distance_matrix_marks_distances_below_the_threshold(ax):
     plotting.distance_matrix(ax, np.array([[0.59, 0.6, 0.61]]), ["a"], ["x", "y", "z"], threshold=0.6)
     assert [text.get_weight() for text in ax.texts] == ["bold", "normal", "normal"]  # 0.6 itself is not below
     assert min(text.get_fontsize() for text in ax.texts) >= 9

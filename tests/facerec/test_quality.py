@@ -96,21 +96,21 @@ def small_copy(photo, detection, scale):
     """What is said of the photo where it has fewer pixels."""
     copy = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     keypoints = {name: (x * scale, y * scale) for name, (x, y) in detection["keypoints"].items()}
-    return face_quality(copy, {"keypoints": keypoints, "confidence": detection["confidence"]})
+    return face_quality(copy, {"keypoints": keypoints, "score": detection["score"]})
 
 
 def test_readings_of_a_made_up_face():
     """Points of the template, turned by 20 degrees and enlarged, with the nose a tenth of the eyes' distance aside."""
     points = {name: np.array(xy) for name, xy in TEMPLATE.items()}
     apart = np.hypot(*(points["right_eye"] - points["left_eye"]))
-    straight = face_quality(np.full((400, 400, 3), 51, np.uint8), {"keypoints": placed(points), "confidence": 0.9})
+    straight = face_quality(np.full((400, 400, 3), 51, np.uint8), {"keypoints": placed(points), "score": 0.9})
     points["nose"] = points["nose"] + [0.1 * apart, 0]
-    aside = face_quality(np.full((400, 400, 3), 51, np.uint8), {"keypoints": placed(points), "confidence": 0.9})
+    aside = face_quality(np.full((400, 400, 3), 51, np.uint8), {"keypoints": placed(points), "score": 0.9})
     assert straight.size == pytest.approx(200 * apart)
     assert straight.roll == pytest.approx(20)
     assert straight.misfit == pytest.approx(0, abs=1e-9)
     assert straight.brightness == pytest.approx(0.2)
-    assert (straight.contrast, straight.overexposed, straight.blank, straight.confidence) == (0, 0, 1, 0.9)
+    assert (straight.contrast, straight.overexposed, straight.blank, straight.detector_score) == (0, 0, 1, 0.9)
     assert aside.yaw - straight.yaw == pytest.approx(0.1, abs=0.005)
     assert aside.misfit == pytest.approx(0.1 * np.sqrt(0.8 / 5), rel=0.1)  # the fit goes a fifth of the way along
 
@@ -181,7 +181,7 @@ def test_face_on_its_side_gets_the_hint_to_hold_it_upright(photos, detections):
     photo, keypoints = photos["jun"], detections["jun"][0]["keypoints"]
     on_side = {name: (y, photo.shape[1] - 1 - x) for name, (x, y) in keypoints.items()}
     before = face_quality(photo, detections["jun"][0])
-    quality = face_quality(np.ascontiguousarray(np.rot90(photo)), {"keypoints": on_side, "confidence": 1.0})
+    quality = face_quality(np.ascontiguousarray(np.rot90(photo)), {"keypoints": on_side, "score": 1.0})
     assert quality.roll == pytest.approx(before.roll - 90)
     assert quality.sharpness == pytest.approx(before.sharpness, rel=0.1)
     assert quality.hints == (f"the head is tilted by {abs(quality.roll):.0f} degrees: hold it, or the camera, upright",)
@@ -251,9 +251,9 @@ def test_damaged_rejects_levels_out_of_range(level, photos, detections):
         damaged(photos["jun"], detections["jun"][0]["keypoints"], "half covered", level)
 
 
-@pytest.mark.parametrize("detection", [{}, {"confidence": 1.0}, {"keypoints": {}}, None, [1]])
+@pytest.mark.parametrize("detection", [{}, {"score": 1.0}, {"keypoints": {}}, None, [1]])
 def test_face_quality_rejects_incomplete_detections(detection, photos):
-    with pytest.raises(BadArgument, match="detection must have keypoints and confidence"):
+    with pytest.raises(BadArgument, match="detection must have keypoints and score"):
         face_quality(photos["jun"], detection)
 
 
@@ -263,7 +263,7 @@ def test_missing_points_are_named_and_bad_photos_rejected(photos, detections):
         face_quality(photos["jun"] / 255, detections["jun"][0])
     del keypoints["nose"]
     with pytest.raises(BadArgument, match="keypoints lack nose"):
-        face_quality(photos["jun"], {"keypoints": keypoints, "confidence": 1.0})
+        face_quality(photos["jun"], {"keypoints": keypoints, "score": 1.0})
     with pytest.raises(BadArgument, match="keypoints lack nose"):
         damaged(photos["jun"], keypoints, "darker", 0)
 
@@ -271,7 +271,7 @@ def test_missing_points_are_named_and_bad_photos_rejected(photos, detections):
 @pytest.mark.parametrize("shift", [-5000, 5000])
 def test_face_outside_the_photo_is_not_good(shift, photos, detections):
     keypoints = {name: (x + shift, y + shift) for name, (x, y) in detections["jun"][0]["keypoints"].items()}
-    assert not face_quality(photos["jun"], {"keypoints": keypoints, "confidence": 1.0}).is_good
+    assert not face_quality(photos["jun"], {"keypoints": keypoints, "score": 1.0}).is_good
 
 
 # ------------------------------------------------------------------------------------------ how well it foretells

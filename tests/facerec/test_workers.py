@@ -59,7 +59,7 @@ def test_impossible_orders_are_refused(door, tmp_path, monkeypatch):
     assert enrol_on_workers(album, NETWORK, door, nowhere).empty  # everyone is known: no worker is needed
 
 
-def test_worker_without_the_pictures_says_so(door, tmp_path):
+def test_worker_without_the_pictures_fails_with_a_clear_error(door, tmp_path):
     portraits = album_in(tmp_path / "album").portraits
     (tmp_path / "album" / "p0" / "2.jpg").unlink()
     with pytest.raises(FaceError, match=r"p0.2.jpg is missing on .*: every worker needs the pictures"):

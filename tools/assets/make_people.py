@@ -192,7 +192,7 @@ def load_recogniser() -> Recogniser:
         if single:
             aligned = [align_face(pictures[i], points[i], info.side, info.template) for i in single]
             encodings[single] = faces_to_encodings(np.stack(aligned), model)
-        clear = [i for i in single if found[i][0]["confidence"] >= 0.99 and is_frontal(points[i])]
+        clear = [i for i in single if found[i][0]["score"] >= 0.99 and is_frontal(points[i])]
         return encodings, np.isin(np.arange(len(pictures)), clear)
 
     return recognise

@@ -262,7 +262,7 @@ def average(args: argparse.Namespace) -> None:
 
 
 #: The predictors of failure, each higher for better pictures.
-PREDICTORS = ("score", "confidence", "width", "laplacian")
+PREDICTORS = ("score", "detector_score", "width", "laplacian")
 
 #: The shares of pictures that are refused, starting with the worst pictures.
 REFUSED = (0.0, 0.05, 0.1, 0.2, 0.3)

@@ -72,7 +72,7 @@ def test_a_key_to_read_is_refused_by_all_that_write_and_changes_nothing(client):
     assert set(met.values()) == {200, 403} and state_of(client) == before
 
 
-def test_a_key_to_write_may_do_all_of_it(client):
+def test_write_key_may_do_everything(client):
     met = everything(client, client.write)
     assert met["POST", PERSON] == met["PATCH", PERSON] == 200
     assert client.get("/api/v1/people/new").json()["encodings"] == 2
@@ -158,7 +158,7 @@ def test_a_name_does_not_ask_for_the_servers_files(client):
 @pytest.mark.parametrize(
     ("error", "reason"), [(BadDatabase("/srv/people.db: damaged"), "broken"), (NotForgottenYet("/srv"), "traces-left")]
 )
-def test_what_is_wrong_with_the_server_is_logged_and_not_told(client, error, reason, monkeypatch, caplog):
+def test_server_errors_are_logged_but_not_shown(client, error, reason, monkeypatch, caplog):
     def broken(*args):
         raise error
 

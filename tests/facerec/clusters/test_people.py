@@ -84,7 +84,7 @@ def three_faces(small_network, monkeypatch):
     shown = {"one.jpg": [dark, bright], "two.jpg": [other]}
 
     def find(files):
-        seen = {"keypoints": {}, "confidence": 1.0, "turn": 0}
+        seen = {"keypoints": {}, "score": 1.0, "turn": 0}
         return [
             [Found(face, {"box": (i, 0, 8, 8), **seen}, 1) for i, face in enumerate(faces)]
             for faces in (shown[Path(file).name] for file in files)

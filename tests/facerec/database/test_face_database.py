@@ -155,7 +155,7 @@ def test_nearest_names_everyone_at_most_however_many_are_asked_for(database):
         assert identities.tolist() == [[str(number) for number in row] for row in order]
 
 
-def test_times_that_tables_do_not_know_hide_no_one():
+def test_dates_outside_the_range_of_tables_hide_no_person():
     with FaceDatabase(":memory:") as database:
         database["lena"] = unit(1)[0]
         with database._engine.change() as change:

@@ -158,7 +158,7 @@ def test_means_are_ranked_as_in_a_file(milvus_server, collection):
             assert np.allclose(found[1][:, 0], wanted[1][:, 0], atol=1e-5)
 
 
-def test_graph_finds_the_true_nearest_and_who_comes_later(milvus_server, collection, monkeypatch):
+def test_graph_finds_the_true_nearest_and_people_added_later(milvus_server, collection, monkeypatch):
     monkeypatch.setattr("facerec.database.milvus.engine.GRAPH_FROM", 5000)
     known, late = unit(6000, 1, 128), unit(5, 2, 128)
     probes = unit(200, 3, 128)

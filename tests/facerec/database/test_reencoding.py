@@ -105,7 +105,7 @@ def test_export_of_damaged_photos_comes_back_without_them(path, tmp_path):
         assert other.photos("lena") == [] and other._engine.pictures("omar") == database._engine.pictures("omar")
 
 
-def test_milvus_reencodes_whoever_has_a_photo_with_a_face(tmp_path):
+def test_milvus_reencodes_people_with_a_usable_photo(tmp_path):
     """It has one place for a photo beside each encoding."""
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
     with FaceDatabase(f"milvus:{tmp_path / 'milvus.db'}", "one:1") as database:

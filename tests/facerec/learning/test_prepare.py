@@ -42,7 +42,7 @@ def test_preprocess_writes_a_face_or_a_reason_for_every_photo(photos, tmp_path):
         assert load_image(tmp_path / "faces" / row.face).shape == (96, 96, 3)
         points, (x, y, width, height) = json.loads(row.keypoints), json.loads(row.box)
         assert x < points["left_eye"][0] < points["right_eye"][0] < x + width
-        assert y < points["nose"][1] < y + height and float(row.confidence) > 0.8
+        assert y < points["nose"][1] < y + height and float(row.score) > 0.8
     assert sorted(find_people(tmp_path / "faces").identity.unique()) == ["jun", "kofi", "lena"]
 
 
@@ -146,3 +146,5 @@ def test_preprocess_resumes_after_a_report_cut_off_anywhere(photos, tmp_path):
         report.write_bytes(data[:kept])
         pd.testing.assert_frame_equal(preprocess(photos, tmp_path / "faces", side=32, chunk=2), whole)
         assert report.read_bytes() == data
+    report.write_bytes(data.replace(b",score\n", b",confidence\n"))  # as an earlier version wrote it
+    pd.testing.assert_frame_equal(preprocess(photos, tmp_path / "faces", side=32, chunk=2), whole)

@@ -18,7 +18,7 @@ def test_without_a_screen_the_error_suggests_the_alternative(session, photos, no
         show_in_window([photos["lena"]], session, "use a notebook")
 
 
-def test_without_tkinter_the_error_says_so(session, photos, monkeypatch):
+def test_missing_tkinter_is_named_in_the_error(session, photos, monkeypatch):
     monkeypatch.setitem(sys.modules, "tkinter", None)
     with pytest.raises(NoScreen, match="this Python has no tkinter.* or use a notebook"):
         show_in_window([photos["lena"]], session, "use a notebook")

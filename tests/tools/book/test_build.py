@@ -45,7 +45,7 @@ def test_link_that_leads_nowhere_fails(tmp_path):
 
 @pytest.mark.browser
 @NEEDED
-def test_course_in_a_browser_loads_nothing_from_elsewhere_and_can_be_read_by_everybody(tmp_path):
+def test_site_in_a_browser_is_accessible_and_loads_nothing_external(tmp_path):
     (tmp_path / "source").mkdir()
     pages.copy_to(tmp_path / "source")
     assert build.build(tmp_path / "source", tmp_path / "site") == []

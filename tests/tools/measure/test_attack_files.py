@@ -31,7 +31,7 @@ def test_worst_of_each_kind_is_reported():
     assert second["ended"] == 1 and second["worst_seconds"] == 60
 
 
-def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_stopped_run_resumes(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(attack_files, "made", lambda number: b"x" * number)
     monkeypatch.setattr(

@@ -49,7 +49,7 @@ def test_nearest_finds_each_person_among_the_known():
     assert engines.nearest(known, known[[3, 0, 11]] + 0.01) == [3, 0, 11]
 
 
-def test_a_package_is_as_large_as_it_is_with_what_it_needs():
+def test_package_size_includes_its_dependencies():
     """tqdm needs nothing else here; pandas needs NumPy."""
     assert 0.1 < engines.installed("tqdm") < 1
     assert engines.installed("pandas") > engines.installed("numpy") > 10

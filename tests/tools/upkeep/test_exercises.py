@@ -14,7 +14,7 @@ MADE = exercises.stubs()
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_an_exercise_is_what_the_tool_makes_of_its_solution(name):
+def test_exercises_are_made_from_their_solutions(name):
     assert (exercises.EXERCISES / name).read_text(encoding="utf-8") == MADE[name], "run: tools/upkeep/exercises.py"
 
 
