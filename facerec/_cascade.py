@@ -32,9 +32,9 @@ Apply = Callable[[Callable, Iterable], Iterable]
 
 #: The layers of each network up to its outputs: a pooling is named by its padding and its size.
 LAYERS = {
-    "pnet": "conv prelu same:2 conv prelu conv prelu",
-    "rnet": "conv prelu same:3 conv prelu valid:3 conv prelu flat dense prelu",
-    "onet": "conv prelu same:3 conv prelu valid:3 conv prelu same:2 conv prelu flat dense prelu",
+    "pnet": "pooled conv prelu conv prelu",  # pooled: a convolution, PReLU and a pooling of 2×2
+    "rnet": "conv prelu same:3 conv prelu valid:3 conv prelu dense prelu",
+    "onet": "conv prelu same:3 conv prelu valid:3 conv prelu same:2 conv prelu dense prelu",
 }
 
 #: The side of the crops that R-Net and O-Net look at, in pixels.
@@ -58,6 +58,9 @@ PARTS = 2.5
 
 #: The pieces of the work: the rows that P-Net answers for a strip, and the crops that the others judge at once.
 STRIP, CROPS = 16, 8
+
+#: The padding of a pooling that covers the last row and column, too.
+SAME = "SAME_UPPER"
 
 #: Convolutions whose channels are a multiple of this run in the runtime's own, faster layout.
 BLOCK = 16
@@ -195,17 +198,19 @@ def open_network(name: str) -> Network:
 
 def _add(graph: Graph, layer: str, x: str, weights: Iterator[np.ndarray]) -> str:
     """Add one layer of :data:`LAYERS`."""
+    if layer == "pooled":
+        return _pooled(graph, x, next(weights).transpose(3, 2, 0, 1), next(weights), next(weights)[0, 0])
     if layer == "conv":
         return graph.add("Conv", x, widened(next(weights).transpose(3, 2, 0, 1)), widened(next(weights)))
-    if layer == "dense":
-        return graph.add("Gemm", x, next(weights), next(weights))
+    if layer == "dense":  # of 3×3 places, column by column
+        kernel, bias = next(weights), next(weights)
+        kernel = kernel.reshape(3, 3, -1, len(bias)).transpose(2, 1, 0, 3).reshape(kernel.shape)
+        return graph.add("Gemm", graph.add("Flatten", x), kernel, bias)
     if layer == "prelu":
         slope = next(weights)
         return _leaky(graph, x, widened(slope[0, 0])) if slope.ndim == 3 else graph.add("PRelu", x, slope)
-    if layer == "flat":
-        return graph.add("Flatten", graph.add("Transpose", x, perm=(0, 3, 2, 1)))  # column by column
     padding, size = layer.split(":")
-    padding = {"same": "SAME_UPPER", "valid": "VALID"}[padding]
+    padding = {"same": SAME, "valid": "VALID"}[padding]
     return graph.add("MaxPool", x, kernel_shape=[int(size)] * 2, strides=[2, 2], auto_pad=padding)
 
 
@@ -214,6 +219,26 @@ def _leaky(graph: Graph, x: str, slope: np.ndarray) -> str:
     parts = ((x, slope), (graph.add("Relu", x), 1 - slope))
     scaled = [graph.add("Conv", part, by.reshape(-1, 1, 1, 1), group=len(by)) for part, by in parts]
     return graph.add("Add", *scaled)
+
+
+def _pooled(graph: Graph, x: str, kernel: np.ndarray, bias: np.ndarray, slope: np.ndarray) -> str:
+    """A convolution, PReLU and the largest of 2×2, but pooled before PReLU, which then has a quarter to do.
+
+    Where PReLU rises (a slope a ≥ 0), it is PReLU of the largest value M. Where it falls below 0, the largest may come
+    from the smallest value −N: it is max(M, −a · N), for which the channel is there once more, mirrored.
+    """
+    falls = np.flatnonzero(slope < 0)
+    kernel, bias = (widened(np.concatenate([part, -part[falls]])) for part in (kernel, bias))
+    x = graph.add("MaxPool", graph.add("Conv", x, kernel, bias), kernel_shape=[2, 2], strides=[2, 2], auto_pad=SAME)
+    straight, bent = np.zeros((2, len(bias), len(bias)), np.float32)  # straight · x + sign · ReLU(bent · x)
+    rows, mirrored = np.arange(len(slope)), len(slope) + np.arange(len(falls))
+    straight[rows, rows] = np.where(slope < 0, 1, slope)
+    bent[rows, rows] = np.where(slope < 0, -1, abs(1 - slope))
+    bent[falls, mirrored] = -slope[falls]
+    sign = widened(np.sign(1 - slope))
+    above = graph.add("Relu", graph.add("Conv", x, bent[..., None, None]))
+    above = graph.add("Conv", above, sign.reshape(-1, 1, 1, 1), group=len(sign))
+    return graph.add("Add", graph.add("Conv", x, straight[..., None, None]), above)
 
 
 def widened(values: np.ndarray) -> np.ndarray:
