@@ -125,7 +125,7 @@ transfer: need-dir .venv/.course ## DIR=… train and score the transfer twin (m
 	@$(PY) tools/assets/train_transfer.py all "$(DIR)"
 	@$(RESULTS)
 
-triplets: need-dir .venv/.course ## DIR=… train and score the embeddings (four to six hours; continues likewise)
+triplets: need-dir .venv/.course ## DIR=… train and score the embeddings (four to six hours; continues where it stopped)
 	@$(PY) tools/assets/train_triplets.py all "$(DIR)" $(if $(PRECISION),--precision $(PRECISION))
 	@$(RESULTS)
 
@@ -211,7 +211,7 @@ build/peers/.done: $(PEERS)/requirements.txt $(PEERS)/without_dependencies.txt .
 	echo "install one, or say where it is: make run PYTHON=/path/to/python3.11"; \
 	exit 1
 
-# A .venv whose Python is gone, for example after an upgrade of the system, is made anew.
+# A .venv whose Python is gone, for example after an upgrade of the system, is made again.
 ifneq ($(shell test -x $(PY) && echo there),there)
 .venv/.python: FORCE
 endif

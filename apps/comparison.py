@@ -45,7 +45,7 @@ class Comparison:
         counts: How many faces each photo shows; the largest one was compared.
         distance: Between the two encodings, 0 to 2.
         threshold: A smaller distance counts as one person.
-        probability: That both show one person, 0..1, if before looking that was as likely as not; NaN for a network
+        probability: That both show one person, 0..1, assuming even odds before the comparison; NaN for a network
             that was never calibrated.
         score: The twins' score, 0..1: by their own calibration, the probability that both show one person.
         score_threshold: The twins take this score or a higher one for one person.

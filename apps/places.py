@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facerec._files import ROOT
+from facerec._files import DEFAULT_NETWORK, ROOT
 
 
 def database_path() -> str:
@@ -27,8 +27,6 @@ def keys_path() -> str:
 
 def network_path() -> str:
     """The network's folder: FACES_NETWORK, or the shipped one."""
-    from facerec.networks import DEFAULT_NETWORK  # imported here: keys need no Keras
-
     return os.environ.get("FACES_NETWORK") or DEFAULT_NETWORK
 
 

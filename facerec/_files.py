@@ -23,7 +23,11 @@ from facerec.errors import BadArgument, kind_of
 #: The project's folder; after ``pip install .`` it is the folder of Python's packages.
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Your own pictures: a folder per person, relative to the working directory. Git ignores them.
+#: The network that commands, notebooks, apps and tools load by default.
+DEFAULT_NETWORK = "weights/resnet"
+
+#: Your own pictures: a folder per person (``my_faces/ada/1.jpg`` shows ada), relative to the working directory. Git
+#: ignores them.
 MY_FACES = Path("my_faces")
 
 #: Where ``pip install .`` puts the weights.

@@ -59,7 +59,7 @@ def _brighter(photo: np.ndarray, face: FaceFrame, level: float, rng: np.random.G
 
 
 def compressed(photo: np.ndarray, quality: int) -> np.ndarray:
-    """A photo (H, W, 3) after it was saved as a JPEG of so much quality, 1 to 100."""
+    """A photo (H, W, 3) after it was saved as a JPEG of this quality, 1 to 100."""
     _, data = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
@@ -152,9 +152,6 @@ DAMAGES: dict[str, Damage] = {
     "half covered": Damage((0, 0.15, 0.3, 0.4, 0.5), "share of the width, from one side", 1, _half_covered),
     "turned": Damage((0, 12, 24, 36, 48), "degrees to one side, of a cylinder with a nose", 70, _turned),
 }
-
-#: The levels of each kind, from 0 (untouched) to the worst.
-DAMAGE_LEVELS: dict[str, tuple[float, ...]] = {kind: damage.levels for kind, damage in DAMAGES.items()}
 
 
 def damaged(photo: np.ndarray, keypoints: Mapping[str, Point], kind: str, level: float, seed: int = 0) -> np.ndarray:

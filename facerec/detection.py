@@ -477,7 +477,7 @@ def no_face_in(photo: np.ndarray, name: str) -> NoFaceFound:
     height, width = photo.shape[:2]
     smallest = math.ceil(SMALLEST_FACE * max(1.0, max(width, height) / SEARCH_SIDE))
     return NoFaceFound(
-        f"no face in {name} ({width}×{height}), whichever side is up: is a whole face in it, lit, and at least "
+        f"no face in {name} ({width}×{height}), in any orientation: is a whole face in it, lit, and at least "
         f"{smallest} pixels wide?"
     )
 

@@ -3,7 +3,7 @@
     database, model ──open_gallery──► gallery ──distance_from(gallery, identity, encodings)──► 1:1
                                               ──gallery.nearest(encodings, k)──────────────► 1:K
 
-No other room decides which of the two a database is.
+Only this module decides which of the two a database is.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facerec._files import ROOT, sha256_of, whole
+from facerec._files import DEFAULT_NETWORK, ROOT, sha256_of, whole
 from facerec.detection import TEMPLATE, Point
 from facerec.errors import BadArgument, BadNetwork, kind_of
 from facerec.evaluation.false_accepts import FalseAccepts
@@ -26,9 +26,7 @@ from facerec.evaluation.rates import check_share
 if TYPE_CHECKING:
     import keras
 
-#: The network that notebooks, apps and tools load by default.
-DEFAULT_NETWORK = "weights/resnet"
-SHIPPED_NETWORKS = ("weights/resnet", "keras-facenet-h5", "weights/triplets")
+SHIPPED_NETWORKS = (DEFAULT_NETWORK, "keras-facenet-h5", "weights/triplets")
 
 #: The attributes of ``FaceNetInfo`` that are written as a dict, and what that dict is of.
 CURVES = {"probability": Probability, "false_accepts": FalseAccepts}

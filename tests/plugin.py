@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # or each kernel warns about its debugger
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
 (ROOT / "build" / "ipython").mkdir(parents=True, exist_ok=True)
-os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")  # nobody's own settings, and not their history
+os.environ["IPYTHONDIR"] = str(ROOT / "build" / "ipython")  # no user's settings or history
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by default on some processors, where it halves the time
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: threads of each would wait for each other

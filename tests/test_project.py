@@ -197,6 +197,15 @@ FORBIDDEN = {
 }
 
 
+def notebook_imports(notebook: Path) -> set[str]:
+    """The dotted names of the modules that the code cells of a notebook import."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return architecture.imports(
+        "\n".join(line for line in code.splitlines() if not line.startswith(("%", "!"))), ours=architecture.modules()
+    )
+
+
 def test_imports_never_point_up_or_form_a_circle():
     graph = architecture.imports_of_modules()
     up = {
@@ -206,7 +215,7 @@ def test_imports_never_point_up_or_form_a_circle():
         if belongs(other, FORBIDDEN.get(module.partition(".")[0], ()))
     }
     assert up == set()
-    notebooks = {other for path in NOTEBOOKS for other in architecture.notebook_imports(path)}
+    notebooks = {other for path in NOTEBOOKS for other in notebook_imports(path)}
     assert {other for other in notebooks if belongs(other, ("apps", "tools", "tests"))} == set()
     ours = {module for module in reached(graph, "inception_blocks_v2") if belongs(module, architecture.SOURCES)}
     assert ours <= {"inception_blocks_v2"}

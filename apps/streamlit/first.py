@@ -1,4 +1,4 @@
-"""The start of the server: the network is loaded meanwhile and, as long as there is no account, a link is printed.
+"""The start of the server: the network is loaded in the background; as long as there is no account, a link is printed.
 
 With the link, which only the terminal shows, the first account is made in the page. It works once, until an account is
 there; another start prints another one.

@@ -4,7 +4,7 @@
 // {number, faces: [{box, label, distance, kind}], size, problem}. The film itself never leaves the browser.
 // openCamera, listCameras and whyNoCamera are in facerec/live/camera.js, which views/live.py puts before this file.
 
-const SIDE = 640; // pixels of the longer side that are sent
+const LONGEST_SIDE = 640; // pixels of the longer side that are sent
 const PATIENCE = 5000; // milliseconds until an answer counts as lost
 const PAUSE = 2000; // milliseconds without a frame after a click on a link
 
@@ -19,7 +19,7 @@ function element(tag, properties = {}, ...children) {
 // Corners of a box and a plate with a name, on a canvas over the mirrored film.
 function draw(canvas, answer) {
   const pen = canvas.getContext("2d");
-  const [width, height] = answer.size ?? [SIDE, SIDE];
+  const [width, height] = answer.size ?? [LONGEST_SIDE, LONGEST_SIDE];
   const sharp = Math.max(1, Math.min(3, (canvas.clientWidth * devicePixelRatio) / width));
   canvas.width = width * sharp;
   canvas.height = height * sharp;
@@ -105,7 +105,7 @@ function build(place) {
     start.disabled = true;
     say("Waiting for the camera …");
     try {
-      const film = await openCamera(SIDE, id);
+      const film = await openCamera(LONGEST_SIDE, id);
       if (gone) {
         for (const track of film.getTracks()) track.stop(); // allowed after the page was left
         return;
@@ -149,7 +149,7 @@ function build(place) {
       setTimeout(shoot, left);
       return;
     }
-    const scale = Math.min(1, SIDE / Math.max(video.videoWidth, video.videoHeight));
+    const scale = Math.min(1, LONGEST_SIDE / Math.max(video.videoWidth, video.videoHeight));
     paper.width = Math.round(video.videoWidth * scale);
     paper.height = Math.round(video.videoHeight * scale);
     paper.getContext("2d").drawImage(video, 0, 0, paper.width, paper.height);

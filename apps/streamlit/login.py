@@ -28,7 +28,7 @@ class NotLoggedIn(FaceError):
 
 
 def changing(name: str | None = None) -> FaceDatabase:
-    """The people, to be changed; call it anew for every change.
+    """The people, to be changed; call it again for every change.
 
     Args:
         name: The person who is to be changed, if it is a known one.
@@ -45,7 +45,7 @@ def changing(name: str | None = None) -> FaceDatabase:
 
 
 def changed() -> None:
-    """Note that the people have changed, so that earlier results are looked up anew."""
+    """Note that the people have changed, so that earlier results are looked up again."""
     shared.changes().count += 1
 
 

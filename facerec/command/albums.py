@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facerec._files import DEFAULT_NETWORK
 from facerec.command import console, opening
-from facerec.command.options import DEFAULT_NETWORK, Csv, Json, Network, Quiet, Threshold
+from facerec.command.options import Csv, Json, Network, Quiet, Threshold
 from facerec.command.sources import photos_of
 from facerec.errors import BadArgument
 

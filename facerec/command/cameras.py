@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec._files import MY_FACES
+from facerec._files import DEFAULT_NETWORK, MY_FACES
 from facerec._quiet import say
 from facerec.command import console, opening
-from facerec.command.options import DEFAULT_NETWORK, Known, Network, Quiet, Threshold
+from facerec.command.options import Known, Network, Quiet, Threshold
 from facerec.errors import BadArgument
 
 if TYPE_CHECKING:

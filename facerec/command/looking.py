@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facerec._files import DEFAULT_NETWORK
 from facerec._quiet import say
 from facerec.command import answers, console, opening
-from facerec.command.options import DEFAULT_NETWORK, Csv, Json, Known, Network, Quiet, Threshold
+from facerec.command.options import Csv, Json, Known, Network, Quiet, Threshold
 from facerec.command.sources import Source, find_sources
 from facerec.errors import BadArgument, FaceError
 

@@ -60,6 +60,3 @@ Threshold = Annotated[
 ]
 Csv = Annotated[bool, typer.Option("--csv", metavar="", help="Print CSV instead of a table.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON instead of a table.")]
-
-#: The network that commands load by default, as facerec.networks has it.
-DEFAULT_NETWORK = "weights/resnet"

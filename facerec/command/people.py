@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facerec._files import as_path
+from facerec._files import DEFAULT_NETWORK, as_path
 from facerec._quiet import say
 from facerec.command import console, opening
 from facerec.command.options import (
-    DEFAULT_NETWORK,
     PEOPLE,
     Conflict,
     Csv,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from facerec._files import in_project
+from facerec._files import MY_FACES, in_project
 from facerec._quiet import say
 from facerec.course.stored import answers, stored_network
 from facerec.course.verdict import call, explain, short, well_done
 from facerec.errors import NotYet
-
-#: Where your pictures are: ``my_faces/ada/1.jpg`` shows ada. Git does not keep the folder.
-MY_FACES = "my_faces"
-
-#: A share that rests on fewer people is withheld, as in ``facerec.evaluation.report_errors``.
-FEWEST_PEOPLE = 10
+from facerec.evaluation.rates import FEWEST_CASES
 
 
 class Faces(NamedTuple):
@@ -35,7 +31,7 @@ class Faces(NamedTuple):
     pictures: list[str]
 
 
-def my_faces(folder: str = MY_FACES) -> Faces:
+def my_faces(folder: str | os.PathLike = MY_FACES) -> Faces:
     """Encode your own pictures; if there are none, take the people of ``images/``, who do not exist, and say so.
 
     Args:
@@ -87,7 +83,7 @@ TWO = (np.linspace(0, 1.5, 12)[:, None], np.repeat(["ada", "bob"], 6))
 
 
 def summary(
-    encodings: np.ndarray, people: np.ndarray, threshold: float = 0.7, fewest: int = FEWEST_PEOPLE,
+    encodings: np.ndarray, people: np.ndarray, threshold: float = 0.7, fewest: int = FEWEST_CASES,
     below: Callable = np.less, twice: bool = False, itself: bool = False, of_all: bool = False, counted: str = "people",
 ) -> dict:  # fmt: skip
     """What a report says, or what a mistake makes of it.
@@ -147,7 +143,7 @@ def report(function: Callable) -> None:
 
 
 def _check_report(
-    given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float, fewest: int = FEWEST_PEOPLE
+    given: dict, encodings: np.ndarray, people: np.ndarray, threshold: float, fewest: int = FEWEST_CASES
 ) -> None:
     """Refuse a report that counts otherwise, or says more than it knows."""
     right = summary(encodings, people, threshold, fewest)

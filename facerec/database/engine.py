@@ -83,7 +83,7 @@ class Engine(Protocol):
     """Keeps people, and finds the nearest among them. Threads and processes may use several at once.
 
     Every method raises ``BadDatabase`` if the files or the server can't be used, and ``OtherNetwork`` if another
-    process has encoded everyone anew for another network.
+    process has re-encoded everyone for another network.
 
     Attributes:
         where: Its address, for messages.

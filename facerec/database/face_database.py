@@ -222,7 +222,7 @@ class FaceDatabase(MutableMapping):
 
         (Backups, earlier exports, and what a disk keeps of overwritten files are beyond its reach.)
 
-        The whole file is searched for traces, and written anew if there may be one. A name of a few letters turns up in
+        The whole file is searched for traces, and rewritten if there may be one. A name of a few letters turns up in
         any large file by chance, so forgetting it takes longer: among a million people (0.7 GB) 6 s instead of 1 s, and
         a minute where others kept the disk busy. No one else can write meanwhile.
 
@@ -347,7 +347,7 @@ class FaceDatabase(MutableMapping):
         without: str = "refuse",
         progress: bool = True,
     ) -> pd.DataFrame:
-        """Encode everyone anew from the kept photos, for another network: all in one step, or nothing.
+        """Re-encode everyone from the kept photos, for another network: all in one step, or nothing.
 
         Args:
             model: The new network, or its fingerprint.

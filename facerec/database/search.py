@@ -152,7 +152,7 @@ class Rows:
             self.tail = tail
 
     def append(self, people: np.ndarray, encodings: np.ndarray) -> None:
-        """Add rows."""
+        """Add rows to the end of the index."""
         if len(people):
             self.room_for(len(people))
             self.tail[self.late : self.late + len(people)] = encodings

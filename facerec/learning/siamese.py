@@ -37,7 +37,7 @@ with quietly():
     from keras import layers, ops
 
 #: The trained twins that come with the project: the transfer twin, and the compact one, which learned from nothing.
-SHIPPED = "weights/transfer"
+DEFAULT_TWINS = "weights/transfer"
 COMPACT = "weights/siamese"
 
 
@@ -345,7 +345,7 @@ def save_siamese(
     write_json(folder / "siamese.json", {**card, "sha256": digests})
 
 
-def load_siamese(folder: str | os.PathLike = SHIPPED) -> tuple[keras.Model, float]:
+def load_siamese(folder: str | os.PathLike = DEFAULT_TWINS) -> tuple[keras.Model, float]:
     """Load a trained network: one that comes with the project, or one that ``save_siamese`` wrote.
 
     Args:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from facerec._files import ROOT
-from facerec.damage import DAMAGE_LEVELS, DAMAGES, damaged
+from facerec.damage import DAMAGES, damaged
 from facerec.detection import TEMPLATE, detect_faces
 from facerec.errors import BadArgument
 from facerec.quality import COEFFICIENTS, FLAWLESS, TERMS, face_quality
@@ -48,21 +48,21 @@ def test_good_portraits_score_high_without_hints(photos, detections):
         assert quality.is_good and quality.hints == (), (name, quality.hints)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DAMAGE_LEVELS if kind not in MOVED])
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGES if kind not in MOVED])
 def test_score_falls_with_damage(kind, score_after):
     """On average over the portraits; the mildest level of two kinds does a network no harm, and costs nothing."""
     mild = kind in ("darker", "half covered")
-    means = [np.mean(score_after(kind, level, PORTRAITS if mild else FEW)) for level in DAMAGE_LEVELS[kind]]
+    means = [np.mean(score_after(kind, level, PORTRAITS if mild else FEW)) for level in DAMAGES[kind].levels]
     if mild:
         assert abs(means[1] - means[0]) < 0.01
         del means[1]
-    assert (np.diff(means) < 0).all(), dict(zip(DAMAGE_LEVELS[kind], np.round(means, 3), strict=False))
+    assert (np.diff(means) < 0).all(), dict(zip(DAMAGES[kind].levels, np.round(means, 3), strict=False))
     assert means[0] - means[-1] > 0.08
 
 
 @pytest.mark.parametrize("kind", MOVED)
 def test_score_falls_with_tilt_and_turn(kind, score_after):
-    before, middle, worst = (np.mean(score_after(kind, level, PORTRAITS)) for level in DAMAGE_LEVELS[kind][::2])
+    before, middle, worst = (np.mean(score_after(kind, level, PORTRAITS)) for level in DAMAGES[kind].levels[::2])
     assert before > middle > worst
     assert before - worst > 0.02  # not much: the network copes with this
 
@@ -149,7 +149,7 @@ def test_yaw_of_a_mirrored_face_is_reversed(photos, detections):
 )
 def test_hint_names_the_damage(kind, words, photos, detections):
     for name in PORTRAITS:
-        quality = quality_after(photos[name], detections[name][0], kind, DAMAGE_LEVELS[kind][-1])
+        quality = quality_after(photos[name], detections[name][0], kind, DAMAGES[kind].levels[-1])
         assert not quality.is_good
         assert words in said(quality), (name, quality.hints)
 
@@ -188,12 +188,12 @@ def test_face_on_its_side_gets_the_hint_to_hold_it_upright(photos, detections):
 
 
 # ------------------------------------------------------------------------------------------------ the damages
-@pytest.mark.parametrize("kind", DAMAGE_LEVELS)
+@pytest.mark.parametrize("kind", DAMAGES)
 def test_damaged_is_repeatable_and_leaves_the_photo_unchanged(kind, photos, detections):
     photo, keypoints = photos["lena"].copy(), detections["lena"][0]["keypoints"]
     before = zlib.crc32(photo.tobytes())
     once, again, *others = (
-        damaged(photo, keypoints, kind, DAMAGE_LEVELS[kind][2], seed) for seed in (0, 0, 1, 2, 3, 4, 5)
+        damaged(photo, keypoints, kind, DAMAGES[kind].levels[2], seed) for seed in (0, 0, 1, 2, 3, 4, 5)
     )
     assert zlib.crc32(photo.tobytes()) == before
     assert once.shape == photo.shape and once.dtype == np.uint8
@@ -203,13 +203,13 @@ def test_damaged_is_repeatable_and_leaves_the_photo_unchanged(kind, photos, dete
     assert all(np.array_equal(once, other) for other in others) != has_chance
 
 
-@pytest.mark.parametrize("kind", DAMAGE_LEVELS)
+@pytest.mark.parametrize("kind", DAMAGES)
 def test_level_0_returns_an_equal_copy(kind, photos, detections):
     photo = photos["jun"]
     same = damaged(photo, detections["jun"][0]["keypoints"], kind, 0)
     np.testing.assert_array_equal(same, photo)
     assert not np.shares_memory(same, photo)
-    assert DAMAGE_LEVELS[kind][0] == 0 and DAMAGES[kind].levels == DAMAGE_LEVELS[kind]
+    assert DAMAGES[kind].levels[0] == 0
 
 
 def test_smaller_never_enlarges(photos, detections):
@@ -336,7 +336,7 @@ def test_result_worst_damage_scores_lower_than_none(result):
     untouched, *rows = result["by_damage"]
     assert untouched["kind"] == "untouched"
     worst = {row["kind"]: row for row in rows}  # the last row of each kind
-    assert set(worst) == set(DAMAGE_LEVELS)
+    assert set(worst) == set(DAMAGES)
     for kind, row in worst.items():
-        assert row["level"] == DAMAGE_LEVELS[kind][-1]
+        assert row["level"] == DAMAGES[kind].levels[-1]
         assert row["score"] < untouched["score"], kind

@@ -44,7 +44,7 @@ from facerec.evaluation import (
 from facerec.learning.checkpoints import digest_of
 from facerec.learning.datasets import find_people, split_by_identity
 from facerec.learning.pairs import open_faces
-from facerec.learning.siamese import COMPACT, SHIPPED, embedding_of, load_siamese, save_siamese, score_differences
+from facerec.learning.siamese import COMPACT, DEFAULT_TWINS, embedding_of, load_siamese, save_siamese, score_differences
 from facerec.learning.transfer_training import TransferPlan, people_of, train_transfer
 from facerec.networks import info_of, load_facenet
 from facerec.photos import load_image
@@ -76,7 +76,7 @@ def train(plan: TransferPlan | None = None) -> pd.DataFrame:
         "seconds": round(time.perf_counter() - begun),
         "plan": asdict(plan),
     }
-    save_siamese(siamese, ROOT / SHIPPED, round(threshold, 4), **notes)
+    save_siamese(siamese, ROOT / DEFAULT_TWINS, round(threshold, 4), **notes)
     write_table(RESULTS / "siamese_transfer_history.csv", history)
     return history
 
@@ -130,7 +130,8 @@ def method_of_facenet(FRmodel: keras.Model) -> Method:
 def methods() -> dict[str, Method]:
     """Everything that is compared, by name."""
     twins = {
-        name: method_of_twins(*load_siamese(folder)) for name, folder in ((TRANSFER, SHIPPED), (COMPACT_TWIN, COMPACT))
+        name: method_of_twins(*load_siamese(folder))
+        for name, folder in ((TRANSFER, DEFAULT_TWINS), (COMPACT_TWIN, COMPACT))
     }
     return twins | {label: method_of_facenet(load_facenet(folder)) for folder, label in FACENETS.items()}
 
@@ -155,7 +156,7 @@ def score() -> dict:
         rows[name], apart[name] = score_one(method, photos)
     listed, same = photos.pairs("pairs")
     people = photos.photos.identity.to_numpy()[listed]
-    siamese, _ = load_siamese(SHIPPED)
+    siamese, _ = load_siamese(DEFAULT_TWINS)
     both = [FACENETS[siamese.stands_on.network], TRANSFER]
     gain = bootstrap_gain(
         *(apart[name] for name in both),
@@ -164,7 +165,7 @@ def score() -> dict:
         tuple(rows[name]["threshold"] for name in both),
         missing="mistakes",
     )
-    card = json.loads((ROOT / SHIPPED / "siamese.json").read_text(encoding="utf-8"))
+    card = json.loads((ROOT / DEFAULT_TWINS / "siamese.json").read_text(encoding="utf-8"))
     result = {
         "command": "python tools/assets/train_transfer.py score",
         "seconds": card["seconds"],

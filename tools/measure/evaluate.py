@@ -27,7 +27,7 @@ from sklearn.metrics import log_loss
 from tqdm import tqdm
 
 from facerec._files import ROOT, write_json, write_table
-from facerec.damage import DAMAGE_LEVELS, damaged
+from facerec.damage import DAMAGES, damaged
 from facerec.encoding import faces_to_encodings, photos_to_encodings, unit_length
 from facerec.errors import BadArgument, run
 from facerec.evaluation import (
@@ -59,7 +59,7 @@ GALLERIES = (10, 30, 100, 300, 1000, 2000)
 STRANGERS = 1095
 
 #: Results on fewer people are not written to docs/results/, which the pages quote.
-FEWEST_PEOPLE = 1000
+FEWEST_PICTURES = 1000
 
 
 def looks(faces: np.ndarray, model) -> dict[str, np.ndarray]:
@@ -206,7 +206,7 @@ def confidences(test: Pairs, train: Pairs, encodings: Mapping, model, raw: Mappi
             "brier": float(np.mean((probability - same) ** 2)),
             "log_loss": float(log_loss(same, probability)),
         }
-        tables.append(reliability(probability, same).assign(confidence=name))
+        tables.append(reliability(probability, same).assign(method=name))
     return off, pd.concat(tables)
 
 
@@ -337,7 +337,7 @@ def evaluate_lfw(folder: Path, network: str, to: Path) -> dict:
             verification_table(*every, (1e-2, 1e-3, 1e-4, 1e-6), samples=200, **count)
         ),
         "different_pairs": int((~every[1]).sum()),
-        "confidence": off,
+        "calibration": off,
         "open_set": sizes.to_dict("records"),
     }
     view_2 = folder / "pairs.txt"
@@ -372,7 +372,7 @@ def evaluate_damage(folder: Path, network: str, to: Path, pairs: int = 500) -> p
     known = dict(zip(pictures, lfw.encode(pictures, keypoints, model), strict=True))
     first = np.stack([known[name] for name in test.files[:, 0]])
     rows = []
-    ways = [("nothing", 0.0), *((kind, level) for kind, levels in DAMAGE_LEVELS.items() for level in levels if level)]
+    ways = [("nothing", 0.0), *((kind, level) for kind, damage in DAMAGES.items() for level in damage.levels if level)]
     for kind, level in tqdm(ways, desc="damage", unit="level"):
         worse = [
             damaged(photos[name], keypoints[name], kind, level, seed=i) if level and keypoints[name] else photos[name]
@@ -407,7 +407,7 @@ def main() -> None:
     parser.add_argument("--network", default=DEFAULT_NETWORK, help="a folder; by default %(default)s")
     parser.add_argument("--to", type=Path, help="where to write; by default docs/results/, which the README quotes")
     args = parser.parse_args()
-    if args.part == "groups" and args.to is None and (count := len(list(args.dir.glob("*.jpg")))) < FEWEST_PEOPLE:
+    if args.part == "groups" and args.to is None and (count := len(list(args.dir.glob("*.jpg")))) < FEWEST_PICTURES:
         raise BadArgument(
             f"{args.dir} holds {count} pictures, too few for docs/results/; name another folder with --to"
         )

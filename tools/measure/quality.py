@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from facerec._files import ROOT, whole, write_json, write_table
 from facerec._quiet import quietly
-from facerec.damage import DAMAGE_LEVELS, damaged
+from facerec.damage import DAMAGES, damaged
 from facerec.detection import TEMPLATE, Detection, align_face, detect_faces_batch
 from facerec.encoding import faces_to_encodings, find_faces
 from facerec.errors import FaceError, run
@@ -79,7 +79,7 @@ def untouched(people: pd.DataFrame) -> pd.DataFrame:
 
 def damaged_once(people: pd.DataFrame) -> pd.DataFrame:
     """The pictures, each damaged in one way at one level, all ways and levels equally often."""
-    ways = [(kind, float(level)) for kind, levels in DAMAGE_LEVELS.items() for level in levels[1:]]
+    ways = [(kind, float(level)) for kind, damage in DAMAGES.items() for level in damage.levels[1:]]
     order = np.random.default_rng(0).permutation(len(people)) % len(ways)
     kinds, levels = zip(*[ways[i] for i in order], strict=True)
     return people.assign(kind=kinds, level=levels, seed=np.arange(len(people)))
@@ -108,7 +108,7 @@ def _damage_digest() -> bytes:
     picture = np.random.default_rng(0).integers(0, 256, (90, 80, 3), np.uint8)
     keypoints = {name: (10 + 60 * x, 15 + 60 * y) for name, (x, y) in TEMPLATE.items()}
     worse = [
-        damaged(picture, keypoints, kind, level, seed=1) for kind, levels in DAMAGE_LEVELS.items() for level in levels
+        damaged(picture, keypoints, kind, level, seed=1) for kind, damage in DAMAGES.items() for level in damage.levels
     ]
     return hashlib.sha256(np.stack(worse).tobytes()).digest()
 
@@ -391,7 +391,7 @@ def warned(table: pd.DataFrame) -> dict:
 
 def by_damage(table: pd.DataFrame) -> list[dict]:
     """For each way and level: the mean score, the share of pictures without a face, and the failures of the others."""
-    ways = [("", 0.0), *((kind, level) for kind, levels in DAMAGE_LEVELS.items() for level in levels[1:])]
+    ways = [("", 0.0), *((kind, level) for kind, damage in DAMAGES.items() for level in damage.levels[1:])]
     rows = []
     for kind, level in ways:
         shots = table[(table.kind == kind) & (table.level == level)]

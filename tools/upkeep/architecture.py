@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import html
-import json
 from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
@@ -339,13 +338,6 @@ def rooms_table() -> str:
     found = [(order.index(name.partition(".")[0]), name, file, first_line(file)) for name, file in modules().items()]
     rows = [(f"`{file.relative_to(ROOT).as_posix()}`", text) for _, _, file, text in sorted(found) if text]
     return table("| file | what it is |", rows)
-
-
-def notebook_imports(notebook: Path) -> set[str]:
-    """The dotted names of the modules that the code cells of a notebook import."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return imports("\n".join(line for line in code.splitlines() if not line.startswith(("%", "!"))), ours=modules())
 
 
 def pages() -> dict[Path, str]:

@@ -42,7 +42,7 @@ def named_of(evaluation: dict) -> str:
 
 def calibration_error(evaluation: dict, kind: str) -> str:
     """How far the confidence is off on average."""
-    error = evaluation["confidence"][kind]["expected_calibration_error"]
+    error = evaluation["calibration"][kind]["expected_calibration_error"]
     return percent(error, digits=2)
 
 

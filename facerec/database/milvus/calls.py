@@ -198,7 +198,7 @@ class Calls:
             self.gathered = 0
 
     def _missing(self, name: str, rows: list[dict], others: Collection[int]) -> list[dict]:
-        """Those of some rows that did not arrive."""
+        """Of some rows, those that are not stored yet."""
         keys = {row["who"] for row in rows}
         found = self.query(name, one_of(keys), ["id", "who", "number", "changed"], keys, newest=True)
         there = {(row["who"], row["number"], row["changed"]) for row in found if row["id"] not in set(others)}

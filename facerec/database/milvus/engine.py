@@ -291,12 +291,12 @@ class Milvus(Engine):
         yield from self._answer(lambda: [row["identity"] for row in self._everyone(["identity"], "number == 0")])
 
     def encodings(self, identity: str) -> np.ndarray | None:
-        """One query."""
+        """Asks for all of a person's in one query."""
         rows = self._ordered(identity, ["encoding"])
         return np.array([row["encoding"] for row in rows], np.float32) if rows else None
 
     def pictures(self, identity: str) -> list[Picture]:
-        """As small as they were kept."""
+        """Gives photos and thumbnails as they were packed, byte for byte."""
         if self.pictured is not None and who(identity) not in self.pictured:
             return []
         return pictures_of(self._ordered(identity, ["photo", "thumbnail"]))
@@ -352,7 +352,7 @@ class Milvus(Engine):
 
     # ---------------------------------------------------------------------------------------------- forgetting
     def forget(self, identity: str) -> bool:
-        """In a file: writes everyone else anew, and removes the old files. On a server: deletes, and warns.
+        """In a file: rewrites everyone else, and removes the old files. On a server: deletes, and warns.
 
         In a file that takes as long as writing all of them, and as much space again meanwhile. A server is asked to
         compact its files, but it keeps what was deleted, and dropped collections, for as long as it is configured to,
@@ -376,7 +376,7 @@ class Milvus(Engine):
         return True
 
     def tidy(self) -> None:
-        """In a file: writes everyone anew. On a server: asks it to compact. Drops what killed processes left."""
+        """In a file: rewrites everyone. On a server: asks it to compact. Drops what killed processes left."""
         with self.lock, self._explained():
             self._check_state()
             if self.path is not None:
@@ -439,7 +439,7 @@ class Milvus(Engine):
             return self.collections.has_graph(self.people)
 
     def is_gone(self) -> bool:
-        """Looks for the file, if it is one."""
+        """Checks that the file is still there, if the database is one."""
         return self.path is not None and not self.path.exists()
 
     def close(self) -> None:

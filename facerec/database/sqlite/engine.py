@@ -54,7 +54,7 @@ class SQLite(Searched, Engine):
             raise
 
     def _keep_to_the_network(self) -> None:
-        """Callers who named no network keep to the noted one: once others encode anew, they are refused."""
+        """Callers who named no network keep to the noted one: once others re-encode everyone, they are refused."""
         self.wanted = self.wanted or self.network
 
     def state(self) -> int:
@@ -98,7 +98,7 @@ class SQLite(Searched, Engine):
     def replace_all(
         self, state: int, network: str, dimension: int | None, people: Mapping[str, np.ndarray], lost: Sequence[str]
     ) -> bool:
-        """One transaction."""
+        """Replaces everything in one transaction."""
         self.wanted = None
         with self.change() as change:
             if change.number != state + 1:
@@ -136,7 +136,7 @@ class SQLite(Searched, Engine):
         )
 
     def pictures(self, identity: str) -> list[Picture]:
-        """As they were packed, to the last byte."""
+        """Gives photos and thumbnails as they were packed, byte for byte."""
         with self.at_rest():
             person = self.number_of(identity)
             return [] if person is None else self.photos_of(person)
@@ -152,7 +152,7 @@ class SQLite(Searched, Engine):
         return [(name, encodings[number], photos[number], *times) for number, name, *times in everyone]
 
     def entries(self) -> Iterator[tuple[str, np.ndarray, float, float]]:
-        """Reads 500 people at a time; who has no encoding that is whole is left out."""
+        """Reads 500 people at a time; people without an intact encoding are left out."""
         for people in self.people(500):
             if not people:
                 continue
@@ -164,7 +164,7 @@ class SQLite(Searched, Engine):
 
     # ---------------------------------------------------------------------------------------------- forgetting
     def forget(self, identity: str) -> bool:
-        """Deletes and overwrites, reads the file through for traces, and writes it anew if there may be one."""
+        """Deletes and overwrites, reads the file through for traces, and rewrites it if there may be one."""
         self._halt()
         with self.lock:
             with self.change() as change:
@@ -181,7 +181,7 @@ class SQLite(Searched, Engine):
         return True
 
     def tidy(self) -> None:
-        """Empties ``gone``, and writes the file anew."""
+        """Empties ``gone``, and rewrites the file."""
         self._tidy(self.truncate_within)
 
     def _tidy(self, within: float) -> None:
@@ -257,7 +257,7 @@ class SQLite(Searched, Engine):
 
 
 def _reason(error: OSError | sqlite3.Error) -> str:
-    """What keeps a file from being emptied, or written anew."""
+    """What keeps a file from being emptied or rewritten."""
     if "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
         return "the disk is full: make as much room as the database takes"
     used = any(word in str(error) for word in ("locked", "busy", "being read"))

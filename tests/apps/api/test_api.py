@@ -81,7 +81,7 @@ def test_encode_gives_unit_vectors_of_every_face(client):
     np.testing.assert_allclose(np.linalg.norm(encodings, axis=1), 1, atol=1e-5)
 
 
-def test_a_second_picture_a_new_name_and_forgetting(client):
+def test_person_gets_a_second_picture_is_renamed_and_forgotten(client):
     assert send(client, "/api/v1/people/Zoë", "anna.jpg", headers=client.write).json()["encodings"] == 1
     again = send(client, "/api/v1/people/Zoë", "anna.jpg", headers=client.write)
     assert again.status_code == 200 and again.json()["encodings"] == 2
@@ -222,7 +222,7 @@ def test_rate_is_limited_for_each_key(tmp_path):
         create_app(tmp_path / "people.db", "unused", tmp_path / "keys.json", rate="often")
 
 
-def test_a_crowd_is_told_to_come_back(client, monkeypatch):
+def test_too_many_requests_at_once_get_503(client, monkeypatch):
     go, full = threading.Event(), Turns(at_once=1, patience=0.0)
     full._pool.submit(go.wait)
     with monkeypatch.context() as patch:

@@ -124,7 +124,7 @@ def test_photos_must_be_a_folder_or_files(photos, message, small_network):
         cluster_photos(photos, small_network, progress=False)
 
 
-def test_no_photos_and_empty_databases(small_network):
+def test_no_photos_or_an_empty_database_give_no_clusters(small_network):
     table, problems = cluster_photos([], small_network, progress=False)
     assert list(table.columns) == TABLE and len(table) == len(problems) == 0
     with pytest.raises(EmptyDatabase):

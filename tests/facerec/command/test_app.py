@@ -16,7 +16,6 @@ from facerec.command import cameras, options, serving
 from facerec.command.app import app
 from facerec.enrol import CONFLICTS
 from facerec.live.collect import DETECTORS
-from facerec.networks import DEFAULT_NETWORK
 from tests.facerec.command.calling import call, error_of
 
 COMMANDS = [command.name for command in app.registered_commands]
@@ -40,7 +39,6 @@ def test_command_shows_the_projects_version_and_waits_for_no_heavy_package():
 
 
 def test_words_of_options_are_those_of_the_library():
-    assert options.DEFAULT_NETWORK == DEFAULT_NETWORK
     assert [str(conflict) for conflict in options.Conflict] == list(CONFLICTS)
     assert [str(detector) for detector in cameras.Detector] == list(DETECTORS)
 

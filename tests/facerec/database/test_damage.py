@@ -231,7 +231,7 @@ def test_whatever_bytes_are_damaged_nothing_false_is_said_and_nothing_acknowledg
 
 
 def check_what_is_said(database: FaceDatabase, held: dict) -> None:
-    """Names, encodings and photos are those that were written; whoever is nearest is near."""
+    """Names, encodings and photos are those that were written, and the nearest person is near."""
     with suppress(FaceError):
         assert set(database) <= set(held)
     for name, (encodings, pictures) in held.items():

@@ -164,14 +164,14 @@ def test_after_a_delete_only_the_newest_state_is_good_enough(client, calls, cloc
     assert level(None) == level(["lena"]) == "Strong"
     assert list(calls.everyone("people", "", [])) == [] and client.levels[-1] == "Strong"
     assert level(["omar"]) == "Bounded"
-    calls.insert("people", rows("omar"))  # comes after the delete, so whoever waits for it has waited for both
+    calls.insert("people", rows("omar"))  # comes after the delete, so waiting for it is waiting for both
     assert level(None) == level(["lena"]) == "Session"
     calls.delete("people", [0], ["omar"])
     clock.seconds = module.WAITED_FOR + 1
     assert level(None) == "Bounded"
 
 
-def test_what_was_written_again_is_waited_for_anew(clock):
+def test_rows_written_again_are_waited_for_again(clock):
     written = Written()
     written.add(["lena", "omar"])
     clock.seconds = module.WAITED_FOR - 1

@@ -39,7 +39,7 @@ while True:
 
 
 class Writer:
-    """A process that adds people, one after the other, and says whom it has added."""
+    """A process that adds people, one after the other, and lists those it has added."""
 
     def __init__(self, where: str, collection: str, first: int, log: Path) -> None:
         command, self.log = [sys.executable, "-c", WRITE, where, collection, str(first)], log
@@ -116,7 +116,7 @@ def test_several_writers_share_one_person(milvus_server, collection, apart):
         database.close()
 
 
-def test_a_hundred_thousand_people(milvus_server, collection):
+def test_hundred_thousand_people_are_added_found_and_exported(milvus_server, collection):
     known = unit(100_000, 1, 128)
     probes = np.concatenate([known[::5000], unit(20, 2, 128)])
     with FaceDatabase(milvus_server.address, collection=collection) as database:

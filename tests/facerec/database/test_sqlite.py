@@ -240,7 +240,7 @@ def names_there(path: str, said) -> None:
 
 @pytest.mark.parametrize("step", ["forget", "forget in another", "export", "import"])
 def test_no_step_gives_up_the_locks_of_the_open_file(path, step):
-    """Whoever closes a file of their own gives up SQLite's locks on it, too; then the next process removes the WAL."""
+    """A process that closes a file of its own gives up SQLite's locks on it, too; then the next one removes the WAL."""
     context = processes()
     with FaceDatabase(path) as database:
         database.update({f"person called {i}": encoding for i, encoding in enumerate(unit(5))})

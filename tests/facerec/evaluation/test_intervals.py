@@ -47,7 +47,7 @@ def test_bootstrap_interval_contains_the_accuracy(seed):
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.7, 1.0), (-1, 0.5), (9, 0.5)])
 def test_interval_has_zero_width_if_every_drawing_agrees(threshold, expected):
-    """All right, or all of one kind right and all of the other wrong: whoever is drawn, it is the same."""
+    """All right, or all of one kind right and all of the other wrong: every draw gives the same."""
     distances = np.array([0.1, 0.2, 0.1, 1.5, 1.4, 1.5])
     people = np.array([["a", "a"], ["b", "b"], ["c", "c"], ["a", "b"], ["b", "c"], ["c", "a"]])
     found = bootstrap_accuracy(distances, distances < 1, people, threshold, samples=200)

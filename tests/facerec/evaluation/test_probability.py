@@ -222,7 +222,7 @@ def test_calibration_error_interval_covers_perfect_and_bad_probabilities():
 
 
 def test_calibration_error_interval_keeps_the_proportion_of_the_two_kinds():
-    """Who says "0.5" of each pair of a list of which 0.8 show one person is off by 0.3, whoever is drawn."""
+    """Saying "0.5" of each pair of a list of which 0.8 show one person is off by 0.3 in every draw."""
     same = np.arange(50) < 40
     people = np.stack([np.arange(50) % 20, np.where(same, np.arange(50) % 20, 21)], 1)
     found = bootstrap_calibration_error(np.full(50, 0.5), same, people, bins=1, samples=50)

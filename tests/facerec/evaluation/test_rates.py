@@ -68,7 +68,7 @@ def test_error_rates_equal_a_loop_over_pairs(seed, missing):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("missing", [0, 0.2])
 def test_default_thresholds_include_every_change_of_the_rates(seed, missing):
-    """From accepting nobody to accepting everybody; a fine grid finds no accuracy that is not in the table."""
+    """From accepting no one to accepting everyone; a fine grid finds no accuracy that is not in the table."""
     distances, same = pairs(seed, missing=missing)
     rates = error_rates(distances, same, **COUNT)
     assert rates.threshold.is_monotonic_increasing and rates.threshold.is_unique
@@ -318,7 +318,7 @@ def scikit_learns_protocol(distances, same, folds) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("missing", [0, 0.1])
 def test_lfw_protocol_equals_an_independent_computation(seed, missing):
-    """Ten folds of unequal size, and pairs that are used by nobody."""
+    """Ten folds of unequal size, and pairs that belong to none of them."""
     rng = np.random.default_rng(seed)
     distances, same = pairs(seed, n=900, decimals=9, missing=missing)
     folds = rng.choice(np.arange(-1, 10), size=900, p=[0.05, *[0.05] * 5, *[0.14] * 5])

@@ -39,7 +39,7 @@ def test_report_on_enough_people_agrees_with_the_rates():
         assert 0 < found.low < found.value < found.high < 1
 
 
-def test_no_mistake_seen_is_not_no_mistake():
+def test_rate_without_a_mistake_has_an_upper_bound():
     report = report_errors(*collection(20, apart=0.5), 0.7, samples=50)
     for found in (report.false_accepts, report.false_rejects):
         assert (found.value, found.low) == (0, 0)

@@ -101,7 +101,7 @@ def toy(tmp_path, monkeypatch) -> Path:
     save_network(keras.Model(given, x, name="small"), tmp_path / "facenet", name="small")
     for name, value in {
         "RESULTS": tmp_path,
-        "SHIPPED": tmp_path / "weights",
+        "DEFAULT_TWINS": tmp_path / "weights",
         "COMPACT": tmp_path / "weights",
         "FACENETS": {str(tmp_path / "facenet"): "FaceNet, small"},
         "PICTURES": (2, 1, 2),

@@ -16,7 +16,7 @@ from tests.tools.measure.invented import PROBABILITY, picture, twice_looking
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory) -> Path:
-    """Twenty people with two pictures and 26 with one, none of whom exist, two networks, and the three lists."""
+    """Twenty invented people with two pictures and 26 with one, two networks, and the three lists."""
     folder = tmp_path_factory.mktemp("toy")
     people = find_people(ROOT / "datasets" / "people.zip").groupby("identity").head(2)
     people = people[people.identity.isin(sorted(set(people.identity))[:46])]

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 
 from facerec import evaluation
+from facerec.damage import DAMAGES
 from facerec.encoding import photos_to_encodings
 from facerec.errors import BadArgument
 from facerec.evaluation import (
@@ -259,7 +261,7 @@ def test_confidences_equal_their_errors_by_hand(small_network, fewer_samples):
         "DeepFace's way": deepface_confidence(distances_of(pairs, raw)),
         "a line on the same distances": line(distances_of(pairs, raw)),
     }
-    assert list(off) == list(said) and Counter(table.confidence) == dict.fromkeys(said, 10)
+    assert list(off) == list(said) and Counter(table.method) == dict.fromkeys(said, 10)
     for name, probability in said.items():
         assert off[name]["expected_calibration_error"]["value"] == calibration_error(probability, pairs.same)
         squares = [(p - s) ** 2 for p, s in zip(probability, pairs.same, strict=True)]
@@ -267,13 +269,13 @@ def test_confidences_equal_their_errors_by_hand(small_network, fewer_samples):
         said_of_truth = np.where(pairs.same, probability, 1 - probability)
         assert off[name]["log_loss"] == pytest.approx(-np.log(said_of_truth).mean())
         assert in_order(off[name]["by_chance"])
-        rows = table[table.confidence == name]
+        rows = table[table.method == name]
         assert rows.pairs.sum() == 60 and rows.score.iloc[-1] == pytest.approx(np.sort(probability)[-6:].mean())
     assert list(confidences(pairs, pairs, encodings, small_network, None)[0]) == ["ours"]
     for known in (encodings, raw):
         known["P_03_0002.jpg"] = np.full(8, np.nan)  # of two pairs
     off, table = confidences(pairs, pairs, encodings, small_network, raw)
-    assert table[table.confidence == "ours"].pairs.sum() == 58 and 0 < off["ours"]["brier"] < 1
+    assert table[table.method == "ours"].pairs.sum() == 58 and 0 < off["ours"]["brier"] < 1
 
 
 @pytest.fixture
@@ -336,7 +338,7 @@ def test_search_equals_a_loop_over_galleries(three_strangers):
 
 @pytest.fixture
 def small_door(monkeypatch):
-    """Twenty strangers, of whom every second may be accepted: ten decide."""
+    """Twenty strangers, half of which may be accepted: ten decide."""
     for name, value in {"STRANGERS": 20, "FPIR": 0.5, "GALLERIES": (3, 12)}.items():
         monkeypatch.setattr(evaluate, name, value)
 
@@ -353,7 +355,7 @@ INFO = FaceNetInfo("a network", 8, probability=PROBABILITY)
 
 
 def test_sure_answers_weigh_known_people_and_strangers_equally():
-    """Two known people, one named rightly and surely; four strangers, one of them taken for somebody, surely."""
+    """Two known people, one named rightly and surely; four strangers, one surely mistaken for a known person."""
     distances = np.array([[0.1, 1.5], [1.5, 1.5], [0.1, 1.5], [1.5, 1.5], [1.5, 1.5], [1.5, 1.5]])
     table = evaluation.identification(distances, np.array(["a", "b"]), np.array(["a", "b", "x", "y", "z", "w"]))
     assert PROBABILITY(0.1) > 0.9 > PROBABILITY(1.5)
@@ -413,8 +415,8 @@ def test_evaluate_lfw_scores_photos_at_the_networks_threshold(toy, evaluated):
     assert evaluated["people"] == 20 and evaluated["different_pairs"] == 40 * 39 // 2 - 20
     usable = np.isfinite(distances)
     squares = (PROBABILITY(distances[usable]) - pairs.same[usable]) ** 2
-    assert evaluated["confidence"]["ours"]["brier"] == pytest.approx(squares.mean(), abs=1e-5)
-    assert set(evaluated["confidence"]) == {"ours", "DeepFace's way", "a line on the same distances"}
+    assert evaluated["calibration"]["ours"]["brier"] == pytest.approx(squares.mean(), abs=1e-5)
+    assert set(evaluated["calibration"]) == {"ours", "DeepFace's way", "a line on the same distances"}
 
 
 def test_evaluate_lfw_runs_the_protocol_on_both_kinds_of_sets(evaluated):
@@ -436,12 +438,12 @@ def test_evaluate_lfw_withholds_numbers_that_rest_on_too_few_pairs(evaluated):
 def test_evaluate_lfw_searches_galleries_of_both_sizes(toy, evaluated):
     small, large = evaluated["open_set"]
     assert (small["gallery"], large["gallery"], large["galleries"]) == (5, 24, 1)
-    assert small["known_probes"] == large["known_probes"] == 19  # nobody finds a face on the wall
+    assert small["known_probes"] == large["known_probes"] == 19  # there is no face on the wall
     assert 1 >= small["rank_1"] >= large["rank_1"] > 0 and large["strangers_named_at_0.3"] <= 1
     curve = pd.read_csv(toy / "docs" / "results" / "evaluation_twice_open_set.csv")
     assert curve.dir.iloc[-1] == pytest.approx(large["rank_1"], abs=1e-5)
     table = pd.read_csv(toy / "docs" / "results" / "evaluation_twice_reliability.csv")
-    assert table.groupby("confidence").pairs.sum().tolist() == [38, 38, 38]  # without the wall's two
+    assert table.groupby("method").pairs.sum().tolist() == [38, 38, 38]  # without the wall's two
 
 
 def test_evaluate_lfw_rejects_networks_without_a_probability(toy):
@@ -452,9 +454,10 @@ def test_evaluate_lfw_rejects_networks_without_a_probability(toy):
 
 
 def test_evaluate_damage_damages_the_second_photo(toy, tmp_path, monkeypatch):
-    """In the dark nobody is found: every pair is a mistake then, and a rejected one."""
+    """In the dark no face is found: every pair is then a mistake, and rejected."""
     monkeypatch.setattr(lfw, "CACHE", tmp_path / "faces.json")
-    monkeypatch.setattr(evaluate, "DAMAGE_LEVELS", {"darker": (0, 20), "blurred": (0.1,)})
+    kinds = {kind: replace(DAMAGES[kind], levels=levels) for kind, levels in (("darker", (0, 20)), ("blurred", (0.1,)))}
+    monkeypatch.setattr(evaluate, "DAMAGES", kinds)
     table = evaluate_damage(toy, str(toy / "twice"), tmp_path, pairs=10)
     assert table[["damage", "level"]].values.tolist() == [["nothing", 0], ["darker", 20], ["blurred", 0.1]]
     nothing, dark, blurred = table.itertuples(index=False)
@@ -474,7 +477,7 @@ def test_evaluate_damage_damages_the_second_photo(toy, tmp_path, monkeypatch):
 def test_evaluate_damage_accepts_photos_without_a_face(toy, tmp_path, monkeypatch):
     """All forty pairs: two are with the wall, in one place of the list or the other."""
     monkeypatch.setattr(lfw, "CACHE", tmp_path / "faces.json")
-    monkeypatch.setattr(evaluate, "DAMAGE_LEVELS", {"darker": (1,)})
+    monkeypatch.setattr(evaluate, "DAMAGES", {"darker": replace(DAMAGES["darker"], levels=(1,))})
     (tmp_path / "pairsDevTest.txt").write_text("T_19\t1\t2\nT_19\t2\tT_01\t1\nT_02\t1\t2\nT_02\t1\tT_03\t1\n")
     shutil.copytree(toy / "lfw", tmp_path / "lfw")
     table = evaluate_damage(tmp_path, str(toy / "twice"), tmp_path, pairs=4)

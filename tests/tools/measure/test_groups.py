@@ -60,7 +60,7 @@ def test_extremes_are_within_groups_that_have_pairs():
         ("race", "a", "a", 4, 6, 0.3, 0.2, 0.4),
         ("race", "a", "b", 8, 16, 0.9, 0.8, 1.0),  # between two groups: not asked for
         ("race", "b", "b", 4, 6, 0.02, 0.0, 0.1),
-        ("age", "old", "old", 1, 0, np.nan, np.nan, np.nan),  # nobody to be mistaken for
+        ("age", "old", "old", 1, 0, np.nan, np.nan, np.nan),  # no one to be mistaken for
         ("sex", "m", "m", 5, 10, 0.5, 0.3, 0.6),
         ("sex of adults", "m", "m", 5, 10, 0.95, 0.9, 1.0),  # of adults by race alone
         ("race of adults", "a", "a", 3, 3, 0.6, 0.4, 0.7),

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from facerec._files import ROOT
-from facerec.damage import DAMAGE_LEVELS
+from facerec.damage import DAMAGES
 from facerec.evaluation.rates import FEWEST_CASES
 from facerec.networks import DEFAULT_NETWORK
 from tests.tools.measure.invented import in_order
@@ -104,12 +104,12 @@ def test_open_set_curve_agrees_with_the_largest_gallery(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_calibration_error_equals_that_of_the_reliability_table(network):
-    result = result_of(network)["confidence"]
+    result = result_of(network)["calibration"]
     table = pd.read_csv(RESULTS / f"evaluation_{Path(network).name}_reliability.csv")
     others = {"DeepFace's way", "a line on the same distances"} if network == DEFAULT_NETWORK else set()
-    assert set(result) == set(table.confidence) == {"ours"} | others
+    assert set(result) == set(table.method) == {"ours"} | others
     for name, row in result.items():
-        rows = table[table.confidence == name]
+        rows = table[table.method == name]
         assert rows.pairs.sum() == 1000 and rows.score.is_monotonic_increasing and rows.score.between(0, 1).all()
         error = np.average((rows.score - rows.share).abs(), weights=rows.pairs)
         assert row["expected_calibration_error"]["value"] == pytest.approx(error, abs=2e-5)
@@ -119,11 +119,11 @@ def test_calibration_error_equals_that_of_the_reliability_table(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_calibration_error_lies_in_its_interval(network):
-    assert all(in_order(row["expected_calibration_error"]) for row in result_of(network)["confidence"].values())
+    assert all(in_order(row["expected_calibration_error"]) for row in result_of(network)["calibration"].values())
 
 
 def test_our_calibration_error_is_below_deepfaces():
-    ours, theirs = (result_of(DEFAULT_NETWORK)["confidence"][name] for name in ("ours", "DeepFace's way"))
+    ours, theirs = (result_of(DEFAULT_NETWORK)["calibration"][name] for name in ("ours", "DeepFace's way"))
     assert ours["expected_calibration_error"]["high"] < theirs["expected_calibration_error"]["low"]
     assert ours["brier"] < theirs["brier"]
 
@@ -168,7 +168,7 @@ def test_damage_never_helps_and_its_rates_add_up_to_its_accuracy():
     table = pd.read_csv(RESULTS / "damage.csv")
     expected = [
         ("nothing", 0.0),
-        *((kind, level) for kind, levels in DAMAGE_LEVELS.items() for level in levels if level),
+        *((kind, level) for kind, damage in DAMAGES.items() for level in damage.levels if level),
     ]
     measured_ways = table[(table.level > 0) | (table.damage == "nothing")]  # a level of 0 may be listed, too
     assert list(zip(measured_ways.damage, measured_ways.level, strict=True)) == expected
