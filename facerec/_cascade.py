@@ -70,7 +70,7 @@ POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
 class Cascade:
-    """The detector; it answers as ``mtcnn.MTCNN`` does.
+    """The detector; it answers as ``mtcnn.MTCNN`` does, but for ``score`` instead of ``confidence``.
 
     Args:
         workers: How many cores it uses; by default all that may compute.

@@ -16,14 +16,16 @@ _LOADING = threading.Lock()
 
 
 def search(photos: list[np.ndarray], largest: bool = False) -> list[list[dict]]:
-    """What MTCNN returns for photos of one size, (H, W, 3) uint8 each: a dict per face.
+    """What MTCNN finds in photos of one size, (H, W, 3) uint8 each: a dict per face, with box, keypoints and score.
 
     Where only the ``largest`` is asked for, smaller ones may be missing.
     """
     check_process()
     found = detector()
-    answers = found.detect_faces(photos, largest) if isinstance(found, Cascade) else found.detect_faces(photos)
-    return answers if answers else [[] for _ in photos]  # it returns [] if no photo has a face
+    if isinstance(found, Cascade):
+        return found.detect_faces(photos, largest)
+    answers = found.detect_faces(photos) or [[] for _ in photos]  # it returns [] if no photo has a face
+    return [[{**face, "score": face["confidence"]} for face in faces] for faces in answers]
 
 
 def detector():

@@ -15,6 +15,7 @@ from facerec._files import ROOT
 from facerec._light import open_light
 from facerec._quiet import quietly
 from facerec.database import FaceDatabase, OtherNetwork, fingerprint_of
+from facerec.detection import detect_faces
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadNetwork
 from facerec.naming import identify
@@ -120,13 +121,17 @@ def test_networks_that_may_still_learn_stay_with_tensorflow(network):
     assert _onnx.encoder_of(learning) is None
 
 
-def test_without_the_runtime_tensorflow_answers(without_runtime, network, photos, detections):
+def test_without_the_runtime_tensorflow_answers(without_runtime, network, photos, detections, monkeypatch):
     faces = faces_of(150)
     assert open_light("weights/resnet") is None and _onnx.encoder_of(network) is None
     slow = faces_to_encodings(faces, network)
-    (found,) = _mtcnn.load_detector.__wrapped__().detect_faces([photos["kofi"]])
-    assert not isinstance(_mtcnn.load_detector.__wrapped__(), _cascade.Cascade)
-    np.testing.assert_allclose(found[0]["box"], detections["kofi"][0]["box"], atol=1)
+    detector = _mtcnn.load_detector.__wrapped__()
+    assert not isinstance(detector, _cascade.Cascade)
+    monkeypatch.setattr(_mtcnn, "load_detector", lambda: detector)
+    (found,) = detect_faces(photos["kofi"])
+    np.testing.assert_allclose(found["box"], detections["kofi"][0]["box"], atol=1)
+    assert found["score"] == pytest.approx(detections["kofi"][0]["score"], abs=1e-4)
+    assert detect_faces(np.zeros((60, 80, 3), np.uint8)) == []
     np.testing.assert_allclose(slow, in_runtime(network)(faces), atol=2e-6)
 
 
