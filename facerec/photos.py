@@ -224,8 +224,8 @@ def save_picture(path: str | os.PathLike, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(path, quality=95)
 
 
-def as_jpeg(photo: np.ndarray | Image.Image, quality: int = 88) -> bytes:
-    """A picture, (H, W, 3) uint8 RGB or one of Pillow's, as the bytes of a JPEG."""
+def as_jpeg(photo: np.ndarray | Image.Image, quality: int) -> bytes:
+    """A picture, (H, W, 3) uint8 RGB or one of Pillow's, as the bytes of a JPEG of this quality, 1 to 100."""
     stream = io.BytesIO()
     image = photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
     image.save(stream, "JPEG", quality=quality, subsampling=0 if quality > 90 else -1)

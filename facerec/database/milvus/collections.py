@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from facerec.database.entries import BadDatabase
@@ -51,14 +52,14 @@ class Collections:
             BadArgument: If one of that name has another D.
         """
         index = self._index("FLAT")  # every encoding is compared: exact
-        indexed = lambda: self.client.create_index(name, index, sync=False)  # noqa: E731 - nothing to wait for: no rows
         schema = self._schema(dimension, texts, primary, description)
         self._ensure(
             lambda: self.client.has_collection(name),
             lambda: self.client.create_collection(name, schema=schema, consistency_level="Session"),
         )
         self._check_fields(name, dimension, texts, primary)
-        self._ensure(lambda: self.client.list_indexes(name), indexed)
+        create = partial(self.client.create_index, name, index, sync=False)  # no rows yet: nothing to wait for
+        self._ensure(lambda: self.client.list_indexes(name), create)
         self.load(name)
 
     def load(self, name: str) -> None:

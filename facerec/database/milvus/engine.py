@@ -439,7 +439,7 @@ class Milvus(Engine):
             return self.collections.has_graph(self.people)
 
     def is_gone(self) -> bool:
-        """Checks that the file is still there, if the database is one."""
+        """Whether its file is gone; a server has none."""
         return self.path is not None and not self.path.exists()
 
     def close(self) -> None:
