@@ -311,6 +311,7 @@ class Prepared:
     """
 
     def __init__(self, folder: Path, parts: Sequence[str]):
+        self._opened = folder, tuple(parts)
         missing = [part for part in parts if not (folder / f"{part}.npz").exists()]
         if missing or not parts:
             raise BadArgument(f"{folder} lacks {', '.join(missing) or 'any part that was asked for'}: prepare it first")
@@ -323,6 +324,10 @@ class Prepared:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def __reduce__(self) -> tuple:
+        """Another process opens the same files; pictures are not copied."""
+        return Prepared, self._opened
 
     def picture(self, number: int) -> np.ndarray:
         """A stored picture, (128, 128, 3)."""

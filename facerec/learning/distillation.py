@@ -14,13 +14,15 @@ distillation", 2019; Loshchilov and Hutter, "Decoupled weight decay regularizati
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -151,16 +153,22 @@ class Batches:
         rounds, rows = at // n, at % n
         pictures = np.empty(len(at), int)
         for number in np.unique(rounds):
-            order = np.random.default_rng([self.plan.seed, 2, self.stage, number]).permutation(self.learned)
-            pictures[rounds == number] = order[rows[rounds == number]]
+            order = shuffled(n, self.plan.seed, self.stage, int(number))
+            pictures[rounds == number] = self.learned[order[rows[rounds == number]]]
         return pictures
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The degraded faces of a step, (B, S, S, 3) float32, and their targets, (B, 128)."""
-        pictures = self.numbers(step)
+    def faces(self, step: int) -> np.ndarray:
+        """The degraded faces of a step, (B, S, S, 3) uint8."""
         rng = np.random.default_rng([self.plan.seed, 3, step])
-        faces = [degrade(self.jittered(picture, rng), rng, self.plan.harsh) for picture in pictures]
-        return np.stack(faces).astype(np.float32), self.targets[pictures]
+        return np.stack([degrade(self.jittered(n, rng), rng, self.plan.harsh) for n in self.numbers(step)])
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The degraded faces of a step, (B, S, S, 3) uint8, and their targets, (B, 128)."""
+        return self.faces(step), self.taught(step)
+
+    def taught(self, step: int) -> np.ndarray:
+        """The targets of a step, (B, 128)."""
+        return self.targets[self.numbers(step)]
 
     def jittered(self, picture: int, rng: np.random.Generator) -> np.ndarray:
         """A face rotated, scaled, shifted and, half of the time, mirrored: (S, S, 3) uint8."""
@@ -178,35 +186,50 @@ class Batches:
         faces = np.stack([self.crop(picture) for picture in self.held_out])
         return faces.astype(np.float32), self.encodings[self.held_out]
 
-    def from_step(self, first: int, last: int, ahead: int = 4) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of steps ``first`` … ``last`` − 1, made in a thread while the network computes."""
-        ready: queue.Queue = queue.Queue(ahead)
-        stop = threading.Event()
+    def from_step(self, first: int, last: int, workers: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of steps ``first`` … ``last`` − 1, made while the network computes: in a thread, or in processes.
 
-        def put(item) -> None:
-            while not stop.is_set():
-                with contextlib.suppress(queue.Full):
-                    ready.put(item, timeout=0.5)
-                    return
-
-        def work() -> None:
+        They are the same for any number of worker processes.
+        """
+        make, ahead = _faces if workers else self.faces, 2 * workers + 4
+        with self._makers(workers) as makers:
             try:
+                coming = deque(makers.submit(make, step) for step in range(first, min(last, first + ahead)))
                 for step in range(first, last):
-                    if stop.is_set():
-                        return
-                    put(self.batch(step))
-            except BaseException as error:  # raised where the batch is used
-                put(error)
+                    faces = coming.popleft().result()
+                    if step + ahead < last:
+                        coming.append(makers.submit(make, step + ahead))
+                    yield faces, self.taught(step)
+            finally:
+                makers.shutdown(cancel_futures=True)
 
-        threading.Thread(target=work, daemon=True).start()
-        try:
-            for _ in range(first, last):
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
+    def _makers(self, workers: int) -> Executor:
+        """The thread, or the processes, in which faces are made."""
+        if not workers:
+            return ThreadPoolExecutor(1)
+        return ProcessPoolExecutor(workers, get_context("spawn"), _work_for, (self,))
+
+    def __getstate__(self) -> dict:
+        """What a worker process needs: everything but the encodings."""
+        return {key: value for key, value in vars(self).items() if key not in ("encodings", "targets")}
+
+
+@lru_cache(4)
+def shuffled(n: int, seed: int, stage: int, number: int) -> np.ndarray:
+    """The order in which a stage shows its n pictures for the time ``number``, counted from 0: (n,)."""
+    return np.random.default_rng([seed, 2, stage, number]).permutation(n)
+
+
+def _work_for(batches: Batches) -> None:
+    """Begin a worker process, which makes faces of these batches in one thread."""
+    global _batches
+    cv2.setNumThreads(1)
+    _batches = batches
+
+
+def _faces(step: int) -> np.ndarray:
+    """The faces of a step, made in a worker process."""
+    return _batches.faces(step)
 
 
 @keras.saving.register_keras_serializable("distill")
@@ -366,6 +389,7 @@ def train_student(
     network: Callable[..., keras.Model] = faceRecoModel,
     shown: type[Batches] = Batches,
     loss: Callable[[float], keras.losses.Loss] = Distillation,
+    workers: int = 0,
 ) -> keras.Model:
     """Train the student, or resume where the training stopped.
 
@@ -379,6 +403,7 @@ def train_student(
         network: The function that builds the student from ``input_shape``.
         shown: The kind of batches.
         loss: Makes the loss from ``plan.relations``.
+        workers: The number of processes that make the batches; 0 makes them in a thread beside the network.
 
     Returns:
         The student as it learns; :func:`finished` makes it ready to use.
@@ -398,7 +423,7 @@ def train_student(
                 batches = shown(Prepared(source, plan.stages[number].parts), teacher, plan, number)
                 if done > batches.first:
                     check_config(folder, read_config(folder), {"people": batches.fingerprint})
-                train_stage(model, batches, done, end, folder, log, every)
+                train_stage(model, batches, done, end, folder, log, every, workers)
     return model
 
 
@@ -408,13 +433,13 @@ def stage_at(plan: StudentPlan, step: int) -> int:
 
 
 def train_stage(
-    model: keras.Model, batches: Batches, first: int, last: int, folder: Path, log: Log, every: int
+    model: keras.Model, batches: Batches, first: int, last: int, folder: Path, log: Log, every: int, workers: int = 0
 ) -> None:
     """Train steps ``first`` + 1 … ``last`` of one stage, with a row of the log and a checkpoint every so many steps."""
     plan, validation = batches.plan, batches.validation()
     losses: list[float] = []
     with tqdm(total=plan.steps, initial=first, desc="distilling", unit="step", mininterval=2) as bar:
-        for step, batch in enumerate(batches.from_step(first, last), first + 1):
+        for step, batch in enumerate(batches.from_step(first, last, workers), first + 1):
             losses.append(float(np.asarray(model.train_on_batch(*batch))))
             model.reset_metrics()
             bar.update()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from facerec import _mtcnn
-from facerec._settings import own_settings
+from facerec._settings import check_settings, own_settings
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadNetwork
 from facerec.networks import load_facenet
@@ -74,3 +75,11 @@ def test_settings_of_the_caller_come_back_after_an_error(of_the_caller):
         assert keras.config.dtype_policy().name == "float32"
         _ = 1 / 0
     assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == of_the_caller
+
+
+def test_settings_of_tensorflow_do_not_matter_to_another_backend(monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    with pytest.raises(BadNetwork, match="TF_USE_LEGACY_KERAS"):
+        check_settings()
+    monkeypatch.delitem(sys.modules, "tensorflow")  # as where Keras computes with JAX
+    check_settings()

@@ -14,7 +14,9 @@ and started again: ``prepare`` skips finished parts, ``train`` resumes. A stage 
 At the end ``train`` writes the folder of the network, with batch normalisation folded into the convolutions; ``write``
 does so for a training that still runs. Calibrate the threshold next, with ``tools/assets/calibrate.py``.
 
-On a machine with a GPU any Keras backend works: ``KERAS_BACKEND=jax python tools/assets/distill.py …``
+On a machine with a GPU any Keras backend works, even without TensorFlow: ``KERAS_BACKEND=jax python
+tools/assets/distill.py …``. A thread can't make batches fast enough for a GPU; ``--workers 15`` makes them in 15
+processes.
 
 Source: see ``facerec/learning/distillation.py``.
 """
@@ -58,7 +60,8 @@ def run_train(args: argparse.Namespace) -> None:
     plan = StudentPlan(stages=tuple(stage_of(words, args.source) for words in args.stage), **options)
     teacher = Teacher(load_facenet(args.teacher))
     print(f"{plan.steps:,} steps of {plan.batch}: {plan.steps * plan.batch:,} crops")
-    train_student(args.source, teacher, plan, args.checkpoints, args.every, args.stop_after, faceRecoModel)
+    when = args.every, args.stop_after
+    train_student(args.source, teacher, plan, args.checkpoints, *when, faceRecoModel, workers=args.workers)
     if not args.stop_after or args.stop_after >= plan.steps:
         write(args.source, teacher, args.checkpoints, args.to, args.name, faceRecoModel)
 
@@ -140,6 +143,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     second.add_argument("--to", type=Path, default=ROOT / "keras-facenet-h5")
     second.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     second.add_argument("--stop-after", type=int, help="stop at this step, to resume later")
+    second.add_argument("--workers", type=int, default=0, help="processes that make the batches, for a GPU")
     second.add_argument("--precision", default=StudentPlan.precision, choices=["float32", "mixed_bfloat16"])
     second.add_argument("--labelled", nargs="+", default=(), help="folders whose files are called <person>_…")
     for key in ("batch", "warmup", "cooldown", "held_out", "seed"):

@@ -91,10 +91,9 @@ class Couples(Batches):
             pictures[place] = rng.choice(others) if others else pictures[place]
         return pictures
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The faces of a step, (B, S, S, 3), and their targets and people, (B, 129)."""
-        faces, targets = super().batch(step)
-        return faces, np.column_stack([targets, self.people[self.numbers(step)]]).astype(np.float32)
+    def taught(self, step: int) -> np.ndarray:
+        """The targets and people of a step, (B, 129)."""
+        return np.column_stack([super().taught(step), self.people[self.numbers(step)]]).astype(np.float32)
 
 
 class OfCouples(Distillation):

@@ -3,9 +3,10 @@
     python tools/measure/throughput.py [--rounds 3] [--to docs/results/throughput.json]
 
 Each row changes one thing: the input alone, the training step alone, both; oneDNN's convolutions; the side of the
-faces; the batch; fused batch normalisation; bfloat16. Every row runs in a process of its own, and all rows take turns,
-so that a busy machine slows all of them. Crops per second of processor time say what the machine can do; crops per
-second of the clock say what it did meanwhile. The pictures are noise: time does not depend on what they show.
+faces; the batch; fused batch normalisation; batches made in another process; bfloat16. Every row runs in a process of
+its own, and all rows take turns, so that a busy machine slows all of them. Crops per second of processor time say what
+the machine can do; crops per second of the clock say what it did meanwhile. The pictures are noise: time does not
+depend on what they show.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from facerec._files import ROOT, write_json
 from facerec.errors import run
@@ -39,6 +41,7 @@ class Row:
         onednn: Whether TensorFlow computes convolutions with oneDNN.
         fused: Whether batch normalisation is one operation.
         precision: Keras' dtype policy.
+        workers: Processes that make the batches; 0 is a thread.
     """
 
     label: str
@@ -48,6 +51,7 @@ class Row:
     onednn: bool = True
     fused: bool = True
     precision: str = "float32"
+    workers: int = 0
 
 
 ROWS = (
@@ -59,6 +63,7 @@ ROWS = (
     Row("… batches of 256", batch=256),
     Row("… the input alone", work="input"),
     Row("… input and step, as in a training", work="both"),
+    Row("… input and step, the input in another process", work="both", workers=1),
 )
 
 #: Left out by default: without hardware for it, a step takes a minute.
@@ -94,8 +99,14 @@ def work_of(row: Row, folder: Path) -> Callable[[], object]:
     if row.work == "step":
         batch = batches.batch(0)
         return lambda: float(np.asarray(model.train_on_batch(*batch)))
-    shown = batches.from_step(0, 100_000)
+    shown = batches.from_step(0, 100_000, row.workers)
     return lambda: float(np.asarray(model.train_on_batch(*next(shown))))
+
+
+def processor_time() -> float:
+    """Seconds of processor time that this process and its children have used."""
+    own = psutil.Process()
+    return sum(sum(process.cpu_times()[:2]) for process in (own, *own.children(recursive=True)))
 
 
 def time_row(row: Row, folder: Path, steps: int) -> tuple[float, float]:
@@ -103,10 +114,10 @@ def time_row(row: Row, folder: Path, steps: int) -> tuple[float, float]:
     work = work_of(row, folder)
     wall, cpu = [], []
     for _ in range(steps + 2):
-        before = time.perf_counter(), time.process_time()
+        before = time.perf_counter(), processor_time()
         work()
         wall.append(time.perf_counter() - before[0])
-        cpu.append(time.process_time() - before[1])
+        cpu.append(processor_time() - before[1])
     return row.batch / float(np.median(wall[2:])), row.batch / float(np.median(cpu[2:]))
 
 

@@ -91,15 +91,18 @@ def test_held_out_pictures_keep_the_teachers_encodings(prepared, teacher):
     assert (batches.targets[batches.learned] != batches.encodings[batches.learned].astype(np.float32)).any(axis=1).any()
 
 
-def test_thread_yields_the_batches_of_its_steps(batches):
-    for step, (faces, taught) in enumerate(batches.from_step(2, 5), 2):
+@pytest.mark.parametrize("workers", [0, 1], ids=["a thread", "a process"])
+def test_batches_made_ahead_are_those_of_their_steps(batches, workers):
+    ahead = list(batches.from_step(2, 12, workers))
+    assert len(ahead) == 10
+    for step, (faces, taught) in enumerate(ahead, 2):
         again, taught_again = batches.batch(step)
         np.testing.assert_array_equal(faces, again)
         np.testing.assert_array_equal(taught, taught_again)
 
 
 def test_error_in_the_thread_is_raised_to_the_caller(batches, monkeypatch):
-    monkeypatch.setattr(batches, "batch", lambda step: 1 / 0)
+    monkeypatch.setattr(batches, "faces", lambda step: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         next(batches.from_step(0, 2))
 
