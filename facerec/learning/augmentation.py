@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -165,29 +166,44 @@ DEGRADATIONS = (
 
 
 # ------------------------------------------------------------------------------------------ batches in training
-def as_shown(faces, draw, augmented: bool, moved: bool, harsh: float = 0.0):
+class Variation(NamedTuple):
+    """How faces vary in training.
+
+    Attributes:
+        augmented: Whether they are flipped and change brightness and contrast.
+        moved: Whether they are also rotated, shifted and resized a little.
+        harsh: How bad the photographs are made, 0 to 1 (see ``degrade``); 0 leaves them.
+    """
+
+    augmented: bool = True
+    moved: bool = False
+    harsh: float = 0.0
+
+
+USUAL = Variation()
+
+
+def as_shown(faces, draw, how: Variation):
     """Faces as a network sees them in training, varied at random.
 
     Args:
         faces: (m, S, S, 3) uint8, a tensor.
         draw: Two integers, the seed.
-        augmented: Whether they are flipped and change brightness and contrast.
-        moved: Whether they are also rotated, shifted and resized a little.
-        harsh: How bad the photographs are made (see ``degrade``); 0 leaves them.
+        how: What varies.
 
     Returns:
         (m, S, S, 3) float32 in 0..1.
     """
     import tensorflow as tf
 
-    if harsh:
+    if how.harsh:
         shape = faces.shape
-        faces = tf.numpy_function(partial(_degrade_all, harsh=harsh), [faces, draw], tf.uint8)
+        faces = tf.numpy_function(partial(_degrade_all, harsh=how.harsh), [faces, draw], tf.uint8)
         faces.set_shape(shape)
     faces = tf.cast(faces, tf.float32) / 255.0
-    if moved:
+    if how.moved:
         faces = _move(faces, draw + 2)
-    if augmented:
+    if how.augmented:
         faces = _relight(faces, draw)
     return faces
 

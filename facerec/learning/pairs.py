@@ -20,7 +20,7 @@ from facerec._quiet import quietly
 from facerec.detection import resize_face
 from facerec.encoding import faces_to_encodings
 from facerec.errors import BadArgument, FaceError, UnreadableImage
-from facerec.learning.augmentation import as_shown
+from facerec.learning.augmentation import USUAL, Variation, as_shown
 from facerec.photos import load_image
 
 with quietly():
@@ -234,15 +234,7 @@ class PairFaces:
         first, second = faces_to_encodings(self.faces, model)[self.rows.T]
         return np.linalg.norm(first - second, axis=1)
 
-    def batches(
-        self,
-        batch: int = 32,
-        augmented: bool = True,
-        seed: int = 0,
-        first_epoch: int = 0,
-        moved: bool = False,
-        harsh: float = 0.0,
-    ):
+    def batches(self, batch: int = 32, how: Variation = USUAL, seed: int = 0, first_epoch: int = 0):
         """Endless batches for training, a pure function of the seed and the epoch.
 
         Every epoch shows every pair once, in a new order; a rest that does not fill a batch is left out. Faces are
@@ -250,11 +242,9 @@ class PairFaces:
 
         Args:
             batch: Pairs per batch, B.
-            augmented: Whether faces are flipped and change brightness and contrast at random.
-            seed: Seed of the order and the augmentation.
+            how: How the faces vary.
+            seed: Seed of the order and the variation.
             first_epoch: The epoch to start with.
-            moved: Whether faces are also rotated, shifted and resized a little.
-            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
 
         Returns:
             A ``tf.data.Dataset`` of ((B, S, S, 3), (B, S, S, 3)) float32 in 0..1 and (B,) float32: 1 for the same
@@ -273,7 +263,7 @@ class PairFaces:
         def show(numbers, draw):
             chosen = tf.gather(rows, numbers)  # (B, 2)
             both = tf.gather(faces, tf.concat([chosen[:, 0], chosen[:, 1]], axis=0))  # (2B, S, S, 3)
-            both = as_shown(both, draw, augmented, moved, harsh)
+            both = as_shown(both, draw, how)
             return (both[:batch], both[batch:]), tf.gather(same, numbers)
 
         def order(rng):
@@ -333,26 +323,16 @@ class PersonFaces:
             alone = f"{counts.idxmin()} has a single picture" if len(counts) else "there are no people"
             raise BadArgument(f"{alone}: a same pair needs two (find_people(…, min_pictures=2))")
 
-    def batches(
-        self,
-        batch: int = 64,
-        augmented: bool = True,
-        seed: int = 0,
-        first_epoch: int = 0,
-        moved: bool = False,
-        harsh: float = 0.0,
-    ):
+    def batches(self, batch: int = 64, how: Variation = USUAL, seed: int = 0, first_epoch: int = 0):
         """Endless batches for training, a pure function of the seed and the epoch.
 
         People take turns, and so do the pictures of each.
 
         Args:
             batch: Faces per batch, B, of B / K people.
-            augmented: Whether faces are flipped and change brightness and contrast at random.
-            seed: Seed of the order and the augmentation.
+            how: How the faces vary.
+            seed: Seed of the order and the variation.
             first_epoch: The epoch to start with.
-            moved: Whether faces are also rotated, shifted and resized a little.
-            harsh: How bad the photographs are made, 0 to 1 (see :func:`facerec.learning.augmentation.degrade`).
 
         Returns:
             A ``tf.data.Dataset`` of three tensors: faces (B, S, S, 3) float32 in 0..1; for each of their B (B − 1) / 2
@@ -373,26 +353,16 @@ class PersonFaces:
             weight = 0.5 * (same / share + (1 - same) / (1 - share))
             return faces, same, weight
 
-        return self._crowds(show, batch, augmented, seed, first_epoch, moved, harsh)
+        return self._crowds(show, batch, how, seed, first_epoch)
 
-    def crowds(
-        self,
-        batch: int = 32,
-        augmented: bool = True,
-        seed: int = 0,
-        first_epoch: int = 0,
-        moved: bool = False,
-        harsh: float = 0.0,
-    ):
+    def crowds(self, batch: int = 32, how: Variation = USUAL, seed: int = 0, first_epoch: int = 0):
         """Batches like those of ``batches``, with the person in each face instead of the pairs.
 
         Args:
             batch: Faces per batch, B, of B / K people.
-            augmented: As for ``batches``; so are the others.
-            seed: Seed of the order and the augmentation.
+            how: How the faces vary.
+            seed: Seed of the order and the variation.
             first_epoch: The epoch to start with.
-            moved: Whether faces are also rotated, shifted and resized a little.
-            harsh: How bad the photographs are made.
 
         Returns:
             A ``tf.data.Dataset`` of faces (B, S, S, 3) float32 in 0..255, as FaceNets take them, and the number of the
@@ -405,9 +375,8 @@ class PersonFaces:
 
         who = tf.constant(self.who.astype(np.int32))
         return self._crowds(
-            lambda faces, numbers: (faces * 255, tf.gather(who, numbers)),
-            batch, augmented, seed, first_epoch, moved, harsh,
-        )  # fmt: skip
+            lambda faces, numbers: (faces * 255, tf.gather(who, numbers)), batch, how, seed, first_epoch
+        )
 
     def check_batch(self, batch: int) -> int:
         """The number of people in a batch.
@@ -424,9 +393,7 @@ class PersonFaces:
             )
         return people
 
-    def _crowds(
-        self, show: Callable, batch: int, augmented: bool, seed: int, first_epoch: int, moved: bool, harsh: float
-    ):
+    def _crowds(self, show: Callable, batch: int, how: Variation, seed: int, first_epoch: int):
         """Batches that ``show`` makes of faces (B, S, S, 3) in 0..1 and their rows (B,)."""
         import tensorflow as tf
 
@@ -437,7 +404,7 @@ class PersonFaces:
             return people_in_turn(self.who, people, self.per_person, len(self) // batch, rng)
 
         def shown(numbers, draw):
-            return show(as_shown(tf.gather(faces, numbers), draw, augmented, moved, harsh), numbers)
+            return show(as_shown(tf.gather(faces, numbers), draw, how), numbers)
 
         return _batches(order, shown, seed, first_epoch)
 

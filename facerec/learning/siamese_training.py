@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from facerec._quiet import quietly
 from facerec.encoding import in_batches
 from facerec.errors import BadArgument
+from facerec.learning.augmentation import Variation
 from facerec.learning.checkpoints import Epochs, alone_in, fingerprint, one_epoch, precision
 from facerec.learning.pairs import PairFaces, PersonFaces
 from facerec.learning.siamese import embedding_of, make_siamese, score_differences
@@ -153,8 +154,8 @@ def train_siamese(
     config |= {"people": _fingerprint_of(learned), "validation": _fingerprint_of(validation)}
     with alone_in(folder):
         epochs = Epochs(learner, folder, config, SIAMESE_HISTORY, may_differ=["epochs", "patience"])
-        shown = (plan.augmented, plan.seed, epochs.done, plan.moved, plan.harsh)
-        batches = iter(learned.batches(plan.batch, *shown))
+        how = Variation(plan.augmented, plan.moved, plan.harsh)
+        batches = iter(learned.batches(plan.batch, how, plan.seed, epochs.done))
         bar = tqdm(total=plan.epochs, initial=epochs.done, desc=plan.variant, unit="epoch", disable=not progress)
         with bar:
             for _ in epochs.left(plan.epochs, plan.patience):

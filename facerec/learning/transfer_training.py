@@ -65,7 +65,7 @@ class PersonFeatures(PersonFaces):
         self.who, _ = pd.factorize(pd.Series(identities))
 
     def batches(
-        self, batch: int = 128, augmented: bool = False, seed: int = 0, first_epoch: int = 0, *_: object
+        self, batch: int = 128, how: object = None, seed: int = 0, first_epoch: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Endless batches as those of ``PersonFaces``, of features (B, F) as they are: nothing is varied."""
         people, (first, second) = self.check_batch(batch), np.triu_indices(batch, 1)

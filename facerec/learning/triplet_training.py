@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from facerec._quiet import quietly
 from facerec.errors import BadArgument, TrainingFailed
 from facerec.evaluation import accuracy, area_under_roc, best_threshold
+from facerec.learning.augmentation import Variation
 from facerec.learning.checkpoints import Epochs, alone_in, digest_of, fingerprint, one_epoch, precision
 from facerec.learning.mining import (
     MINING,
@@ -303,7 +304,8 @@ def train_triplets(
 
 def _batches(learned: PersonFaces, plan: TripletPlan, first_epoch: int):
     """Endless arguments of ``train_on_batch``: ([faces, who], who)."""
-    for faces, who in learned.crowds(plan.batch, plan.augmented, plan.seed, first_epoch, plan.moved, plan.harsh):
+    how = Variation(plan.augmented, plan.moved, plan.harsh)
+    for faces, who in learned.crowds(plan.batch, how, plan.seed, first_epoch):
         yield [faces, who], who
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from facerec.errors import BadArgument, UnreadableImage
-from facerec.learning.datasets import (
-    find_people,
-)
+from facerec.learning.augmentation import Variation
+from facerec.learning.datasets import find_people
 from facerec.learning.pairs import PairFaces, PersonFaces, load_faces, make_pairs, one_person_pairs, open_faces
+
+PLAIN = Variation(augmented=False)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def take(dataset, count: int) -> list[tuple]:
 
 def test_pair_batches_show_every_pair_once_per_epoch_in_a_new_order(pair_faces):
     first, second = pair_faces.as_input()[pair_faces.rows.T]
-    shown = take(pair_faces.batches(20, augmented=False, seed=5), 10)
+    shown = take(pair_faces.batches(20, PLAIN, seed=5), 10)
     assert shown[0][0].shape == (20, 24, 24, 3) and shown[0][2].dtype == np.float32
     orders = []
     for epoch in (shown[:5], shown[5:]):
@@ -115,18 +116,18 @@ def test_pair_batches_show_every_pair_once_per_epoch_in_a_new_order(pair_faces):
 @pytest.mark.parametrize("augmented", [True, False])
 def test_pair_batches_depend_on_seed_and_epoch_alone(pair_faces, augmented):
     """So a training that was killed after its first epoch sees in the second what it would have seen."""
-    whole = take(pair_faces.batches(30, augmented, seed=5), 6)  # two epochs of three batches
-    rest = take(pair_faces.batches(30, augmented, seed=5, first_epoch=1), 3)
+    whole = take(pair_faces.batches(30, Variation(augmented), seed=5), 6)  # two epochs of three batches
+    rest = take(pair_faces.batches(30, Variation(augmented), seed=5, first_epoch=1), 3)
     for a, b in zip(whole[3:], rest, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
-    other = take(pair_faces.batches(30, augmented, seed=6), 1)
+    other = take(pair_faces.batches(30, Variation(augmented), seed=6), 1)
     assert not np.array_equal(other[0][0], whole[0][0])
 
 
 def test_pair_batches_flip_half_of_the_faces_and_change_light_a_little(pair_faces):
     """Both faces of a pair are changed, each on its own; values stay in 0..1."""
-    plain, changed = (take(pair_faces.batches(100, augmented, seed=1), 1)[0] for augmented in (False, True))
+    plain, changed = (take(pair_faces.batches(100, Variation(augmented), seed=1), 1)[0] for augmented in (False, True))
     np.testing.assert_array_equal(plain[2], changed[2])
     for side in (0, 1):
         before, after = plain[side].reshape(100, -1), changed[side].reshape(100, -1)
@@ -199,7 +200,7 @@ def rows_of(batch, faces: PersonFaces) -> np.ndarray:
 
 
 def test_person_batches_hold_each_person_k_times_and_label_all_pairs(person_faces):
-    for batch in first(person_faces.batches(24, augmented=False, seed=5), 12):
+    for batch in first(person_faces.batches(24, PLAIN, seed=5), 12):
         who = person_faces.who[rows_of(batch, person_faces)]
         assert sorted(Counter(who).values()) == [4] * 6
         pairs = [(i, j) for i in range(24) for j in range(i + 1, 24)]
@@ -210,7 +211,7 @@ def test_person_batches_hold_each_person_k_times_and_label_all_pairs(person_face
 
 
 def test_person_batches_draw_no_person_twice_when_people_do_not_divide_evenly(person_faces):
-    for batch in first(person_faces.batches(20, augmented=False, seed=5), 24):  # 5 of 12 people
+    for batch in first(person_faces.batches(20, PLAIN, seed=5), 24):  # 5 of 12 people
         who = person_faces.who[rows_of(batch, person_faces)]
         assert sorted(Counter(who).values()) == [4] * 5
 
@@ -226,7 +227,7 @@ def test_person_batches_augment_anew_in_every_step_and_epoch(people):
 @pytest.mark.parametrize("kind", ["pair_faces", "person_faces"])
 def test_harsh_batches_show_worse_photographs_of_the_same_faces(kind, request):
     shown = request.getfixturevalue(kind)
-    batches = (first(shown.batches(24, augmented=False, seed=1, harsh=by), 1)[0] for by in (0.0, 1.0, 1.0))
+    batches = (first(shown.batches(24, Variation(augmented=False, harsh=by), seed=1), 1)[0] for by in (0.0, 1.0, 1.0))
     (before, same), (after, still_same), (again, _) = ((np.asarray(batch[0]), batch[1]) for batch in batches)
     changed = np.abs(after - before).reshape(-1, *before.shape[-3:]).max(axis=(1, 2, 3)) > 0.05
     assert changed.mean() > 0.5 and 0 <= after.min() <= after.max() <= 1
@@ -235,13 +236,13 @@ def test_harsh_batches_show_worse_photographs_of_the_same_faces(kind, request):
 
 
 def test_person_batches_have_a_new_order_in_every_epoch(person_faces):
-    batches = first(person_faces.batches(24, augmented=False, seed=1), 6)
+    batches = first(person_faces.batches(24, PLAIN, seed=1), 6)
     met = [tuple(person_faces.who[rows_of(batch, person_faces)[::4]]) for batch in batches]
     assert len({frozenset(who) for who in (met[0], met[3])}) == 2 and list(met[0]) != sorted(met[0], reverse=True)
 
 
 def test_person_batches_take_people_and_pictures_in_turn(person_faces):
-    batches = first(person_faces.batches(24, augmented=False, seed=1), len(person_faces) // 24 * 8)
+    batches = first(person_faces.batches(24, PLAIN, seed=1), len(person_faces) // 24 * 8)
     rows = np.concatenate([rows_of(batch, person_faces) for batch in batches])
     visits = np.bincount(person_faces.who[rows]) / 4
     assert visits.min() >= 8 and visits.max() - visits.min() <= 9  # 16 on average, in 8 epochs of 3 batches
@@ -254,8 +255,8 @@ def test_person_batches_of_a_long_epoch_begin_a_new_order_only_after_it(person_f
     twice.epoch = 2 * pictures
     steps = len(twice) // 24
     assert steps == 2 * pictures // 24
-    met = [rows_of(batch, twice) for batch in first(twice.batches(24, augmented=False, seed=1), 2 * steps)]
-    again = [rows_of(batch, twice) for batch in first(twice.batches(24, False, seed=1, first_epoch=1), steps)]
+    met = [rows_of(batch, twice) for batch in first(twice.batches(24, PLAIN, seed=1), 2 * steps)]
+    again = [rows_of(batch, twice) for batch in first(twice.batches(24, PLAIN, seed=1, first_epoch=1), steps)]
     np.testing.assert_array_equal(met[steps:], again)
     assert np.bincount(np.concatenate(met[:steps]), minlength=pictures).min() >= 1
     with pytest.raises(BadArgument, match=f"{pictures} pictures"):  # the length of the epoch adds none
@@ -264,18 +265,18 @@ def test_person_batches_of_a_long_epoch_begin_a_new_order_only_after_it(person_f
 
 def test_person_batches_depend_on_seed_and_epoch_alone(person_faces):
     steps = len(person_faces) // 24
-    whole = first(person_faces.batches(24, seed=2, moved=True), 2 * steps)
-    resumed = first(person_faces.batches(24, seed=2, first_epoch=1, moved=True), steps)
+    whole = first(person_faces.batches(24, Variation(moved=True), seed=2), 2 * steps)
+    resumed = first(person_faces.batches(24, Variation(moved=True), seed=2, first_epoch=1), steps)
     for one, other in zip(whole[steps:], resumed, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
-    (other,) = first(person_faces.batches(24, seed=3, moved=True), 1)
+    (other,) = first(person_faces.batches(24, Variation(moved=True), seed=3), 1)
     assert np.abs(np.asarray(other[0]) - np.asarray(whole[0][0])).max() > 0.1
 
 
 def test_moved_faces_move_a_little_and_keep_their_light(person_faces):
-    ((still, *_),) = first(person_faces.batches(24, augmented=False, seed=2), 1)
-    ((moved, *_),) = first(person_faces.batches(24, augmented=False, seed=2, moved=True), 1)
+    ((still, *_),) = first(person_faces.batches(24, PLAIN, seed=2), 1)
+    ((moved, *_),) = first(person_faces.batches(24, Variation(augmented=False, moved=True), seed=2), 1)
     still, moved = np.asarray(still), np.asarray(moved)
     difference = np.abs(still - moved).mean(axis=(1, 2, 3))
     assert difference.min() > 0.01 and difference.max() < 0.25
