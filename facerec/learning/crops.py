@@ -14,6 +14,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from facerec._quiet import quietly
 from facerec.detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp
 from facerec.encoding import unit_length
 from facerec.errors import BadArgument, FaceError
+from facerec.learning.ahead import ahead
 from facerec.networks import THRESHOLD, info_of
 from facerec.photos import PICTURE_ENDINGS, load_image
 
@@ -200,7 +202,7 @@ class Teacher:
         return unit_length(unit_length(raw.mean(axis=-2)) + self.bias)
 
 
-def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PART) -> None:
+def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PART, workers: int = 0) -> None:
     """Write pictures, crops and the teacher's numbers for them, in parts; existing parts are skipped.
 
     A folder ``faces`` becomes ``faces.json`` (where its faces are), ``faces_00000.npy`` (n, 128, 128, 3),
@@ -212,20 +214,23 @@ def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PAR
         to: The folder to write into.
         teacher: The network that encodes the crops.
         part: Pictures per part.
+        workers: The number of processes that make the parts, for a GPU; 0 makes them here.
 
     Raises:
         BadArgument: If a folder holds no pictures, or was prepared with another teacher or other looks.
     """
     to.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        items = list_pictures(folder)
-        framing = load_framing(items, to / f"{folder.name}.json", teacher)
-        starts = range(0, len(items), part)
-        for number, start in enumerate(tqdm(starts, desc=folder.name, unit="part")):
-            target = to / f"{folder.name}_{number:05d}.npz"
-            if target.exists():
-                continue
-            prepare_part(items[start : start + part], target, framing, teacher)
+    with ahead(partial(prepare_part, teacher), workers) as submit:
+        for folder in folders:
+            items = list_pictures(folder)
+            framing = load_framing(items, to / f"{folder.name}.json", teacher)
+            parts = {to / f"{folder.name}_{n // part:05d}.npz": items[n : n + part] for n in range(0, len(items), part)}
+            missing = [target for target in parts if not target.exists()]
+            made = [submit(parts[target], target, framing) for target in missing]
+            with tqdm(total=len(parts), initial=len(parts) - len(missing), desc=folder.name, unit="part") as bar:
+                for future in made:
+                    write_problems(to / f"{folder.name}_problems.csv", future.result())
+                    bar.update()
 
 
 def load_framing(items: list, file: Path, teacher: Teacher) -> np.ndarray | None:
@@ -243,8 +248,8 @@ def load_framing(items: list, file: Path, teacher: Teacher) -> np.ndarray | None
     return None if notes["keypoints"] is None else np.array(notes["keypoints"])
 
 
-def prepare_part(items, target: Path, framing, teacher: Teacher) -> None:
-    """Make one part: read, find the faces, cut the crops, ask the teacher, write."""
+def prepare_part(teacher: Teacher, items, target: Path, framing) -> list[dict]:
+    """Make one part: read, find the faces, cut the crops, ask the teacher, write; a row for each unusable picture."""
     pictures, kept, problems = read_all(items)
     if framing is None:
         found = detect_faces_batch(pictures, thorough=False)
@@ -262,13 +267,13 @@ def prepare_part(items, target: Path, framing, teacher: Teacher) -> None:
         matrices.append(base)
         names.append(name_of(items[number]))
     raw = ask_teacher(stored, matrices, teacher)  # (n, J, 128)
-    write_problems(target.with_name(f"{target.stem.rpartition('_')[0]}_problems.csv"), problems)
     if not stored:
-        return
+        return problems
     with whole(target.with_suffix(".npy")) as unfinished:
         np.save(unfinished, np.stack(stored))
     with whole(target) as unfinished:  # written last: a part without it is made again
         np.savez(unfinished, matrices=np.array(matrices, np.float32), raw=raw, names=np.array(names))
+    return problems
 
 
 def ask_teacher(stored: list[np.ndarray], matrices: list, teacher: Teacher, pictures: int = 128) -> np.ndarray:

@@ -16,18 +16,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
 from facerec._quiet import quietly
 from facerec.errors import BadArgument
+from facerec.learning.ahead import ahead
 from facerec.learning.augmentation import degrade
 from facerec.learning.checkpoints import (
     Log,
@@ -191,23 +189,14 @@ class Batches:
 
         They are the same for any number of worker processes.
         """
-        make, ahead = _faces if workers else self.faces, 2 * workers + 4
-        with self._makers(workers) as makers:
-            try:
-                coming = deque(makers.submit(make, step) for step in range(first, min(last, first + ahead)))
-                for step in range(first, last):
-                    faces = coming.popleft().result()
-                    if step + ahead < last:
-                        coming.append(makers.submit(make, step + ahead))
-                    yield faces, self.taught(step)
-            finally:
-                makers.shutdown(cancel_futures=True)
-
-    def _makers(self, workers: int) -> Executor:
-        """The thread, or the processes, in which faces are made."""
-        if not workers:
-            return ThreadPoolExecutor(1)
-        return ProcessPoolExecutor(workers, get_context("spawn"), _work_for, (self,))
+        far = 2 * workers + 4
+        with ahead(self.faces, workers) as submit:
+            coming = deque(submit(step) for step in range(first, min(last, first + far)))
+            for step in range(first, last):
+                faces = coming.popleft().result()
+                if step + far < last:
+                    coming.append(submit(step + far))
+                yield faces, self.taught(step)
 
     def __getstate__(self) -> dict:
         """What a worker process needs: everything but the encodings."""
@@ -218,18 +207,6 @@ class Batches:
 def shuffled(n: int, seed: int, stage: int, number: int) -> np.ndarray:
     """The order in which a stage shows its n pictures for the time ``number``, counted from 0: (n,)."""
     return np.random.default_rng([seed, 2, stage, number]).permutation(n)
-
-
-def _work_for(batches: Batches) -> None:
-    """Begin a worker process, which makes faces of these batches in one thread."""
-    global _batches
-    cv2.setNumThreads(1)
-    _batches = batches
-
-
-def _faces(step: int) -> np.ndarray:
-    """The faces of a step, made in a worker process."""
-    return _batches.faces(step)
 
 
 @keras.saving.register_keras_serializable("distill")

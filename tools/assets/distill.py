@@ -15,8 +15,7 @@ At the end ``train`` writes the folder of the network, with batch normalisation 
 does so for a training that still runs. Calibrate the threshold next, with ``tools/assets/calibrate.py``.
 
 On a machine with a GPU any Keras backend works, even without TensorFlow: ``KERAS_BACKEND=jax python
-tools/assets/distill.py …``. A thread can't make batches fast enough for a GPU; ``--workers 15`` makes them in 15
-processes.
+tools/assets/distill.py …``. A thread can't feed a GPU; with ``--workers 15``, fifteen processes do.
 
 Source: see ``facerec/learning/distillation.py``.
 """
@@ -50,7 +49,7 @@ with quietly():
 
 def run_prepare(args: argparse.Namespace) -> None:
     """Run ``prepare``."""
-    prepare(args.pictures, args.to, Teacher(load_facenet(args.teacher)))
+    prepare(args.pictures, args.to, Teacher(load_facenet(args.teacher)), workers=args.workers)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -143,7 +142,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     second.add_argument("--to", type=Path, default=ROOT / "keras-facenet-h5")
     second.add_argument("--every", type=int, default=200, help="steps between checkpoints")
     second.add_argument("--stop-after", type=int, help="stop at this step, to resume later")
-    second.add_argument("--workers", type=int, default=0, help="processes that make the batches, for a GPU")
     second.add_argument("--precision", default=StudentPlan.precision, choices=["float32", "mixed_bfloat16"])
     second.add_argument("--labelled", nargs="+", default=(), help="folders whose files are called <person>_…")
     for key in ("batch", "warmup", "cooldown", "held_out", "seed"):
@@ -156,6 +154,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         command.add_argument("--from", dest="source", type=Path, default=ROOT / "datasets" / "distill")
         command.add_argument("--checkpoints", type=Path, required=True, help="folder of the checkpoint and the log")
         command.add_argument("--name", default="Inception FaceNet")
+    for command, what in ((first, "parts"), (second, "batches")):
+        command.add_argument("--workers", type=int, default=0, help=f"processes that make the {what}, for a GPU")
     for command in (first, second, third):
         command.add_argument("--teacher", default="weights/resnet")
     return parser.parse_args(argv)

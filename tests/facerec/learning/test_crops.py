@@ -1,6 +1,7 @@
 """Crops to distil from: geometry, exact numbers, resuming, corrupt pictures."""
 
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -103,6 +104,16 @@ def test_prepare_skips_existing_parts_and_rejects_other_looks(prepared, teacher,
     monkeypatch.setattr(crops, "LOOKS", (1.0,))
     with pytest.raises(BadArgument, match="give another --to"):
         prepare([prepared.parent / "faces"], prepared, teacher, part=9)
+
+
+def test_another_process_prepares_the_same_parts(prepared, teacher, tmp_path):
+    shutil.copy(prepared / "faces.json", tmp_path)
+    prepare([prepared.parent / "faces"], tmp_path, teacher, part=9, workers=1)
+    ours, theirs = (Prepared(folder, ["faces_00000", "faces_00001"]) for folder in (tmp_path, prepared))
+    assert ours.names.tolist() == theirs.names.tolist()
+    np.testing.assert_array_equal(ours.matrices, theirs.matrices)
+    np.testing.assert_allclose(ours.raw, theirs.raw, atol=1e-5)
+    assert all(np.array_equal(ours.picture(n), theirs.picture(n)) for n in range(len(theirs)))
 
 
 def test_prepare_reports_a_corrupt_picture(teacher, tmp_path, monkeypatch):
