@@ -3,10 +3,10 @@
     python tools/measure/throughput.py [--rounds 3] [--to docs/results/throughput.json]
 
 Each row changes one thing: the input alone, the training step alone, both; oneDNN's convolutions; the side of the
-faces; the batch; fused batch normalisation; batches made in another process; bfloat16. Every row runs in a process of
-its own, and all rows take turns, so that a busy machine slows all of them. Crops per second of processor time say what
-the machine can do; crops per second of the clock say what it did meanwhile. The pictures are noise: time does not
-depend on what they show.
+faces; the batch; fused batch normalisation; compilation; bfloat16; batches made in another process. Every row runs in a
+process of its own, and all rows take turns, so that a busy machine slows all of them. Crops per second of processor
+time say what the machine can do; crops per second of the clock say what it did meanwhile. The pictures are noise: time
+does not depend on what they show.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Row:
         fused: Whether batch normalisation is one operation.
         precision: Keras' dtype policy.
         workers: Processes that make the batches; 0 is a thread.
+        compiled: Whether a step and its moving average are one compiled function.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Row:
     fused: bool = True
     precision: str = "float32"
     workers: int = 0
+    compiled: bool = True
 
 
 ROWS = (
@@ -60,14 +62,16 @@ ROWS = (
     Row("+ batches of 128", side=96),
     Row("+ small faces: 64 pixels"),
     Row("… without fused batch normalisation", fused=False),
+    Row("… operation by operation, not compiled", compiled=False),
+    Row("… bfloat16", precision="mixed_bfloat16"),
     Row("… batches of 256", batch=256),
     Row("… the input alone", work="input"),
     Row("… input and step, as in a training", work="both"),
     Row("… input and step, the input in another process", work="both", workers=1),
 )
 
-#: Left out by default: without hardware for it, a step takes a minute.
-BFLOAT16 = Row("… bfloat16", precision="mixed_bfloat16")
+#: Steps per turn of a row in bfloat16: on a processor that can't multiply such numbers, a step takes a minute.
+FEW = 1
 
 
 def prepared(folder: Path, pictures: int) -> Path:
@@ -96,6 +100,7 @@ def work_of(row: Row, folder: Path) -> Callable[[], object]:
     if not row.fused:
         distillation.with_fused_batch_norm = lambda layer: type(layer).from_config(layer.get_config())
     model = distillation.build_student(plan, row.side)
+    model.run_eagerly = not row.compiled
     if row.work == "step":
         batch = batches.batch(0)
         return lambda: float(np.asarray(model.train_on_batch(*batch)))
@@ -143,7 +148,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often every row has its turn")
     parser.add_argument("--steps", type=int, default=8, help="steps per turn, after two that are not counted")
-    parser.add_argument("--bfloat16", action="store_true", help="time bfloat16, too (slow on most processors)")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "throughput.json")
     parser.add_argument("--row", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -151,17 +155,16 @@ def main() -> None:
     if args.row:
         print(json.dumps(time_row(Row(**args.row), args.folder, args.steps)))
         return
-    rows = [*ROWS, BFLOAT16] if args.bfloat16 else list(ROWS)
-    turns: dict[str, list[tuple[float, float]]] = {row.label: [] for row in rows}
+    turns: dict[str, list[tuple[float, float]]] = {row.label: [] for row in ROWS}
     with tempfile.TemporaryDirectory() as name:
         folder = prepared(Path(name), 512)
         for _ in range(args.rounds):
-            for row in rows:
-                turns[row.label].append(time_apart(row, folder, args.steps))
+            for row in ROWS:
+                turns[row.label].append(time_apart(row, folder, args.steps if row.precision == "float32" else FEW))
     table = []
-    for row in rows:
+    for row in ROWS:
         clock, processor = np.median(turns[row.label], axis=0)
-        first = np.median(turns[rows[0].label], axis=0)[1]
+        first = np.median(turns[ROWS[0].label], axis=0)[1]
         rates = {"crops_per_second": clock, "crops_per_cpu_second": processor, "times_the_first": processor / first}
         table.append({**asdict(row), **{name: round(float(rate), 2) for name, rate in rates.items()}})
         print(f"{row.label:48} {clock:8.1f} crops/s {processor:8.1f} per CPU s   {processor / first:5.2f} ×")
