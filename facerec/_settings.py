@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,9 +35,12 @@ def check_settings() -> None:
     Raises:
         BadNetwork: If TF_USE_LEGACY_KERAS is set, or eager execution is off.
     """
-    tf = sys.modules.get("tensorflow")
-    if tf is None:  # Keras computes with another backend
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
         return
+    import tensorflow as tf
+
     if os.environ.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
         raise BadNetwork("TF_USE_LEGACY_KERAS asks TensorFlow for Keras 2; the networks here need Keras 3: unset it")
     if not (tf.executing_eagerly() or tf.inside_function()):

@@ -4,5 +4,5 @@ datasets ─► pairs ─┬─► siamese ─► siamese_training ─► transf
                    └─► triplets ─► triplet_training
 selection ─► prepare ─► clean          photos become faces to learn from
 crops ─► distillation ─► folding       a small network learns from a large one
-augmentation, harden, checkpoints, baselines   shared by several of them
+augmentation, harden, checkpoints, prefetch, baselines   shared by several of them
 """

@@ -14,7 +14,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from facerec._quiet import quietly
 from facerec.detection import KEYPOINTS, detect_faces_batch, similarity_transform, warp
 from facerec.encoding import unit_length
 from facerec.errors import BadArgument, FaceError
-from facerec.learning.ahead import ahead
+from facerec.learning.prefetch import in_order
 from facerec.networks import THRESHOLD, info_of
 from facerec.photos import PICTURE_ENDINGS, load_image
 
@@ -207,7 +207,7 @@ def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PAR
 
     A folder ``faces`` becomes ``faces.json`` (where its faces are), ``faces_00000.npy`` (n, 128, 128, 3),
     ``faces_00000.npz`` (matrices (n, 2, 3), the teacher's raw numbers (n, J, 128) for its J looks, the pictures' names
-    (n,)), and so on. ``faces_problems.csv`` lists the pictures that could not be used.
+    (n,)), and so on. ``faces_00000_problems.csv`` lists the pictures that could not be used.
 
     Args:
         folders: Folders of pictures, or of shards (n, H, W, 3) uint8.
@@ -220,17 +220,15 @@ def prepare(folders: Sequence[Path], to: Path, teacher: Teacher, part: int = PAR
         BadArgument: If a folder holds no pictures, or was prepared with another teacher or other looks.
     """
     to.mkdir(parents=True, exist_ok=True)
-    with ahead(partial(prepare_part, teacher), workers) as submit:
-        for folder in folders:
-            items = list_pictures(folder)
-            framing = load_framing(items, to / f"{folder.name}.json", teacher)
-            parts = {to / f"{folder.name}_{n // part:05d}.npz": items[n : n + part] for n in range(0, len(items), part)}
-            missing = [target for target in parts if not target.exists()]
-            made = [submit(parts[target], target, framing) for target in missing]
-            with tqdm(total=len(parts), initial=len(parts) - len(missing), desc=folder.name, unit="part") as bar:
-                for future in made:
-                    write_problems(to / f"{folder.name}_problems.csv", future.result())
-                    bar.update()
+    work = partial(prepare_part, teacher)
+    for folder in folders:
+        items = list_pictures(folder)
+        framing = load_framing(items, to / f"{folder.name}.json", teacher)
+        parts = {to / f"{folder.name}_{n // part:05d}.npz": items[n : n + part] for n in range(0, len(items), part)}
+        missing = [(target, items, framing) for target, items in parts.items() if not target.exists()]
+        with tqdm(total=len(parts), initial=len(parts) - len(missing), desc=folder.name, unit="part") as bar:
+            for _ in in_order(work, missing, processes=workers) if workers else map(work, missing):
+                bar.update()
 
 
 def load_framing(items: list, file: Path, teacher: Teacher) -> np.ndarray | None:
@@ -248,8 +246,9 @@ def load_framing(items: list, file: Path, teacher: Teacher) -> np.ndarray | None
     return None if notes["keypoints"] is None else np.array(notes["keypoints"])
 
 
-def prepare_part(teacher: Teacher, items, target: Path, framing) -> list[dict]:
-    """Make one part: read, find the faces, cut the crops, ask the teacher, write; a row for each unusable picture."""
+def prepare_part(teacher: Teacher, part: tuple[Path, list, np.ndarray | None]) -> None:
+    """Make one part, a file, its pictures and their framing: read, find the faces, cut the crops, ask the teacher."""
+    target, items, framing = part
     pictures, kept, problems = read_all(items)
     if framing is None:
         found = detect_faces_batch(pictures, thorough=False)
@@ -267,13 +266,13 @@ def prepare_part(teacher: Teacher, items, target: Path, framing) -> list[dict]:
         matrices.append(base)
         names.append(name_of(items[number]))
     raw = ask_teacher(stored, matrices, teacher)  # (n, J, 128)
+    write_problems(target.with_name(f"{target.stem}_problems.csv"), problems)
     if not stored:
-        return problems
+        return
     with whole(target.with_suffix(".npy")) as unfinished:
         np.save(unfinished, np.stack(stored))
     with whole(target) as unfinished:  # written last: a part without it is made again
         np.savez(unfinished, matrices=np.array(matrices, np.float32), raw=raw, names=np.array(names))
-    return problems
 
 
 def ask_teacher(stored: list[np.ndarray], matrices: list, teacher: Teacher, pictures: int = 128) -> np.ndarray:
@@ -288,13 +287,11 @@ def ask_teacher(stored: list[np.ndarray], matrices: list, teacher: Teacher, pict
 
 
 def write_problems(file: Path, problems: list[dict]) -> None:
-    """Add rows to the table of pictures that could not be used."""
+    """Write the table of the pictures of a part that could not be used, if there are any."""
     if problems:
-        new = not file.exists()
-        with file.open("a", newline="", encoding="utf-8") as table:
+        with file.open("w", newline="", encoding="utf-8") as table:
             writer = csv.DictWriter(table, ["file", "reason"])
-            if new:
-                writer.writeheader()
+            writer.writeheader()
             writer.writerows(problems)
 
 
@@ -307,8 +304,6 @@ class Prepared:
 
     Attributes:
         matrices: From each stored picture to the teacher's crop, (n, 2, 3).
-        raw: The teacher's raw numbers for its J looks, (n, J, 128).
-        names: ``part/file`` of each picture, (n,).
         starts: The number of each part's first picture, and n at the end, (parts + 1,).
 
     Raises:
@@ -316,23 +311,35 @@ class Prepared:
     """
 
     def __init__(self, folder: Path, parts: Sequence[str]):
-        self._opened = folder, tuple(parts)
         missing = [part for part in parts if not (folder / f"{part}.npz").exists()]
         if missing or not parts:
             raise BadArgument(f"{folder} lacks {', '.join(missing) or 'any part that was asked for'}: prepare it first")
+        self.folder, self.parts = folder, tuple(parts)
         self.pictures = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in parts]
-        arrays = [np.load(folder / f"{part}.npz") for part in parts]
-        self.matrices = np.concatenate([a["matrices"] for a in arrays])
-        self.raw = np.concatenate([a["raw"] for a in arrays])
-        self.names = np.array([f"{part}/{name}" for part, a in zip(parts, arrays, strict=True) for name in a["names"]])
+        self.matrices = self._read("matrices")
         self.starts = np.cumsum([0, *(len(p) for p in self.pictures)])
 
+    def _read(self, what: str) -> np.ndarray:
+        """One of the arrays of all parts."""
+        return np.concatenate([np.load(self.folder / f"{part}.npz")[what] for part in self.parts])
+
+    @cached_property
+    def raw(self) -> np.ndarray:
+        """The teacher's raw numbers for its J looks, (n, J, 128)."""
+        return self._read("raw")
+
+    @cached_property
+    def names(self) -> np.ndarray:
+        """``part/file`` of each picture, (n,)."""
+        parts = np.repeat(self.parts, np.diff(self.starts))
+        return np.array([f"{part}/{name}" for part, name in zip(parts, self._read("names"), strict=True)])
+
     def __len__(self) -> int:
-        return len(self.raw)
+        return len(self.matrices)
 
     def __reduce__(self) -> tuple:
-        """Another process opens the same files; pictures are not copied."""
-        return Prepared, self._opened
+        """Another process opens the same files, and reads only what it uses."""
+        return type(self), (self.folder, self.parts)
 
     def picture(self, number: int) -> np.ndarray:
         """A stored picture, (128, 128, 3)."""

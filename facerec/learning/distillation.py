@@ -14,7 +14,6 @@ distillation", 2019; Loshchilov and Hutter, "Decoupled weight decay regularizati
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,7 +24,6 @@ from tqdm.auto import tqdm
 
 from facerec._quiet import quietly
 from facerec.errors import BadArgument
-from facerec.learning.ahead import ahead
 from facerec.learning.augmentation import degrade
 from facerec.learning.checkpoints import (
     Log,
@@ -46,6 +44,7 @@ from facerec.learning.crops import (
     people_of,
     share_targets,
 )
+from facerec.learning.prefetch import in_order
 from inception_blocks_v2 import faceRecoModel
 
 with quietly():
@@ -189,23 +188,17 @@ class Batches:
 
         They are the same for any number of worker processes.
         """
-        far = 2 * workers + 4
-        with ahead(self.faces, workers) as submit:
-            coming = deque(submit(step) for step in range(first, min(last, first + far)))
-            for step in range(first, last):
-                faces = coming.popleft().result()
-                if step + far < last:
-                    coming.append(submit(step + far))
-                yield faces, self.taught(step)
+        steps = range(first, last)
+        yield from zip(in_order(self.faces, steps, 1, workers), map(self.taught, steps), strict=True)
 
     def __getstate__(self) -> dict:
-        """What a worker process needs: everything but the encodings."""
+        """What another process needs to make faces: everything but what the student learns of them."""
         return {key: value for key, value in vars(self).items() if key not in ("encodings", "targets")}
 
 
 @lru_cache(4)
 def shuffled(n: int, seed: int, stage: int, number: int) -> np.ndarray:
-    """The order in which a stage shows its n pictures for the time ``number``, counted from 0: (n,)."""
+    """The order in which a stage shows its n pictures in round ``number``, counted from 0: (n,)."""
     return np.random.default_rng([seed, 2, stage, number]).permutation(n)
 
 

@@ -13,9 +13,7 @@ import json
 import os
 import re
 import zipfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,6 +26,7 @@ from facerec.detection import align_face
 from facerec.encoding import find_faces
 from facerec.errors import BadArgument, FaceError, NoFaceFound
 from facerec.learning.datasets import find_people
+from facerec.learning.prefetch import in_order
 from facerec.learning.selection import list_people, read_split
 from facerec.photos import PICTURE_ENDINGS, save_picture
 
@@ -122,26 +121,6 @@ def align_all(people: pd.DataFrame, to: Path, side: int = 160, which: str = "cen
             add_rows(report, new, columns)
             bar.update(len(new))
     return read_report(report)
-
-
-def in_order(work: Callable, items: Iterable) -> Iterator:
-    """Yield ``work(item)`` for each item, in order; threads on all cores work a few items ahead.
-
-    Threads are enough: TensorFlow, OpenCV and Pillow release Python's lock while they compute.
-    """
-    workers = os.cpu_count() or 1
-    waiting: deque = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def face_names(people: pd.DataFrame) -> list[str]:

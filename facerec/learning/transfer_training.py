@@ -67,7 +67,7 @@ class PersonFeatures(PersonFaces):
     def batches(
         self, batch: int = 128, how: object = None, seed: int = 0, first_epoch: int = 0
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Endless batches as those of ``PersonFaces``, of features (B, F) as they are: nothing is varied."""
+        """Endless batches as those of ``PersonFaces``, of features (B, F) as they are: ``how`` is ignored."""
         people, (first, second) = self.check_batch(batch), np.triu_indices(batch, 1)
         for epoch in count(first_epoch):
             rng = np.random.default_rng([seed, epoch])

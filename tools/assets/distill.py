@@ -14,8 +14,8 @@ and started again: ``prepare`` skips finished parts, ``train`` resumes. A stage 
 At the end ``train`` writes the folder of the network, with batch normalisation folded into the convolutions; ``write``
 does so for a training that still runs. Calibrate the threshold next, with ``tools/assets/calibrate.py``.
 
-On a machine with a GPU any Keras backend works, even without TensorFlow: ``KERAS_BACKEND=jax python
-tools/assets/distill.py …``. A thread can't feed a GPU; with ``--workers 15``, fifteen processes do.
+With KERAS_BACKEND=jax it runs on JAX, even without TensorFlow. One thread can't keep a GPU busy; ``--workers 15`` uses
+fifteen processes.
 
 Source: see ``facerec/learning/distillation.py``.
 """
@@ -29,6 +29,10 @@ from pathlib import Path
 
 #: oneDNN's convolutions do twice as much per second; TensorFlow leaves them off on processors without AVX-512.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+#: Several processes can share a GPU if none of them takes all of its memory at the beginning.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import cv2
 

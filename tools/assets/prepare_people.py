@@ -41,7 +41,8 @@ from facerec._files import in_project, write_table
 from facerec.detection import detect_faces_batch
 from facerec.errors import BadArgument, run
 from facerec.learning.clean import apply, check_train, clean, removed_folder, undo
-from facerec.learning.prepare import align_all, in_order, pack, preprocess
+from facerec.learning.prefetch import in_order
+from facerec.learning.prepare import align_all, pack, preprocess
 from facerec.learning.selection import PARTS, list_people, split
 from facerec.networks import DEFAULT_NETWORK
 from facerec.photos import load_image

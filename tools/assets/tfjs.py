@@ -106,9 +106,12 @@ def _conv2d(inputs: list, attributes: dict):
 
 
 def _conv2d_transposed(inputs: list, attributes: dict):
-    _, kernel, x = inputs
+    size, kernel, x = inputs
     padding, strides = attributes["padding"].lower(), attributes["strides"][1:3]
-    return ops.conv_transpose(x, kernel, strides, padding, data_format="channels_last")
+    x = ops.conv_transpose(x, kernel, strides, padding, data_format="channels_last")
+    if tuple(x.shape[1:3]) != _size(size[1:3]):
+        raise BadArgument(f"Conv2DBackpropInput to {_size(size[1:3])}: this interpreter makes {x.shape[1:3]}")
+    return x
 
 
 def _fused_conv2d(inputs: list, attributes: dict):
@@ -136,9 +139,11 @@ def _batch_to_space(inputs: list, _: dict):
 
 
 def _strided_slice(inputs: list[np.ndarray], attributes: dict) -> np.ndarray:
-    """Some of a list of whole numbers; one alone if the mask says so."""
+    """A slice of a list of integers, or one of them."""
     numbers, (begin,), (end,), (stride,) = inputs
-    return numbers[begin] if attributes["shrink_axis_mask"] else numbers[begin:end:stride]
+    if attributes["shrink_axis_mask"]:
+        return numbers[begin]
+    return numbers[None if attributes["begin_mask"] else begin : None if attributes["end_mask"] else end : stride]
 
 
 def _size(numbers: np.ndarray) -> tuple[int, ...]:
@@ -202,7 +207,11 @@ def compile_graph(
     order = evaluation_order(graph, output)
     (placeholder,) = (name for name in order if graph.op(name) == "Placeholder")
 
+    sizes = [int(size["size"]) for size in graph.attributes(placeholder)["shape"]["dim"]]
+
     def visit(x):
+        if len(x.shape) != len(sizes) or any(n not in (-1, m) for n, m in zip(sizes, x.shape, strict=True)):
+            raise BadArgument(f"{placeholder} is {tuple(x.shape)}; the graph takes {tuple(sizes)}, where -1 is any")
         walk = _Walk(graph, order, dtype, {placeholder: ops.cast(x, dtype)})
         for name in order:  # from input to output, so no recursion goes deep
             if graph.op(name) not in POINTWISE:
@@ -248,6 +257,11 @@ def evaluation_order(graph: Graph, output: str) -> list[str]:
     return list(order)
 
 
+def _is_known(value: object) -> bool:
+    """Whether a value is a NumPy array, known while the function is compiled."""
+    return isinstance(value, np.ndarray | np.generic)
+
+
 class _Walk:
     """The values of nodes, each computed when it is first needed."""
 
@@ -280,13 +294,12 @@ class _Walk:
         inside = self._chain_before(name)
         outside = [source for node in inside for source in self.graph.inputs(node) if source not in inside]
         outside = list(dict.fromkeys(outside))
-        whole = {
-            source: self.value(source) for source in outside if isinstance(self.value(source), np.ndarray | np.generic)
-        }
-        pictures = [source for source in outside if source not in whole]
+        outside = {source: self.value(source) for source in outside}
+        integers = {source: value for source, value in outside.items() if _is_known(value)}
+        pictures = {source: value for source, value in outside.items() if source not in integers}
 
         def chain(*tensors):
-            values = whole | {source: ops.cast(x, "float32") for source, x in zip(pictures, tensors, strict=True)}
+            values = integers | {source: ops.cast(x, "float32") for source, x in zip(pictures, tensors, strict=True)}
             for node in inside:
                 if self.graph.op(node) == "Const":
                     values[node] = self._constant(node, "float32")
@@ -295,10 +308,10 @@ class _Walk:
                     values[node] = OPERATIONS[self.graph.op(node)](inputs, self.graph.attributes(node))
             return values[name]
 
-        if not pictures:  # shapes and sizes
-            return chain()
-        tensors = [self.value(source) for source in pictures]
-        return _compiled(lambda *x: ops.cast(chain(*x), self.dtype), one_pass=True)(*tensors)
+        if not pictures:
+            value = chain()
+            return value if _is_known(value) else ops.cast(value, self.dtype)
+        return _compiled(lambda *x: ops.cast(chain(*x), self.dtype), one_pass=True)(*pictures.values())
 
     def _chain_before(self, name: str) -> list[str]:
         """The pointwise operations and constants that lead to a node, in order, the node last."""

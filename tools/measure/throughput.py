@@ -42,7 +42,7 @@ class Row:
         fused: Whether batch normalisation is one operation.
         precision: Keras' dtype policy.
         workers: Processes that make the batches; 0 is a thread.
-        compiled: Whether a step and its moving average are one compiled function.
+        compiled: Whether Keras compiles a step, with its moving average, into one function.
     """
 
     label: str
@@ -70,8 +70,8 @@ ROWS = (
     Row("… input and step, the input in another process", work="both", workers=1),
 )
 
-#: Steps per turn of a row in bfloat16: on a processor that can't multiply such numbers, a step takes a minute.
-FEW = 1
+#: Steps per turn in bfloat16: on a processor that can't multiply such numbers, a step takes a minute.
+BFLOAT16_STEPS = 1
 
 
 def prepared(folder: Path, pictures: int) -> Path:
@@ -147,7 +147,9 @@ def main() -> None:
     """Time all rows in turns, print a table, write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often every row has its turn")
-    parser.add_argument("--steps", type=int, default=8, help="steps per turn, after two that are not counted")
+    parser.add_argument(
+        "--steps", type=int, default=8, help="steps per turn (in bfloat16: one), after two that are not counted"
+    )
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results" / "throughput.json")
     parser.add_argument("--row", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -160,7 +162,9 @@ def main() -> None:
         folder = prepared(Path(name), 512)
         for _ in range(args.rounds):
             for row in ROWS:
-                turns[row.label].append(time_apart(row, folder, args.steps if row.precision == "float32" else FEW))
+                turns[row.label].append(
+                    time_apart(row, folder, args.steps if row.precision == "float32" else BFLOAT16_STEPS)
+                )
     table = []
     for row in ROWS:
         clock, processor = np.median(turns[row.label], axis=0)

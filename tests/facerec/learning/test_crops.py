@@ -125,7 +125,7 @@ def test_prepare_reports_a_corrupt_picture(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(crops, "find_framing", lambda pictures: np.array(list(TEMPLATE.values())))
     prepare([tmp_path / "in"], tmp_path / "to", teacher)
     assert Prepared(tmp_path / "to", ["in_00000"]).names.tolist() == ["in_00000/a.png", "in_00000/c.png"]
-    rows = list(csv.DictReader((tmp_path / "to" / "in_problems.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "to" / "in_00000_problems.csv").open()))
     assert [row["file"] for row in rows] == ["b.jpg"]
     assert "not a picture" in rows[0]["reason"]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +145,36 @@ def test_operations_of_the_enlarger_agree_with_numpy(tmp_path):
     np.testing.assert_allclose(answer, leaky(larger + np.array([1, -2])), atol=1e-4)
 
 
+def test_slices_of_shapes_follow_their_masks(tmp_path):
+    masks = dict(ellipsis_mask=0, new_axis_mask=0, shrink_axis_mask=0)
+    numbers = {f"at{k}": np.array([k]) for k in range(3)}
+    for begin_mask, end_mask, sizes in ((0, 0, (3,)), (0, 1, (3, 4)), (1, 0, (2, 3)), (1, 1, (2, 3, 4))):
+        part = node(
+            "part", "StridedSlice", "shape", "at1", "at2", "at1", begin_mask=begin_mask, end_mask=end_mask, **masks
+        )
+        nodes = [placeholder("x", -1, -1, -1), node("shape", "Shape", "x"), part, node("flat", "Reshape", "x", "all")]
+        nodes += [node("ones", "Tile", "one", "part")]
+        graph = read_graph(
+            write_model(tmp_path / f"{begin_mask}{end_mask}", nodes, numbers | {"one": np.ones(len(sizes) * [1])})
+        )
+        assert compile_graph(graph, "ones", "float32")(np.zeros((2, 3, 4), "float32")).shape == sizes
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_graph_runs_on_jax(tmp_path):
+    """The same graph with JAX below Keras, in a process of its own."""
+    write_model(tmp_path, SMALL_PROGAN, SMALL_PROGAN_WEIGHTS)
+    program = (
+        "import keras, numpy as np, sys; from tools.assets.tfjs import compile_graph, read_graph;"
+        "assert keras.backend.backend() == 'jax'; run = compile_graph(read_graph(sys.argv[1]), 'output', 'float32');"
+        "np.save(sys.argv[1] + '/there.npy', run(np.load(sys.argv[1] + '/latent.npy')))"
+    )
+    np.save(tmp_path / "latent.npy", latent := RNG.standard_normal((3, 6)).astype("float32"))
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", program, tmp_path], env=env, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "there.npy"), small_progan(latent), atol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 5), (1, 4, 4)])
 def test_convolve_doubled_agrees_with_numpy(shape):
     x = RNG.standard_normal((*shape, 6)).astype("float32")
@@ -224,3 +259,5 @@ def test_compile_graph_names_unknown_operations_and_nodes(tmp_path):
         compile_graph(graph, "nowhere")
     with pytest.raises(BadArgument, match="Elu"):
         compile_graph(graph, "fused")(np.ones((1, 4, 4, 3), "float32"))
+    with pytest.raises(BadArgument, match=r"x is \(1, 4, 5, 3\); the graph takes \(-1, 4, 4, 3\)"):
+        compile_graph(graph, "fused")(np.ones((1, 4, 5, 3), "float32"))
