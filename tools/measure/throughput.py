@@ -70,7 +70,7 @@ ROWS = (
     Row("… input and step, the input in another process", work="both", workers=1),
 )
 
-#: Steps per turn in bfloat16: on a processor that can't multiply such numbers, a step takes a minute.
+#: Steps per turn in bfloat16: on a processor that can't multiply such numbers, a step can take a minute.
 BFLOAT16_STEPS = 1
 
 
