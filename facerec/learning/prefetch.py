@@ -41,16 +41,12 @@ def in_order(work: Callable, items: Iterable, threads: int | None = None, proces
         pool, call = ThreadPoolExecutor(workers), work
     waiting: deque = deque()
     with pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(call, item))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
+        for item in items:
+            waiting.append(pool.submit(call, item))
+            if len(waiting) > workers:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _initialize(work: Callable) -> None:

@@ -32,7 +32,7 @@ def getpid(_: None) -> int:
     return os.getpid()
 
 
-def test_what_was_not_begun_is_dropped_when_the_results_are_closed():
+def test_nothing_more_is_begun_once_the_results_are_closed():
     may_go_on, begun = threading.Event(), []
 
     def work(n):
